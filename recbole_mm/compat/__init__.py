@@ -1,5 +1,44 @@
-"""Guarded patches that let RecBole 1.2.1 run on current libraries."""
+"""RecBole 1.2.1, unmodified on disk, on the libraries of today.
+
+`install_hook()` (called when `recbole_mm` is imported) imports neither RecBole nor torch. From then on each
+module that has a patch is patched when it is first imported. One file per library; each patch says why, the
+upstream line, and when to drop it; it is applied only where the installed library needs it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from recbole_mm.compat import numpy, pandas, ray, scipy, thop, torch, torchvision
+from recbole_mm.compat.hook import RECBOLE_VERSION, REMEDY, PatchingFinder, RecBoleMissing
+from recbole_mm.compat.patch import AttributePatch, Patch, SourcePatch
+
+__all__ = [
+    "ALL_PATCHES",
+    "RECBOLE_VERSION",
+    "REMEDY",
+    "AttributePatch",
+    "Patch",
+    "RecBoleMissing",
+    "SourcePatch",
+    "active_patches",
+    "install_hook",
+]
+
+ALL_PATCHES: list[Patch] = [
+    patch for room in (numpy, pandas, scipy, torch, ray, thop, torchvision) for patch in room.PATCHES
+]
+_finder = PatchingFinder(ALL_PATCHES)
 
 
 def install_hook() -> None:
-    """Install the import hook."""
+    """Makes the patches take effect; a second call does nothing."""
+    if _finder in sys.meta_path:
+        return
+    sys.meta_path.insert(0, _finder)
+    _finder.patch_loaded()
+
+
+def active_patches() -> list[Patch]:
+    """The patches applied so far in this process, in the order of their application."""
+    return list(_finder.active)
