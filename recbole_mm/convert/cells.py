@@ -1,0 +1,187 @@
+"""The text of one column of an atomic file, so that RecBole's reader gives every value back.
+
+RecBole reads with ``pandas.read_csv(engine="python", dtype=str or float64)``:
+
+- ids stay text: integers, strings and categories are written as they are (``0108775015``);
+- tabs, line breaks and NUL inside a value become spaces;
+- a value that begins with ``"`` is quoted as in CSV (elsewhere a quote is an ordinary character);
+- text that pandas takes for a missing value (``NA``, ``null``, ``None``, …) is refused in an id, and
+  written as missing (empty) in other ``token`` fields, which is how RecBole would read it;
+- a missing float is empty, an infinite one is refused;
+- inside a sequence given as a list, white space in an element becomes ``_`` (space separates).
+
+Rows are counted from 1, the first after a header. Arrays are ``large_string`` without chunks.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recbole_mm.errors import WrongUse
+
+# what pandas.read_csv takes for NaN by default, and RecBole's own padding token
+NULL_LIKE = (
+    *("#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
+    *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+)
+RESERVED = "[PAD]"
+MAX_CHARS = 131_072  # csv.field_size_limit() of the Python engine
+
+
+def plain_text(series: pd.Series, keep_missing: bool = False) -> pa.Array:
+    """``series`` as text, numbers and dates as ``str`` gives them; missing is null, or else empty."""
+    if pd.api.types.is_float_dtype(series.dtype) and _all_whole(series):
+        series = series.astype("Int64")  # ids that met a missing value: 7.0 is meant as 7
+    try:
+        array = pa.array(series, from_pandas=True)
+        if pa.types.is_dictionary(array.type):
+            array = array.dictionary_decode()
+        kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_null)
+        if not any(kind(array.type) for kind in kinds):
+            raise TypeError("left to str()")
+        text = pc.cast(array, pa.large_string())
+    except (TypeError, pa.ArrowException, UnicodeError):
+        values = [None if _is_missing(value) else _encodable(str(value)) for value in series]
+        text = pa.array(values, pa.large_string())
+    if isinstance(text, pa.ChunkedArray):
+        text = text.combine_chunks()
+    return text if keep_missing else pc.fill_null(text, "")
+
+
+def token_text(
+    series: pd.Series, *, is_id: bool, where: str, field: str, before: int
+) -> tuple[pa.Array, int]:
+    """A ``token`` column, not yet quoted, and how many of its values RecBole reads as missing.
+
+    ``where`` names the file in errors, ``before`` is the number of rows before these.
+    """
+    text = _one_line(plain_text(series), where, field, before)
+    if is_id:
+        check_ids(text, where, field, before)
+        return text, 0
+    null_like = _is_null_like(text)
+    text = pc.if_else(null_like, pa.scalar("", pa.large_string()), text)
+    return text, int(pc.sum(null_like, min_count=0).as_py())
+
+
+def token_seq_text(series: pd.Series, *, where: str, field: str, before: int) -> pa.Array:
+    """A ``token_seq`` column, not yet quoted: lists are joined, text is taken as already joined."""
+    text = _one_line(plain_text(series.map(_join_tokens)), where, field, before)
+    # a lone "NA" would be read as missing: the trailing separator hides it from pandas
+    return pc.if_else(_is_null_like(text), join(text, " "), text)
+
+
+def float_text(series: pd.Series, *, where: str, field: str, before: int) -> pa.Array:
+    """A ``float`` column: the shortest text that reads back as the same number."""
+    if pd.api.types.is_datetime64_any_dtype(series.dtype):
+        raise WrongUse(f"{where}: field '{field}' is float but holds dates; give seconds")
+    try:
+        values = pd.to_numeric(series, errors="raise")
+    except (TypeError, ValueError):
+        parsed = pd.to_numeric(series, errors="coerce")
+        row = int((parsed.isna() & series.notna()).to_numpy().argmax())
+        raise WrongUse(
+            f"{where}: row {before + row + 1} has {series.iloc[row]!r} in '{field}', which is no number"
+        ) from None
+    array = pa.array(values, from_pandas=True)
+    if pa.types.is_boolean(array.type):
+        array = pc.cast(array, pa.int8())
+    elif pa.types.is_floating(array.type):
+        infinite = pc.is_inf(array)
+        if pc.any(infinite).as_py():
+            row = before + first(infinite) + 1
+            raise WrongUse(f"{where}: row {row} has an infinite '{field}'; remove or bound it")
+        if _all_whole(values):
+            array = pc.cast(array, pa.int64())
+    return pc.fill_null(pc.cast(array, pa.large_string()), "")
+
+
+def float_seq_text(series: pd.Series, *, where: str, field: str, before: int) -> pa.Array:
+    """A ``float_seq`` column: lists are joined, text is taken as already joined."""
+    rows = []
+    for row, value in enumerate(series):
+        if isinstance(value, str) or _is_missing(value):
+            rows.append("" if _is_missing(value) else value)
+            continue
+        numbers = [float(number) for number in value]
+        if not np.isfinite(numbers).all():
+            raise WrongUse(f"{where}: row {before + row + 1} has NaN or infinity in '{field}'")
+        rows.append(" ".join(repr(number) for number in numbers))
+    return _one_line(pa.array(rows, pa.large_string()), where, field, before)
+
+
+def check_ids(text: pa.Array, where: str, field: str, before: int) -> None:
+    """Refuse an empty id, one that RecBole reads as missing, and RecBole's padding token."""
+    for wrong, what in (
+        (pc.equal(pc.utf8_trim_whitespace(text), ""), "no value"),
+        (_is_null_like(text), "a value that RecBole reads as missing"),
+        (pc.equal(text, RESERVED), "RecBole's padding token as value"),
+    ):
+        if pc.any(wrong).as_py():
+            row = first(wrong)
+            raise WrongUse(
+                f"{where}: row {before + row + 1} has {what} in '{field}' ({text[row].as_py()!r}); "
+                "remove the row or rename the id"
+            )
+
+
+def quoted(text: pa.Array) -> pa.Array:
+    """CSV quotes around the values that begin with one, which alone pandas would take for quoting."""
+    begins = pc.starts_with(text, '"')
+    if not pc.any(begins).as_py():
+        return text
+    return pc.if_else(begins, join('"', pc.replace_substring(text, '"', '""'), '"'), text)
+
+
+def join(*parts: pa.Array | str, between: str = "") -> pa.Array:
+    """Row by row the parts one after another."""
+    text = pa.large_string()
+    typed = [pa.scalar(part, text) if isinstance(part, str) else part for part in (*parts, between)]
+    return pc.binary_join_element_wise(*typed)
+
+
+def first(mask: pa.Array) -> int:
+    """Index of the first true value."""
+    return int(pc.index(mask, True).as_py())
+
+
+def _one_line(text: pa.Array, where: str, field: str, before: int) -> pa.Array:
+    text = pc.replace_substring_regex(text, "[\t\r\n\x00]", " ")
+    too_long = pc.greater(pc.utf8_length(text), MAX_CHARS - 2)
+    if pc.any(too_long).as_py():
+        raise WrongUse(
+            f"{where}: row {before + first(too_long) + 1} has more than {MAX_CHARS} characters in '{field}', "
+            "more than RecBole reads; keep long text in items.parquet"
+        )
+    return text
+
+
+def _is_null_like(text: pa.Array) -> pa.Array:
+    return pc.is_in(text, value_set=pa.array(NULL_LIKE, pa.large_string()))
+
+
+def _encodable(value: str) -> str:
+    return value.encode("utf-8", "replace").decode("utf-8")  # JSON may hold half a surrogate pair
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value)
+
+
+def _join_tokens(value: Any) -> str | None:
+    if isinstance(value, str) or _is_missing(value):
+        return value
+    words = (re.sub(r"\s+", "_", str(word).strip()) for word in value if not _is_missing(word))
+    return " ".join(word for word in words if word)
+
+
+def _all_whole(values: pd.Series) -> bool:
+    numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    numbers = numbers[~np.isnan(numbers)]
+    return bool(len(numbers)) and bool(((numbers == np.floor(numbers)) & (np.abs(numbers) < 2**53)).all())
