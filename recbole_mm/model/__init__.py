@@ -1,1 +1,188 @@
-"""model."""
+"""Models, one file each, named as the model; ``get_model`` finds ours, RecBole's and a user's own by name."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from recbole_mm.errors import WrongUse
+
+__all__ = ["get_model", "model_names"]
+
+_RECBOLE_ROOMS = ("general", "context_aware", "sequential", "knowledge_aware", "exlib")
+_OURS = Path(__file__).parent
+
+
+def get_model(name: str | type) -> type:
+    """Return the model class called ``name``.
+
+    ``name`` is one of ours, one of RecBole's, ``path/to/file.py:Class`` (or ``path/to/file.py`` that holds one
+    recommender), ``package.module:Class`` or ``package.module.Class``. A class is returned as it is.
+
+    Raises ``WrongUse`` with the nearest known name, or with the message of an error inside the user's file.
+    """
+    if isinstance(name, type):
+        return name
+    if not isinstance(name, str) or not name.strip():
+        raise WrongUse(f"model: expected a name or a class, got {name!r}")
+    path, class_name = _split_path(name)
+    if path is not None:
+        return _pick(_load_file(path), class_name, str(path))
+    if ":" in name or "." in name:
+        module_name, _, class_name = name.replace(":", ".").rpartition(".")
+        return _pick(_load_dotted(module_name, name), class_name, module_name)
+    if name.isidentifier() and (module_name := _module_of(name)):
+        found = getattr(_import_known(module_name, name), name, None)
+        if isinstance(found, type):
+            return found
+    raise WrongUse(_no_model(name))
+
+
+def model_names() -> dict[str, str]:
+    """Every known model's name and the module that holds it, ours first; nothing is imported."""
+    names: dict[str, str] = {}
+    for folder, package in _rooms():
+        for file in sorted(folder.glob("*.py")):
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+            for node in tree.body:
+                if isinstance(node, ast.ClassDef) and node.name.lower() == file.stem:
+                    names.setdefault(node.name, f"{package}.{file.stem}")
+    return names
+
+
+def _rooms() -> Iterator[tuple[Path, str]]:
+    """The folders that hold models, with their package names."""
+    yield _OURS, __name__
+    spec = importlib.util.find_spec("recbole")
+    for root in (spec.submodule_search_locations or []) if spec else []:
+        for room in _RECBOLE_ROOMS:
+            yield Path(root) / "model" / f"{room}_recommender", f"recbole.model.{room}_recommender"
+
+
+def _module_of(name: str) -> str | None:
+    for folder, package in _rooms():
+        if (folder / f"{name.lower()}.py").is_file():
+            return f"{package}.{name.lower()}"
+    return None
+
+
+def _no_model(name: str) -> str:
+    known = list(model_names())
+    by_lower = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    hint = f"; did you mean '{by_lower[near[0]]}'?" if near else "; one of ours, RecBole's or path/to/file.py:Class"
+    return f"no model '{name}'{hint}"
+
+
+def _import_known(module_name: str, name: str) -> ModuleType:
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and error.name.split(".")[0] in ("recbole", "recbole_mm"):
+            raise
+        raise WrongUse(f"model {name} needs the library '{error.name}': pip install {error.name}") from error
+
+
+def _split_path(name: str) -> tuple[Path | None, str | None]:
+    """``file.py:Class`` -> (file, Class); ``file.py`` -> (file, None); anything else -> (None, None)."""
+    if name.endswith(".py"):
+        return Path(name).expanduser(), None
+    head, colon, tail = name.rpartition(":")
+    if colon and head.endswith(".py"):
+        return Path(head).expanduser(), tail
+    if "/" in name or "\\" in name:
+        raise WrongUse(f"model '{name}' is no Python file; write path/to/file.py:Class")
+    return None, None
+
+
+def _load_file(path: Path) -> ModuleType:
+    """Run a user's file once for each version of it; its folder is importable meanwhile, as for a script."""
+    if not path.is_file():
+        raise WrongUse(f"model file '{path}' does not exist")
+    path = path.resolve()
+    version = hashlib.sha256(f"{path}:{path.stat().st_mtime_ns}".encode()).hexdigest()[:12]
+    module_name = f"recbole_mm_user_{path.stem}_{version}"
+    if module_name in sys.modules:
+        return sys.modules[module_name]
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise WrongUse(f"model file '{path}' cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        with _importable(path.parent):
+            spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[module_name]
+        if isinstance(error, Exception):
+            raise WrongUse(_inside(str(path), error)) from error
+        raise
+    return module
+
+
+def _load_dotted(module_name: str, name: str) -> ModuleType:
+    try:
+        with _importable(Path.cwd()):
+            return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        missing = error.name or module_name
+        if module_name == missing or module_name.startswith(f"{missing}."):
+            raise WrongUse(f"no model '{name}': no module '{missing}' to import") from error
+        raise WrongUse(_inside(module_name, error)) from error
+    except Exception as error:
+        raise WrongUse(_inside(module_name, error)) from error
+
+
+def _inside(where: str, error: Exception) -> str:
+    """One line: the user's file, the line of it where the error arose, and the error's own message."""
+    line = error.lineno if isinstance(error, SyntaxError) else None
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == where:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    message = error.msg if isinstance(error, SyntaxError) else str(error)
+    at = f", line {line}" if line else ""
+    return f"{where}{at}: {type(error).__name__}: {' '.join(message.split())}"
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
+def _pick(module: ModuleType, class_name: str | None, where: str) -> type:
+    """The named class of a module, or its only recommender."""
+    if class_name is None:
+        classes = _recommenders(module)
+        if len(classes) == 1:
+            return next(iter(classes.values()))
+        have = f"holds {', '.join(classes)}" if classes else "holds no recommender"
+        raise WrongUse(f"{where} {have}; name one: {where}:Class")
+    found: Any = getattr(module, class_name, None)
+    if isinstance(found, type):
+        return found
+    names = [key for key, value in vars(module).items() if isinstance(value, type)]
+    near = difflib.get_close_matches(class_name, names, n=1, cutoff=0.5)
+    raise WrongUse(f"{where} has no class '{class_name}'" + (f"; did you mean '{near[0]}'?" if near else ""))
+
+
+def _recommenders(module: ModuleType) -> dict[str, type]:
+    from recbole.model.abstract_recommender import AbstractRecommender
+
+    own = inspect.getmembers(module, lambda each: inspect.isclass(each) and each.__module__ == module.__name__)
+    return {name: each for name, each in own if issubclass(each, AbstractRecommender) and name[0] != "_"}
