@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 from recbole_mm.compat import numpy, pandas, ray, scipy, thop, torch, torchvision
-from recbole_mm.compat.hook import RECBOLE_VERSION, REMEDY, PatchingFinder, RecBoleMissing
+from recbole_mm.compat.hook import RECBOLE_VERSION, REMEDY, PatchingFinder, RecBoleImportError
 from recbole_mm.compat.patch import AttributePatch, Patch, SourcePatch
 
 __all__ = [
@@ -19,7 +19,7 @@ __all__ = [
     "REMEDY",
     "AttributePatch",
     "Patch",
-    "RecBoleMissing",
+    "RecBoleImportError",
     "SourcePatch",
     "active_patches",
     "install_hook",

@@ -17,7 +17,7 @@ RECBOLE_VERSION = "1.2.1"
 REMEDY = f"pip install --no-deps recbole=={RECBOLE_VERSION}"
 
 
-class RecBoleMissing(Failure, ModuleNotFoundError):
+class RecBoleImportError(Failure, ModuleNotFoundError):
     """RecBole is not installed, or in another version; an ImportError, so that `except ImportError` works."""
 
 
@@ -39,15 +39,14 @@ class PatchingFinder(MetaPathFinder):
         spec = _find_elsewhere(self, fullname, path, target)
         if fullname == "recbole":
             if spec is None:
-                raise RecBoleMissing(f"RecBole is not installed; run: {REMEDY}", name="recbole")
+                raise RecBoleImportError(f"RecBole is not installed; run: {REMEDY}", name="recbole")
             _check_version(spec)
             return None
-        needed = [patch for patch in self.patches[fullname] if patch.needed()] if spec else []
-        if spec is None or not needed:
-            return spec
+        if spec is None:
+            return None
         if not isinstance(spec.loader, SourceFileLoader):
             raise Failure(f"compat: {fullname} is not loaded from a source file, so it cannot be patched")
-        spec.loader = PatchingLoader(spec.loader.name, str(spec.loader.path), needed, self.active)
+        spec.loader = PatchingLoader(fullname, str(spec.loader.path), self.patches[fullname], self.active)
         return spec
 
     def patch_loaded(self) -> None:
@@ -58,71 +57,73 @@ class PatchingFinder(MetaPathFinder):
             module = sys.modules.get(fullname)
             if module is None or not isinstance(module.__loader__, SourceFileLoader):
                 continue
-            needed = [patch for patch in patches if patch.needed()]
-            loader = PatchingLoader(fullname, str(module.__loader__.path), needed, self.active)
-            if any(isinstance(patch, SourcePatch) for patch in needed):
-                _swap_code(module, loader.get_code(fullname))
+            loader = PatchingLoader(fullname, str(module.__loader__.path), patches, self.active)
+            _swap_code(module, loader.get_code(fullname))
             loader.finish(module)
 
 
 class PatchingLoader(SourceFileLoader):
-    """Loads a module from its file with `patches`; reads and writes no cached bytecode."""
+    """Loads a module from its file with those of `patches` it needs; reads and writes no cached bytecode."""
 
-    def __init__(self, fullname: str, path: str, patches: list[Patch], active: list[Patch]) -> None:
+    def __init__(self, fullname: str, path: str, patches: Sequence[Patch], active: list[Patch]) -> None:
         super().__init__(fullname, path)
         self._patches = patches
         self._active = active
+        self._rewritten: list[SourcePatch] = []
 
     def get_code(self, fullname: str) -> CodeType:
+        """The code of the changed source; lines keep their numbers, so tracebacks point to the right ones."""
         source = importlib.util.decode_source(self.get_data(self.path))
-        for patch in self._patches:
-            if isinstance(patch, SourcePatch):
-                source = patch.rewrite(source)
+        self._rewritten = [
+            patch for patch in self._patches if isinstance(patch, SourcePatch) and patch.needed()
+        ]
+        for patch in self._rewritten:
+            source = patch.rewrite(source)
         return self.source_to_code(source.encode(), self.path)
 
     def exec_module(self, module: ModuleType) -> None:
+        """Runs the changed code, then the attribute patches."""
         super().exec_module(module)
         self.finish(module)
 
     def finish(self, module: ModuleType) -> None:
         """What follows the module's own code: names for the changed lines, attribute patches, the record."""
+        for rewritten in self._rewritten:
+            vars(module).update(rewritten.names)
+            self._active.append(rewritten)
         for patch in self._patches:
-            if isinstance(patch, SourcePatch):
-                vars(module).update(patch.names)
-            elif isinstance(patch, AttributePatch):
+            if isinstance(patch, AttributePatch) and patch.needed():
                 patch.apply(module)
-            self._active.append(patch)
+                self._active.append(patch)
 
 
 def _find_elsewhere(
     own: MetaPathFinder, fullname: str, path: Sequence[str] | None, target: ModuleType | None
 ) -> ModuleSpec | None:
     for finder in sys.meta_path:
-        if finder is not own and (spec := finder.find_spec(fullname, path, target)) is not None:
+        search = getattr(finder, "find_spec", None)
+        if finder is not own and search and (spec := search(fullname, path, target)) is not None:
             return spec
     return None
 
 
 def _check_version(spec: ModuleSpec) -> None:
-    """Reads `__version__` off RecBole's __init__ without running it."""
+    """Reads `__version__` off RecBole's __init__ without running it; raises when it is another than ours."""
     loader: Loader | None = spec.loader
     source = loader.get_source(spec.name) if isinstance(loader, SourceFileLoader) else None
+    found = None
     for node in ast.parse(source or "").body:
         if isinstance(node, ast.Assign) and any(getattr(t, "id", "") == "__version__" for t in node.targets):
             found = getattr(node.value, "value", None)
-            if found != RECBOLE_VERSION:
-                raise RecBoleMissing(
-                    f"RecBole {found} is installed, recbole_mm needs {RECBOLE_VERSION}; run: {REMEDY}",
-                    name="recbole",
-                )
-            return
-    raise RecBoleMissing(
-        f"the folder found as recbole is not RecBole {RECBOLE_VERSION}; run: {REMEDY}", name="recbole"
-    )
+    if found != RECBOLE_VERSION:
+        place = spec.origin or list(spec.submodule_search_locations or [])
+        what = f"RecBole {found} is installed" if found else "what is importable as recbole is not RecBole"
+        message = f"{what} ({place}), recbole_mm needs {RECBOLE_VERSION}; run: {REMEDY}"
+        raise RecBoleImportError(message, name="recbole")
 
 
 def _swap_code(module: ModuleType, code: CodeType) -> None:
-    """Gives the functions of a loaded module the code of `code`; lines are the same, so they identify a function."""
+    """Gives the functions of a loaded module their code in `code`; name and line identify a function."""
     new = {(c.co_name, c.co_firstlineno): c for c in _codes(code)}
     for function in _functions(module):
         key = (function.__code__.co_name, function.__code__.co_firstlineno)
@@ -138,13 +139,13 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def _functions(module: ModuleType) -> Iterator[FunctionType]:
-    owners = [module] + [
-        v for v in vars(module).values() if isinstance(v, type) and v.__module__ == module.__name__
-    ]
-    for owner in owners:
+    classes = [v for v in vars(module).values() if isinstance(v, type) and v.__module__ == module.__name__]
+    for owner in (module, *classes):
         for value in vars(owner).values():
-            value = getattr(value, "fget", value)  # property
-            value = getattr(value, "__func__", value)  # staticmethod, classmethod
+            if isinstance(value, property):
+                value = value.fget
+            elif isinstance(value, staticmethod | classmethod):
+                value = value.__func__
             while isinstance(value, FunctionType) and value.__module__ == module.__name__:
                 yield value
                 value = getattr(value, "__wrapped__", None)

@@ -40,7 +40,6 @@ def _replace_settings(module: ModuleType) -> None:
         set_missing_aliases()
 
     module.Config.compatibility_settings = compatibility_settings
-    set_missing_aliases()
 
 
 PATCHES: list[Patch] = [

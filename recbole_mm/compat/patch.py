@@ -57,9 +57,9 @@ class SourcePatch(Patch):
         found = source.count(self.old)
         if found != self.count or self.old.count("\n") != self.new.count("\n"):
             raise Failure(
-                f"compat patch {self.name}: {self.module} has {self.old.strip()!r} {found} times, not {self.count}: "
-                "the installed RecBole is not the released 1.2.1; run: pip install --force-reinstall --no-deps "
-                "recbole==1.2.1"
+                f"compat patch {self.name}: {self.old.strip()!r} is in {self.module} {found} times, "
+                f"not {self.count}: this is not the released RecBole 1.2.1; run: "
+                "pip install --force-reinstall --no-deps recbole==1.2.1"
             )
         return source.replace(self.old, self.new)
 

@@ -5,6 +5,7 @@ Arrays, sparse matrices and modules become dicts marked by `KIND`; the config be
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any
@@ -28,12 +29,15 @@ def to_plain(value: Any) -> Any:
     import torch
     from scipy import sparse
 
-    if value is None or type(value) in (bool, int, float, str) or type(value) is torch.Tensor:
+    if value is None or type(value) in (bool, int, float, str):
         return value
-    if isinstance(value, torch.nn.Parameter):
+    if isinstance(value, torch.Tensor):
         return value.detach()
+    # a state dict stays what it is: it carries the versions of its modules
+    if isinstance(value, OrderedDict) and all(type(item) is torch.Tensor for item in value.values()):
+        return value
     if isinstance(value, torch.nn.Module):
-        return {KIND: "module", "state": to_plain(dict(value.state_dict()))}
+        return {KIND: "module", "state": to_plain(value.state_dict())}
     if isinstance(value, np.generic):
         return to_plain(value.item())
     if isinstance(value, np.ndarray):
@@ -104,7 +108,7 @@ def plain_config(config: Any) -> Any:
 
 def _readable(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _readable(item) for key, item in value.items()}
+        return {_readable(key): _readable(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set):
         return [_readable(item) for item in value]
     if value is None or type(value) in (bool, int, float, str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from importlib import metadata
 from typing import Any
 
@@ -11,12 +12,15 @@ from recbole_mm.compat.patch import Patch, SourcePatch
 
 def report(**metrics: Any) -> None:
     """Hands `metrics` to the Ray Tune trial this process runs in; outside a trial, does nothing."""
-    # a trial's process has imported ray before it calls us
+    # the process of a trial has imported ray before it calls us
     if "ray.tune" not in sys.modules:
         return
     from ray import tune
 
-    if tune.get_context().get_trial_id() is not None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns that we are outside of a trial; that is the question
+        trial = tune.get_context().get_trial_id()
+    if trial is not None:
         tune.report(dict(metrics))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import wraps
 from types import ModuleType
 from typing import Any
@@ -23,7 +24,11 @@ def _guard(module: ModuleType) -> None:
             logger.warning(f"FLOPs not counted ({type(error).__name__}: {error})")
             return "unknown"
 
-    module.get_flops = get_flops
+    # modules that were imported before the hook hold the function under its name
+    for holder in list(sys.modules.values()):
+        names = getattr(holder, "__dict__", {})
+        if names.get("get_flops") is count:
+            names["get_flops"] = get_flops
 
 
 PATCHES: list[Patch] = [

@@ -25,7 +25,7 @@ _trusted: ContextVar[bool] = ContextVar("recbole_mm_trusted", default=False)
 
 @contextmanager
 def trusted_load() -> Iterator[None]:
-    """Inside it, `load` also reads files that hold pickled objects, which can run any code: for `--trust` alone."""
+    """Inside it, `load` also reads files with pickled objects, which can run any code; for `--trust`."""
     token = _trusted.set(True)
     try:
         yield
@@ -61,8 +61,8 @@ def load(path: str | Path, map_location: Any = None) -> Any:
             return from_plain(torch.load(path, map_location=map_location, weights_only=not _trusted.get()))
     except pickle.UnpicklingError:
         raise WrongUse(
-            f"{path}: holds pickled Python objects (RecBole's own checkpoints do), and reading those can run any "
-            "code; pass --trust if you know who wrote the file"
+            f"{path}: holds pickled Python objects (RecBole's own checkpoints do), and reading those can run "
+            "any code; pass --trust if you know who wrote the file"
         ) from None
 
 
