@@ -1,4 +1,4 @@
-"""The two errors a person sees as one line: what is wrong, where, and what to do."""
+"""The errors a person sees as one line: what is wrong, where, and what to do."""
 
 
 class WrongUse(ValueError):
@@ -7,3 +7,11 @@ class WrongUse(ValueError):
 
 class Failure(RuntimeError):
     """The request was right but could not be carried out (exit code 1)."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during training; `checkpoint` is the file to resume from, None where a run can only start over."""
+
+    def __init__(self, message: str, checkpoint: str | None = None):
+        super().__init__(message)
+        self.checkpoint = checkpoint
