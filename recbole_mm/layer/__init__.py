@@ -1,1 +1,1 @@
-"""layer."""
+"""Pure torch building blocks: no config, no data set, no RecBole."""

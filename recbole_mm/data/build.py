@@ -1,0 +1,78 @@
+"""From a configuration to loaders: RecBole's classes wherever they serve, ours where the model asks for them."""
+
+from __future__ import annotations
+
+import importlib
+from logging import getLogger
+from typing import Any
+
+from recbole.data import utils as recbole_data
+from recbole.sampler import KGSampler, Sampler
+from recbole.utils import ModelType, init_seed
+
+from recbole_mm.data.dataloader import TripletDataLoader
+from recbole_mm.data.dataset import multimodal
+from recbole_mm.errors import WrongUse
+
+_CLASS_OF_TYPE = {
+    ModelType.SEQUENTIAL: "SequentialDataset",
+    ModelType.KNOWLEDGE: "KnowledgeBasedDataset",
+}
+
+
+def create_dataset(config: Any) -> Any:
+    """Load, filter and remap the data set of ``config``; aligns modalities if the model uses them.
+
+    Never reads or writes RecBole's pickled cache of data sets.
+    """
+    if config["save_dataset"] or config["dataset_save_path"]:
+        raise WrongUse("save_dataset, dataset_save_path: RecBole caches data sets as pickles; recbole_mm reads none")
+    classes = importlib.import_module("recbole.data.dataset")
+    default = _CLASS_OF_TYPE.get(config["MODEL_TYPE"], "Dataset")
+    dataset = multimodal(getattr(classes, f"{config['model']}Dataset", getattr(classes, default)))(config)
+    if getattr(config.model_class, "multimodal", False):
+        dataset.load_modalities()
+    return dataset
+
+
+def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
+    """Training, validation and test loaders.
+
+    The split and everything drawn while it is made depend on ``split_seed`` alone; ``seed`` decides the order of
+    training rows and the negatives.
+    """
+    if config["save_dataloaders"] or config["dataloaders_save_path"]:
+        raise WrongUse("save_dataloaders, dataloaders_save_path: pickled loaders are not supported")
+    init_seed(config["split_seed"], config["reproducibility"])
+    parts = dataset.build()
+    for name, part in zip(("training", "validation", "test"), parts, strict=True):
+        if not len(part):
+            raise WrongUse(f"the {name} part of {config['dataset']} is empty; see split, eval_args and the filters")
+    samplers = recbole_data.create_samplers(config, dataset, parts)
+    args = config["train_neg_sample_args"]
+    if args["distribution"] == "popularity":
+        # RecBole's table counts validation and test rows too; the used items of the phase are the same
+        samplers = (Sampler(["train"], [parts[0]], "popularity", args["alpha"]).set_phase("train"), *samplers[1:])
+    train = _train_loader(config, dataset, parts[0], samplers[0])
+    valid, test = (
+        recbole_data.get_dataloader(config, phase)(config, part, sampler, shuffle=False)
+        for phase, part, sampler in zip(("valid", "test"), parts[1:], samplers[1:], strict=True)
+    )
+    return train, valid, test
+
+
+def _train_loader(config: Any, dataset: Any, part: Any, sampler: Any) -> Any:
+    if getattr(config.model_class, "triplet_batches", False):
+        return TripletDataLoader(config, part, sampler, shuffle=config["shuffle"])
+    loader = recbole_data.get_dataloader(config, "train")
+    args = config["train_neg_sample_args"]
+    if isinstance(args["sample_num"], int) and args["sample_num"] > 1:
+        getLogger("recbole_mm.data").info(
+            "train_batch_size %d with %d negatives: RecBole tiles rows, so a step takes %d positives",
+            config["train_batch_size"], args["sample_num"],
+            max(config["train_batch_size"] // args["sample_num"], 1),
+        )  # fmt: skip
+    if config["MODEL_TYPE"] == ModelType.KNOWLEDGE:
+        kg_sampler = KGSampler(dataset, args["distribution"], args["alpha"])
+        return loader(config, part, sampler, kg_sampler, shuffle=True)
+    return loader(config, part, sampler, shuffle=config["shuffle"])

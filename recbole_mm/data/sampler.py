@@ -1,0 +1,95 @@
+"""Negative items for training: vectorised, inside one domain, from training rows alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recbole_mm.errors import Failure, WrongUse
+
+
+class NegativeSampler:
+    """Draw items a user has no training row with, from the domain of the positive.
+
+    RecBole's sampler tests one Python set per row and counts validation and test rows in its popularity table;
+    this one tests all candidates of a batch by one binary search and sees training rows only.
+
+    Args:
+        users, items: training rows, ``[n]`` internal ids.
+        n_items: ``I``, with ``[PAD]``.
+        distribution: ``uniform``, or ``popularity`` (training count to the power ``alpha``).
+        item_domain: ``[I]`` domain of each item, -1 for ``[PAD]``; None where there is one domain.
+        rng: the source of all randomness.
+
+    Raises:
+        Failure: a user has a training row with every item of a domain, so no negative exists.
+    """
+
+    def __init__(
+        self,
+        users: np.ndarray,
+        items: np.ndarray,
+        n_items: int,
+        *,
+        rng: np.random.Generator,
+        distribution: str = "uniform",
+        alpha: float = 1.0,
+        item_domain: np.ndarray | None = None,
+    ):
+        self.rng = rng
+        self.n_items = n_items
+        domain = np.zeros(n_items, dtype=np.int64) if item_domain is None else np.asarray(item_domain).copy()
+        domain[0] = -1
+        self.item_domain = domain
+        self._seen = np.unique(np.asarray(users, dtype=np.int64) * n_items + np.asarray(items))
+
+        if distribution == "uniform":
+            weight = np.ones(n_items)
+        elif distribution == "popularity":
+            weight = np.bincount(items, minlength=n_items).astype(float) ** alpha
+            weight[np.bincount(items, minlength=n_items) == 0] = 0.0
+        else:
+            raise WrongUse(
+                f"train_neg_sample_args: distribution {distribution!r} is not 'uniform' or 'popularity'"
+            )
+        # items of one domain lie together; a draw is a point on the domain's stretch of the cumulative weight
+        self._order = np.argsort(domain, kind="stable")[1:]
+        self._edges = np.concatenate([[0.0], np.cumsum(weight[self._order])])
+        n_domains = int(domain.max()) + 1
+        starts = np.searchsorted(domain[self._order], np.arange(n_domains + 1))
+        self._low, self._high = self._edges[starts[:-1]], self._edges[starts[1:]]
+        self._refuse_full_users(n_domains, weight)
+
+    def _refuse_full_users(self, n_domains: int, weight: np.ndarray) -> None:
+        seen_user, seen_item = np.divmod(self._seen, self.n_items)
+        drawable = weight[seen_item] > 0
+        pairs = seen_user[drawable] * n_domains + self.item_domain[seen_item[drawable]]
+        pair, count = np.unique(pairs, return_counts=True)
+        sizes = np.bincount(self.item_domain[weight > 0].clip(0), minlength=n_domains)
+        if weight[0] > 0:  # [PAD] was clipped into domain 0
+            sizes[0] -= 1
+        full = pair[count >= sizes[pair % n_domains]]
+        if len(full):
+            raise Failure(
+                f"user with internal id {full[0] // n_domains} has interacted with all "
+                f"{sizes[full[0] % n_domains]} items of a domain, so no negative can be drawn; "
+                "filter such users with user_inter_num_interval"
+            )
+
+    def sample(self, users: np.ndarray, items: np.ndarray, n: int) -> np.ndarray:
+        """Negatives int64 ``[B, n]`` for the positives ``(users [B], items [B])``."""
+        domain = self.item_domain[items]
+        low = np.repeat(self._low[domain], n)
+        span = np.repeat(self._high[domain], n) - low
+        owner = np.repeat(np.asarray(users, dtype=np.int64) * self.n_items, n)
+        drawn = np.empty(len(owner), dtype=np.int64)
+        open_ = np.arange(len(owner))
+        while len(open_):
+            point = low[open_] + span[open_] * self.rng.random(len(open_))
+            place = np.searchsorted(self._edges, point, side="right") - 1
+            drawn[open_] = self._order[np.minimum(place, len(self._order) - 1)]
+            open_ = open_[self._is_seen(owner[open_] + drawn[open_])]
+        return drawn.reshape(len(users), n)
+
+    def _is_seen(self, keys: np.ndarray) -> np.ndarray:
+        place = np.searchsorted(self._seen, keys)
+        return self._seen[np.minimum(place, len(self._seen) - 1)] == keys

@@ -1,0 +1,57 @@
+"""Frozen item features on the device: one call, whether the table is a buffer or a memory map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+class FeatureSource(Protocol):
+    """What a table needs of one modality."""
+
+    width: int
+    nbytes: int
+
+    def take(self, items: np.ndarray) -> np.ndarray:
+        """Vectors ``[n, D]`` float32 of the items."""
+
+
+class FeatureTable(nn.Module):
+    """Vectors of M modalities for I items, with a presence mask.
+
+    A table that fits into ``budget`` bytes is a buffer on the device; a larger one stays where it is (a memory map)
+    and the rows asked for are read at each call. The buffers are not part of the state dict: they come from the
+    store, not from training.
+
+    Args:
+        sources: modality name to source.
+        present: BoolTensor ``[I, M]``, columns in the order of ``sources``.
+        budget: bytes that all buffers together may take.
+    """
+
+    present: Tensor
+
+    def __init__(self, sources: Mapping[str, FeatureSource], present: Tensor, budget: int = 2 << 30):
+        super().__init__()
+        self.names = list(sources)
+        self.widths = {name: sources[name].width for name in self.names}
+        self.register_buffer("present", present, persistent=False)
+        self._sources = dict(sources)
+        every = np.arange(present.shape[0])
+        self.resident = sum(s.nbytes for s in sources.values()) <= budget
+        for k, name in enumerate(self.names if self.resident else ()):
+            self.register_buffer(f"table_{k}", torch.from_numpy(sources[name].take(every)), persistent=False)
+
+    def forward(self, name: str, items: Tensor) -> Tensor:
+        """Vectors ``[n, D]`` of ``items [n]``; rows of absent items mean nothing (see :meth:`mask`)."""
+        if self.resident:
+            return getattr(self, f"table_{self.names.index(name)}")[items]
+        return torch.from_numpy(self._sources[name].take(items.cpu().numpy())).to(items.device)
+
+    def mask(self, items: Tensor) -> Tensor:
+        """Presence ``[n, M]`` of ``items [n]``."""
+        return self.present[items]

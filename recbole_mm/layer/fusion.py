@@ -1,0 +1,49 @@
+"""From the vectors of several modalities and an id to one vector."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from recbole_mm.layer.projection import masked
+
+
+class SumFusion(nn.Module):
+    """Sum over the present modalities plus the id term: ``E = Σ_m p_m f_m + e`` (CMC, given)."""
+
+    def forward(self, modal: Tensor, present: Tensor, id_emb: Tensor) -> Tensor:
+        """``modal [n, M, d]``, ``present [n, M]``, ``id_emb [n, d]`` -> ``[n, d]``."""
+        return masked(modal, present).sum(dim=1) + id_emb
+
+
+class GateFusion(nn.Module):
+    """A softmax over the present modalities, decided by their own content (inferred; in the spirit of MGCN's gate).
+
+    ``E = |present| Σ_m w_m f_m + e`` with ``w = softmax over present of qᵀ tanh(W f_m)``: as large as the sum, so the
+    id term keeps its share, but an uninformative modality can be turned down item by item.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.score = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1, bias=False))
+
+    def forward(self, modal: Tensor, present: Tensor, id_emb: Tensor) -> Tensor:
+        """``modal [n, M, d]``, ``present [n, M]``, ``id_emb [n, d]`` -> ``[n, d]``."""
+        modal = masked(modal, present)
+        logits = self.score(modal).squeeze(-1).masked_fill(~present, -torch.inf)
+        some = present.any(dim=1, keepdim=True)
+        weight = torch.softmax(logits.masked_fill(~some, 0.0), dim=1)
+        count = present.sum(dim=1, keepdim=True)
+        return (weight.unsqueeze(-1) * modal).sum(dim=1) * count + id_emb
+
+
+class WeightFusion(nn.Module):
+    """One learnable scale per modality, shared by all items (inferred): ``E = Σ_m s_m p_m f_m + e``, s from 1."""
+
+    def __init__(self, modalities: int):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(modalities))
+
+    def forward(self, modal: Tensor, present: Tensor, id_emb: Tensor) -> Tensor:
+        """``modal [n, M, d]``, ``present [n, M]``, ``id_emb [n, d]`` -> ``[n, d]``."""
+        return (masked(modal, present) * self.scale.view(1, -1, 1)).sum(dim=1) + id_emb

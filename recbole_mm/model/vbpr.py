@@ -1,0 +1,83 @@
+r"""VBPR: Visual Bayesian Personalized Ranking (He and McAuley, AAAI 2016, arXiv 1510.01784).
+
+.. math:: \hat x_{ui} = \beta_i + \gamma_u^T\gamma_i + \theta_u^T \sum_m E_m f_i^m + \sum_m \beta_m'^T f_i^m
+
+The paper has one modality, a photograph; several are summed here, an absent one adds nothing (inferred). The
+constant and the user's bias cancel in BPR and are left out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor, nn
+
+from recbole_mm.layer.loss import bpr
+from recbole_mm.layer.projection import masked
+from recbole_mm.layer.scoring import candidate_scores
+from recbole_mm.model.base import MultimodalRecommender
+
+
+class VBPR(MultimodalRecommender):
+    """Matrix factorisation with a content term, trained by BPR.
+
+    An item's vector is ``[γ_i ; Σ E_m f_i^m ; β_i + Σ β_m'ᵀ f_i^m]``, a user's ``[γ_u ; θ_u ; 1]``.
+    """
+
+    def __init__(self, config: Any, dataset: Any):
+        super().__init__(config, dataset)
+        width = config["embedding_size"]
+        self.reg_weight = config["reg_weight"]
+        self.user_id = nn.Embedding(self.n_users, width)
+        self.item_id = nn.Embedding(self.n_items, width)
+        self.item_bias = nn.Embedding(self.n_items, 1)
+        self.user_taste = nn.Embedding(self.n_users, width) if self.modalities else None
+        # one matrix [E_m ; β_m'] a modality
+        self.content = nn.ModuleDict(
+            {name: nn.Linear(self.features.widths[name], width + 1, bias=False) for name in self.modalities}
+        )
+        for table in (self.user_id, self.item_id, self.user_taste):
+            if table is not None:
+                nn.init.xavier_normal_(table.weight)
+        nn.init.zeros_(self.item_bias.weight)
+        for linear in self.content.values():
+            nn.init.xavier_normal_(linear.weight)
+
+    def encode_items(self, items: Tensor) -> Tensor:
+        """``[n, 2d + 1]`` (``[n, d + 1]`` without modalities)."""
+        bias = self.item_bias(items)
+        if not self.modalities:
+            return torch.cat([self.item_id(items), bias], dim=1)
+        present = self.features.mask(items)
+        content = sum(
+            masked(self.content[name](self.features(name, items)), present[:, k])
+            for k, name in enumerate(self.modalities)
+        )
+        return torch.cat([self.item_id(items), content[:, :-1], bias + content[:, -1:]], dim=1)
+
+    def user_vectors(self, users: Tensor) -> Tensor:
+        """``[n, 1, 2d + 1]``: one vector for all domains."""
+        parts = [self.user_id(users)]
+        if self.user_taste is not None:
+            parts.append(self.user_taste(users))
+        parts.append(torch.ones(len(users), 1, device=users.device))
+        return torch.cat(parts, dim=1).unsqueeze(1)
+
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
+        """BPR plus L2 on the vectors of the batch, ``reg_weight`` · ½‖·‖² per positive."""
+        users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        item_emb, (pos, neg) = self.batch_items(items, negatives)
+        user_emb = self.user_vectors(users)[:, 0]
+        loss = bpr((user_emb * item_emb[pos]).sum(dim=1), candidate_scores(user_emb, item_emb, neg))
+        if not self.reg_weight:
+            return loss
+        free = [self.user_id(users), self.item_id(items), self.item_id(negatives[:, 0])]
+        if self.user_taste is not None:
+            free.append(self.user_taste(users))
+        return loss + self.reg_weight * sum(v.square().sum() for v in free) / (2 * len(users))
+
+    def feature_modules(self) -> list[nn.Module]:
+        """The matrices on features."""
+        return [self.content]

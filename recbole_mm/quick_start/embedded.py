@@ -1,0 +1,45 @@
+"""The embedded default: modalities of the ml-100k that ships inside the RecBole wheel.
+
+``text`` is a film's title, year and genres; ``knowledge`` its neighbours in the bundled knowledge graph. Both are
+TF-IDF then SVD of what the files say; nothing is invented.
+"""
+
+from __future__ import annotations
+
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+from recbole_mm.convert.movielens import item_text, knowledge_documents
+from recbole_mm.extract.tfidf import encode_tfidf
+from recbole_mm.modality import ModalityStore, find_stores
+
+DATASET = "ml-100k"
+WIDTH = 128
+SVD_SEED = 0
+
+
+def ensure_embedded_stores(config: Any) -> None:
+    """Build the stores ``text`` and ``knowledge`` of ml-100k where the model needs modalities and none are there."""
+    wanted = config["modalities"]
+    folder = Path(config["modality_path"]) / DATASET
+    if config["dataset"] != DATASET or not getattr(config.model_class, "multimodal", False):
+        return
+    if wanted == [] or isinstance(wanted, dict) or find_stores(folder):
+        return
+    source = Path(config["data_path"])
+    documents = {
+        "text": item_text(source / f"{DATASET}.item"),
+        "knowledge": knowledge_documents(source / f"{DATASET}.kg", source / f"{DATASET}.link"),
+    }
+    for name, table in documents.items():
+        values, present = encode_tfidf(table["text"].tolist(), WIDTH, SVD_SEED)
+        ModalityStore.write(
+            folder / name,
+            values[present],
+            table["token"].to_numpy()[present],
+            modality=name,
+            encoder=f"tfidf-svd-{WIDTH}",
+            source="RecBole's bundled ml-100k",
+        )
+    getLogger("recbole_mm").info("built the embedded modalities %s in %s", ", ".join(documents), folder)
