@@ -1,1 +1,15 @@
-"""modality."""
+"""Vectors on disk and their alignment to item ids; knows neither RecBole nor torch."""
+
+from recbole_mm.modality.align import Alignment, Coverage, align, check_coverage, coverage
+from recbole_mm.modality.store import ModalityStore, find_stores, resolve_stores
+
+__all__ = [
+    "Alignment",
+    "Coverage",
+    "ModalityStore",
+    "align",
+    "check_coverage",
+    "coverage",
+    "find_stores",
+    "resolve_stores",
+]

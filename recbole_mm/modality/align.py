@@ -1,0 +1,122 @@
+"""From item tokens to store rows, an explicit mask of presence, and what is covered.
+
+A data set numbers its items after filtering; a store has its own order. Tokens are the only link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from recbole_mm.errors import WrongUse
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Where the items of a data set are in a store.
+
+    Attributes:
+        rows: int64 ``[I]``, the store row of each item id, −1 where it has none.
+        present: bool ``[I]``.
+    """
+
+    rows: np.ndarray
+    present: np.ndarray
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How many items have a vector.
+
+    Attributes:
+        n_items: items of the data set, padding not counted.
+        covered: modality to number of items with a vector.
+        uncovered: items with no vector in any modality.
+    """
+
+    n_items: int
+    covered: Mapping[str, int]
+    uncovered: int
+
+    def __str__(self) -> str:
+        if not self.covered:
+            return f"{self.n_items:,} items, no modality"
+        parts = [
+            f"{name} {count:,} ({100 * count / max(self.n_items, 1):.1f} %)"
+            for name, count in self.covered.items()
+        ]
+        return f"{self.n_items:,} items: {', '.join(parts)}; {self.uncovered:,} without any"
+
+
+def align(store_tokens: Sequence[str] | np.ndarray, item_tokens: Sequence[str] | np.ndarray) -> Alignment:
+    """Find every item's row in a store.
+
+    Args:
+        store_tokens: ``[N]`` text, unique; the order of the store's rows.
+        item_tokens: ``[I]`` text, the token of each item id; id 0 is padding and always absent.
+
+    Raises:
+        WrongUse: a token occurs twice in ``store_tokens``.
+    """
+    index = pd.Index(np.asarray(store_tokens, dtype=object), dtype=object)
+    if not index.is_unique:
+        raise WrongUse(f"token {index[index.duplicated()][0]!r} occurs twice in the store; build it again")
+    rows = index.get_indexer(pd.Index(np.asarray(item_tokens, dtype=object), dtype=object)).astype(np.int64)
+    rows[:1] = -1
+    return Alignment(rows=rows, present=rows >= 0)
+
+
+def coverage(alignments: Mapping[str, Alignment], n_items: int) -> Coverage:
+    """Summarise the alignments of all modalities; ``n_items`` counts ids as RecBole does, with padding."""
+    any_present = np.zeros(n_items, dtype=bool)
+    for alignment in alignments.values():
+        any_present |= alignment.present
+    covered = {name: int(alignment.present.sum()) for name, alignment in alignments.items()}
+    return Coverage(n_items - 1, covered, n_items - 1 - int(any_present.sum()))
+
+
+def check_coverage(
+    name: str,
+    alignment: Alignment,
+    min_coverage: float,
+    item_tokens: Sequence[str] | np.ndarray,
+    store_tokens: Sequence[str] | np.ndarray,
+) -> None:
+    """Refuse a store that covers less than the share ``min_coverage`` (0 to 1) of the items.
+
+    Raises:
+        WrongUse: too few items are covered; the message shows a token of each side.
+    """
+    if isinstance(min_coverage, bool) or not 0 <= min_coverage <= 1:
+        raise WrongUse(f"min_coverage is {min_coverage!r}; give a share between 0 and 1")
+    n_items = len(alignment.present) - 1
+    covered = int(alignment.present.sum())
+    if n_items == 0 or covered >= min_coverage * n_items:
+        return
+    of_data, of_store = _example(np.asarray(item_tokens, object), np.asarray(store_tokens, object), alignment)
+    share = f"{covered:,} of {n_items:,} items ({100 * covered / n_items:.1f} %)"
+    raise WrongUse(
+        f"modality '{name}' covers {share}, less than min_coverage {min_coverage:g}; an item of the data set "
+        f"is {of_data!r}, one of the store {of_store!r}: build the store with the same ids, "
+        "or lower min_coverage"
+    )
+
+
+def _example(item_tokens: np.ndarray, store_tokens: np.ndarray, alignment: Alignment) -> tuple[str, str]:
+    """A missing item and the store token that may mean it: equal but for zeros, case, spaces or ``.0``."""
+    missing = np.flatnonzero(~alignment.present)[1:]
+    plain = pd.Index(_plain(store_tokens))
+    position = pd.Series(np.arange(len(plain)), index=plain).groupby(level=0).first()
+    hits = position.reindex(_plain(item_tokens[missing])).to_numpy()
+    found = np.flatnonzero(~np.isnan(hits.astype(float)))
+    if len(found):
+        return item_tokens[missing[found[0]]], store_tokens[int(hits[found[0]])]
+    return item_tokens[missing[0]], store_tokens[0]
+
+
+def _plain(tokens: np.ndarray) -> pd.Series:
+    text = pd.Series(tokens.astype(str)).str.strip().str.lower()
+    return text.str.replace(r"^0+(?=.)|\.0$", "", regex=True)

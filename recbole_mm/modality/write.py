@@ -1,0 +1,221 @@
+"""Checks vectors and tokens, row by row named in errors, and writes them as a store in one step.
+
+Rows in errors are counted from 0, as in numpy.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recbole_mm.errors import WrongUse
+from recbole_mm.modality.format import (
+    CHUNK_BYTES,
+    DTYPES,
+    MANIFEST,
+    SCHEMA_VERSION,
+    TOKENS,
+    VALUES,
+    hash_file,
+)
+
+
+def write_store(
+    path: Path,
+    values: np.ndarray,
+    tokens: Sequence[str] | np.ndarray,
+    *,
+    description: Mapping[str, str | None],
+    metadata: Mapping[str, Any] | None = None,
+    present: np.ndarray | None = None,
+    dtype: str | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write ``values`` and ``tokens`` to folder ``path``, complete or not at all.
+
+    Args:
+        path: the store's folder; must not exist, or be a store and ``overwrite`` be true.
+        values: ``[N, D]`` floats, possibly memory-mapped: read in chunks. float64 becomes float32.
+        tokens: ``[N]`` text, one for each row, unique.
+        description: modality, encoder and source, for the manifest.
+        metadata: anything else for the manifest, JSON values.
+        present: bool ``[N]``; rows that are false are left out, whatever they hold.
+        dtype: float16 or float32; by default that of ``values``.
+        overwrite: replace a store that is there.
+
+    Raises:
+        WrongUse: row counts that differ, a repeated, empty or non-text token, NaN or infinity, a wrong
+            dtype, values beyond the range of the dtype, nothing to store, a folder in the way.
+    """
+    values = _checked_values(values)
+    tokens = np.asarray(tokens, dtype=object)
+    if tokens.ndim != 1 or len(tokens) != len(values):
+        raise WrongUse(
+            f"{path}: {len(values)} rows of values but {tokens.size} tokens; row k must belong to token k"
+        )
+    kept = _kept_rows(present, len(values), path)
+    if len(kept) == 0:
+        raise WrongUse(f"{path}: nothing to store, no row is present; check the values and the mask")
+    _check_tokens(tokens[kept], kept, path)
+    target = _target_dtype(values.dtype, dtype, path)
+    _check_place(path, overwrite)
+    try:
+        extra = json.loads(json.dumps(dict(metadata or {})))
+    except (TypeError, ValueError) as error:
+        raise WrongUse(f"{path}: metadata must be JSON values ({error})") from error
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir()
+        zero_rows = _write_values(partial / VALUES, values, tokens, kept, target, path)
+        (partial / TOKENS).write_bytes(("\n".join(tokens[kept]) + "\n").encode("utf-8"))
+        manifest = {
+            "schema_version": SCHEMA_VERSION,
+            **description,
+            "rows": len(kept),
+            "width": int(values.shape[1]),
+            "dtype": target.name,
+            "zero_rows": zero_rows,
+            "files": {file: _size_and_hash(partial / file) for file in (VALUES, TOKENS)},
+            "metadata": extra,
+        }
+        (partial / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        _swap_in(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _checked_values(values: np.ndarray) -> np.ndarray:
+    values = np.asanyarray(values)
+    if values.dtype.kind != "f" or values.dtype.itemsize > 8:
+        raise WrongUse(f"values are {values.dtype}; give float16, float32 or float64 (stored as float32)")
+    if values.ndim != 2 or 0 in values.shape:
+        raise WrongUse(f"values have shape {list(values.shape)}; give [rows, width], both at least 1")
+    return values
+
+
+def _kept_rows(present: np.ndarray | None, rows: int, path: Path) -> np.ndarray:
+    if present is None:
+        return np.arange(rows)
+    present = np.asarray(present)
+    if present.dtype != np.bool_ or present.shape != (rows,):
+        raise WrongUse(
+            f"{path}: the presence mask is {present.dtype} {list(present.shape)}; "
+            f"give bool [{rows}], one for each row"
+        )
+    return np.flatnonzero(present)
+
+
+def _check_tokens(tokens: np.ndarray, kept: np.ndarray, path: Path) -> None:
+    for position, token in enumerate(tokens):
+        if not isinstance(token, str):
+            raise WrongUse(
+                f"{path}: token of row {kept[position]} is {type(token).__name__} {token!r}; give text, "
+                "so that leading zeros survive"
+            )
+        if not token or "\n" in token:
+            what = "has a line break" if token else "is empty"
+            raise WrongUse(
+                f"{path}: token of row {kept[position]} {what} ({token!r}); rename or leave it out"
+            )
+        if not token.isascii() and any("\ud800" <= letter <= "\udfff" for letter in token):
+            raise WrongUse(f"{path}: token of row {kept[position]} ({token!r}) is not valid text; rename it")
+    repeated = pd.Index(tokens, dtype=object).duplicated()
+    if repeated.any():
+        second = int(repeated.argmax())
+        first = int((tokens == tokens[second]).argmax())
+        raise WrongUse(
+            f"{path}: row {kept[second]} repeats token {tokens[second]!r} of row {kept[first]}; "
+            "keep one row for each item"
+        )
+
+
+def _target_dtype(given: np.dtype[Any], asked: str | None, path: Path) -> np.dtype[Any]:
+    if asked is None:
+        asked = "float16" if given.itemsize == 2 else "float32"
+    if asked not in DTYPES:
+        raise WrongUse(f"{path}: dtype {asked!r} is not one of {', '.join(DTYPES)}")
+    return DTYPES[asked]
+
+
+def _check_place(path: Path, overwrite: bool) -> None:
+    if not path.exists():
+        return
+    if not (path / MANIFEST).is_file():
+        raise WrongUse(f"{path}: exists and is no modality store; choose another folder")
+    if not overwrite:
+        raise WrongUse(f"{path}: a store is there already; add overwrite (--overwrite) to replace it")
+
+
+def _write_values(
+    file: Path, values: np.ndarray, tokens: np.ndarray, kept: np.ndarray, target: np.dtype[Any], path: Path
+) -> int:
+    """Write the kept rows as npy, chunk by chunk; returns how many are all zero."""
+    zero_rows = 0
+    per_chunk = max(1, CHUNK_BYTES // (values.shape[1] * 8))
+    with file.open("wb") as stream:
+        stream.write(_npy_header((len(kept), values.shape[1]), target))
+        for start in range(0, len(kept), per_chunk):
+            rows = kept[start : start + per_chunk]
+            chunk = np.asarray(values[rows[0] : rows[-1] + 1] if _is_run(rows) else values[rows])
+            finite = np.isfinite(chunk).all(axis=1)
+            if not finite.all():
+                row = rows[int(finite.argmin())]
+                raise WrongUse(
+                    f"{path}: NaN or infinity in row {row} (token {tokens[row]!r}); "
+                    "mend the vector or leave the row out (a presence mask)"
+                )
+            with np.errstate(over="ignore"):
+                narrow = chunk.astype(target)
+            finite = np.isfinite(narrow).all(axis=1)
+            if not finite.all():
+                row = rows[int(finite.argmin())]
+                largest = np.abs(chunk[int(finite.argmin())]).max()
+                remedy = "store as float32" if target.itemsize == 2 else "scale the values"
+                raise WrongUse(
+                    f"{path}: row {row} (token {tokens[row]!r}) reaches {largest:g}, beyond {target.name}; "
+                    f"{remedy}"
+                )
+            zero_rows += int((~narrow.any(axis=1)).sum())
+            stream.write(np.ascontiguousarray(narrow).data)
+    return zero_rows
+
+
+def _is_run(rows: np.ndarray) -> bool:
+    return int(rows[-1] - rows[0]) == len(rows) - 1
+
+
+def _npy_header(shape: tuple[int, int], dtype: np.dtype[Any]) -> bytes:
+    header = io.BytesIO()
+    description = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, description)
+    return header.getvalue()
+
+
+def _size_and_hash(file: Path) -> dict[str, int | str]:
+    return {"bytes": file.stat().st_size, "blake2b": hash_file(file)}
+
+
+def _swap_in(partial: Path, path: Path) -> None:
+    """Name ``partial`` as ``path``; an older store is moved aside first and put back if that fails."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.old")
+    if path.exists():
+        os.replace(path, aside)
+        try:
+            os.replace(partial, path)
+        except OSError:
+            os.replace(aside, path)
+            raise
+        shutil.rmtree(aside)
+    else:
+        os.replace(partial, path)
