@@ -1,0 +1,172 @@
+"""Plain or gzip JSON lines as a stream, in bounded memory, also when they are damaged."""
+
+from __future__ import annotations
+
+import ast
+import json
+import queue
+import threading
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from recbole_mm.convert.problems import Problems
+from recbole_mm.errors import WrongUse
+
+CHUNK = 1 << 20
+MAX_LINE = 64 << 20
+UTF8_MARK = b"\xef\xbb\xbf"
+loads = orjson.loads
+JSONDecodeError = orjson.JSONDecodeError
+
+
+def read_lines(path: str | Path, problems: Problems) -> Iterator[list[bytes]]:
+    """Yield lists of lines without their line feed; every line is in one list, in order.
+
+    A second thread reads and unpacks ahead (zlib lets go of the interpreter's lock). A gzip file that ends
+    early or is damaged is counted as ``truncated``: the lines that came out whole are yielded.
+
+    Raises:
+        WrongUse: no such file; a line above 64 MiB; UTF-16 or UTF-32 text.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WrongUse(f"{path}: no such file")
+    cut_before = problems.counts.get("truncated", 0)
+    rest = b""
+    for number, block in enumerate(_ahead(_unpacked(path, problems))):
+        if number == 0:
+            if block[:2] in (b"\xff\xfe", b"\xfe\xff"):
+                raise WrongUse(f"{path}: UTF-16 text; convert it to UTF-8 first (iconv -f UTF-16 -t UTF-8)")
+            block = block.removeprefix(UTF8_MARK)
+        lines = (rest + block).split(b"\n")
+        rest = lines.pop()
+        if len(rest) > MAX_LINE:
+            raise WrongUse(f"{path}: a line above {MAX_LINE >> 20} MiB; these are no JSON lines")
+        if lines:
+            yield lines
+    if rest and problems.counts.get("truncated", 0) == cut_before:
+        yield [rest]  # a last line without line feed; after a cut it would be half a line
+
+
+def parse(line: bytes, where: str, problems: Problems) -> dict[str, Any] | None:
+    """One line as a dict, or None (blank, or counted as broken).
+
+    Tries strict JSON, then, for old releases and damaged lines, Windows-1252 text, JSON with NaN or half
+    surrogates, and a Python literal (Amazon 2014 metadata); never eval.
+    """
+    try:
+        row = loads(line)
+    except JSONDecodeError:
+        row = _repair(line, where, problems)
+    if row is None:
+        return None
+    if not isinstance(row, dict):
+        problems.add("broken_line", where)
+        return None
+    return row
+
+
+def _repair(line: bytes, where: str, problems: Problems) -> Any:
+    line = line.strip()
+    if not line:
+        return None
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError:
+        problems.add("encoding", where)
+        text = line.decode("cp1252", errors="replace")
+    try:
+        return _without_surrogates(json.loads(text), where, problems)
+    except ValueError:
+        pass
+    try:
+        return _without_surrogates(ast.literal_eval(text), where, problems)
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        problems.add("broken_line", where)
+        return None
+
+
+def _without_surrogates(row: Any, where: str, problems: Problems) -> Any:
+    """``row`` with half surrogate pairs, which no file can hold, replaced by '?'; counted as ``encoding``."""
+    text = json.dumps(row, ensure_ascii=False, default=str)
+    if not any("\ud800" <= char <= "\udfff" for char in text):
+        return row
+    problems.add("encoding", where)
+    return json.loads(text.encode("utf-8", "replace").decode("utf-8"))
+
+
+def _unpacked(path: Path, problems: Problems) -> Iterator[bytes]:
+    """The file's bytes in blocks of about 1 to 4 MiB; gzip is known by its first two bytes."""
+    with open(path, "rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        if not packed:
+            while block := file.read(CHUNK):
+                yield block
+            return
+        inflate = zlib.decompressobj(wbits=31)
+        data = b""
+        started = False
+        while True:
+            data = data or file.read(CHUNK)
+            if not data:
+                break
+            if not started and not data.strip(b"\x00"):  # zero padding after the last member
+                data = b""
+                continue
+            started = True
+            try:
+                block = inflate.decompress(data, 4 * CHUNK)
+            except zlib.error as error:
+                problems.add("truncated", f"{path} ({error})")
+                return
+            if block:
+                yield block
+            data = inflate.unconsumed_tail
+            if inflate.eof:  # gzip files may be concatenated
+                data = inflate.unused_data
+                inflate = zlib.decompressobj(wbits=31)
+                started = False
+        if started:
+            problems.add("truncated", f"{path} (unexpected end)")
+
+
+def _ahead(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same blocks, made in a second thread, at most four waiting."""
+    waiting: queue.Queue[bytes | BaseException | None] = queue.Queue(maxsize=4)
+    stop = threading.Event()
+
+    def fill() -> None:
+        last: BaseException | None = None
+        try:
+            for block in blocks:
+                if not _put(waiting, block, stop):
+                    return
+        except BaseException as error:  # handed to the reader, which raises it
+            last = error
+        _put(waiting, last, stop)
+
+    thread = threading.Thread(target=fill, daemon=True)
+    thread.start()
+    try:
+        while (block := waiting.get()) is not None:
+            if isinstance(block, BaseException):
+                raise block
+            yield block
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _put(waiting: queue.Queue[Any], value: Any, stop: threading.Event) -> bool:
+    while not stop.is_set():
+        try:
+            waiting.put(value, timeout=0.1)
+            return True
+        except queue.Full:
+            continue
+    return False

@@ -1,0 +1,132 @@
+"""A data set's folder, made beside its place and put there when it is whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recbole_mm.errors import WrongUse
+
+SUMMARY = "summary.json"
+REVIEWS_PARQUET = "reviews.parquet"
+ROWS = 200_000  # of a chunk of interactions
+
+
+class Staging:
+    """``folder`` is where to write; at the end of the block without error its files move to ``<out>/<name>``.
+
+    The folders are siblings, so paths relative to one hold in the other. Files that the last conversion
+    wrote (by its ``summary.json``) and this one did not are removed; other files stay.
+    """
+
+    def __init__(self, out: str | Path, name: str) -> None:
+        if not re.fullmatch(r"[^\s/\\:.][^\s/\\:]*", name):
+            raise WrongUse(f"{name!r} is no name for a data set: no blanks, slashes, colons, leading dot")
+        self.name = name
+        self.target = Path(out) / name
+        self.folder = Path(out) / f".{name}.{os.getpid()}.partial"
+
+    def __enter__(self) -> Staging:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._publish()
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write ``summary.json`` with the names of all files; call it last."""
+        files = sorted([*(path.name for path in self.folder.iterdir()), SUMMARY])
+        text = json.dumps({**summary, "files": files}, indent=2, ensure_ascii=False)
+        (self.folder / SUMMARY).write_text(text + "\n", encoding="utf-8")
+
+    def _publish(self) -> None:
+        if not self.target.exists():
+            os.rename(self.folder, self.target)
+            return
+        old = _files_of(self.target / SUMMARY)
+        new = sorted(path.name for path in self.folder.iterdir())
+        for name in new:
+            os.replace(self.folder / name, self.target / name)
+        for name in sorted(old - set(new)):
+            (self.target / name).unlink(missing_ok=True)
+
+
+class ParquetStream:
+    """A parquet file of text columns (and int64 ``timestamp``), written chunk by chunk."""
+
+    def __init__(self, path: str | Path, columns: Sequence[str], repeated: Sequence[str] = ()) -> None:
+        """``repeated``: columns whose values recur (ids), kept as a dictionary in the file."""
+        types = [pa.int64() if name == "timestamp" else pa.large_string() for name in columns]
+        self.schema = pa.schema(list(zip(columns, types, strict=True)))
+        self._writer = pq.ParquetWriter(
+            path, self.schema, compression="zstd", compression_level=1, use_dictionary=list(repeated)
+        )
+
+    def write(self, columns: Mapping[str, Any]) -> None:
+        """Append a chunk: column name to a list or Arrow array, None for missing."""
+        arrays = [
+            value if isinstance(value := columns[field.name], pa.Array) else pa.array(value, field.type)
+            for field in self.schema
+        ]
+        self._writer.write_table(pa.table(arrays, schema=self.schema))
+
+    def __enter__(self) -> ParquetStream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.close()
+
+
+def inter_frames(
+    users: pa.Array, items: pa.Array, rows: np.ndarray, columns: Mapping[str, np.ndarray]
+) -> Iterator[pd.DataFrame]:
+    """Chunks for an ``.inter`` file: ``user_id:token``, ``item_id:token`` and the other columns as given.
+
+    ``columns``: "user" and "item" hold codes into ``users`` and ``items``; others are named "field:type".
+    All are [R]; ``rows`` are those to write, in order.
+    """
+    for start in range(0, len(rows), ROWS):
+        part = rows[start : start + ROWS]
+        frame = pd.DataFrame(
+            {
+                "user_id:token": tokens_of(users, columns["user"][part]),
+                "item_id:token": tokens_of(items, columns["item"][part]),
+            }
+        )
+        for name, values in columns.items():
+            if name not in ("user", "item"):
+                frame[name] = values[part]
+        yield frame
+
+
+def tokens_of(tokens: pa.Array, codes: np.ndarray) -> pd.Series:
+    """The tokens of ``codes`` as an Arrow text series."""
+    return pd.Series(pd.arrays.ArrowExtensionArray(tokens.take(pa.array(codes))))
+
+
+def _files_of(summary: Path) -> set[str]:
+    try:
+        files = json.loads(summary.read_text(encoding="utf-8")).get("files", [])
+    except (OSError, ValueError, AttributeError):
+        return set()
+    return {name for name in files if isinstance(name, str) and name == Path(name).name}

@@ -1,0 +1,139 @@
+"""The figures of a converted data set: for JSON, and as a table for a person."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+from collections.abc import Collection, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from recbole_mm.convert.problems import Problems
+
+
+def summarise(
+    name: str,
+    user: np.ndarray,
+    item: np.ndarray,
+    timestamp: np.ndarray | None = None,
+    *,
+    with_text: int | None = None,
+    with_image: int | None = None,
+    with_review: int | None = None,
+    dropped: Mapping[str, int] | None = None,
+    problems: Problems | None = None,
+) -> dict[str, Any]:
+    """Counts, density and coverage of one data set, all for the rows that were kept.
+
+    ``user``, ``item``: codes or tokens [R]; ``timestamp``: seconds [R]; ``with_…``: how many items (for
+    reviews, rows) have one. Shares are of all items (rows), None where unknown.
+    """
+    users, items, rows = len(np.unique(user)), len(np.unique(item)), len(user)
+    summary: dict[str, Any] = {
+        "name": name,
+        "users": users,
+        "items": items,
+        "interactions": rows,
+        "density": rows / (users * items) if rows else 0.0,
+        "per_user": rows / users if rows else 0.0,
+        "per_item": rows / items if rows else 0.0,
+        "text_share": None if with_text is None else with_text / max(items, 1),
+        "image_share": None if with_image is None else with_image / max(items, 1),
+        "review_share": None if with_review is None else with_review / max(rows, 1),
+        "from": None,
+        "to": None,
+    }
+    if timestamp is not None and rows and np.isfinite(timestamp).any():
+        summary["from"], summary["to"] = _day(np.nanmin(timestamp)), _day(np.nanmax(timestamp))
+    summary["dropped"] = dict(dropped or {})
+    summary["problems"] = {} if problems is None else problems.as_dict()
+    return summary
+
+
+def overlap(
+    users: Mapping[str, Collection[str]], items: Mapping[str, Collection[str]]
+) -> list[dict[str, int | str]]:
+    """Users and items (by token) that two domains share, for each pair of domains."""
+    shared: list[dict[str, int | str]] = []
+    for a, b in combinations(users, 2):
+        common_users, common_items = set(users[a]) & set(users[b]), set(items[a]) & set(items[b])
+        shared.append({"a": a, "b": b, "users": len(common_users), "items": len(common_items)})
+    return shared
+
+
+def show(
+    summaries: Sequence[Mapping[str, Any]],
+    overlaps: Sequence[Mapping[str, Any]] = (),
+    console: Console | None = None,
+) -> None:
+    """Print the tables and what was wrong with the sources."""
+    console = console or Console()
+    table = Table(title="Data sets")
+    table.add_column("")
+    for summary in summaries:
+        table.add_column(str(summary["name"]), justify="right")
+    for label, key, form in (
+        ("users", "users", "{:,}"),
+        ("items", "items", "{:,}"),
+        ("interactions", "interactions", "{:,}"),
+        ("density", "density", "{:.4%}"),
+        ("per user", "per_user", "{:.1f}"),
+        ("per item", "per_item", "{:.1f}"),
+        ("items with text", "text_share", "{:.1%}"),
+        ("items with image", "image_share", "{:.1%}"),
+        ("rows with review", "review_share", "{:.1%}"),
+        ("from", "from", "{}"),
+        ("to", "to", "{}"),
+    ):
+        values = [summary.get(key) for summary in summaries]
+        if any(value is not None for value in values):
+            table.add_row(label, *("-" if value is None else form.format(value) for value in values))
+    console.print(table)
+    if overlaps:
+        table = Table(title="Overlap between domains")
+        table.add_column("")
+        table.add_column("users", justify="right")
+        table.add_column("items", justify="right")
+        for pair in overlaps:
+            table.add_row(f"{pair['a']} and {pair['b']}", f"{pair['users']:,}", f"{pair['items']:,}")
+        console.print(table)
+    for summary in summaries:
+        dropped = {name: count for name, count in summary["dropped"].items() if count}
+        if dropped:
+            steps = ", ".join(f"{name} {count:,}" for name, count in dropped.items())
+            console.print(f"{summary['name']}: dropped by {steps}", highlight=False, markup=False)
+        for kind, found in summary["problems"].items():
+            line = f"{summary['name']}: {found['count']:,} x {kind}, first at {found['first']}"
+            console.print(line, highlight=False, markup=False)
+
+
+def report(
+    summaries: Sequence[Mapping[str, Any]],
+    overlaps: Sequence[Mapping[str, Any]] = (),
+    target: str | None = None,
+) -> None:
+    """The table on the screen, the same figures as JSON in ``target`` ("-": instead of the table)."""
+    document = {"datasets": list(summaries), "overlap": list(overlaps)}
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    if target == "-":
+        print(text, end="")
+        return
+    show(summaries, overlaps)
+    if target:
+        partial = Path(f"{target}.{os.getpid()}.partial")
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, target)
+
+
+def _day(seconds: float) -> str | None:
+    try:
+        return datetime.datetime.fromtimestamp(float(seconds), datetime.timezone.utc).date().isoformat()
+    except (OverflowError, ValueError, OSError):
+        return None  # times that are no seconds since 1970
