@@ -1,0 +1,119 @@
+"""CSV, TSV (also compressed) and parquet in chunks; text columns stay text."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from recbole_mm.errors import WrongUse
+
+CHUNK_BYTES = 1 << 24
+CHUNK_ROWS = 1 << 18
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file with named columns.
+
+    Attributes:
+        path: ``.csv``, ``.tsv`` (``.gz`` and the like behind it) or ``.parquet``.
+        separator: of the fields; None by the file's ending.
+        encoding: of a text file.
+    """
+
+    path: Path
+    separator: str | None = None
+    encoding: str = "utf8"
+
+    def names(self) -> list[str]:
+        """Column names; errors as in ``chunks``."""
+        if not self.path.is_file():
+            folder = self.path.parent
+            near = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+            raise WrongUse(f"{self.path}: no such file{did_you_mean(self.path.name, near)}")
+        if self.path.stat().st_size == 0:
+            raise WrongUse(f"{self.path}: empty; it must hold a header and rows")
+        try:
+            names = pq.read_schema(self.path).names if self._is_parquet() else self._csv(None).schema.names
+        except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+            raise self._unreadable(error) from error
+        repeated = [name for name in names if names.count(name) > 1]
+        if repeated:
+            raise WrongUse(f"{self.path}: column '{repeated[0]}' is there twice; rename one")
+        return names
+
+    def check(self, columns: Sequence[str]) -> None:
+        """Refuse a column that the table lacks."""
+        names = self.names()
+        for column in columns:
+            if column not in names:
+                raise WrongUse(
+                    f"{self.path}: no column '{column}'{did_you_mean(column, names)} (there: {', '.join(names)})"
+                )
+
+    def chunks(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+        """Frames of these columns; from a text file every value is text, as it stands there.
+
+        Raises:
+            WrongUse: no such file or column, an empty or damaged file, another encoding.
+        """
+        self.check(columns)
+        wanted = list(dict.fromkeys(columns))
+        try:
+            if self._is_parquet():
+                with pq.ParquetFile(self.path) as file:
+                    for batch in file.iter_batches(CHUNK_ROWS, columns=wanted):
+                        yield batch.to_pandas(types_mapper=_exact)
+            else:
+                with self._csv(wanted) as reader:
+                    for batch in reader:
+                        yield batch.to_pandas()
+        except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+            raise self._unreadable(error) from error
+
+    def _is_parquet(self) -> bool:
+        return self.path.suffix == ".parquet"
+
+    def _csv(self, columns: list[str] | None) -> pacsv.CSVStreamingReader:
+        separator = self.separator
+        if separator is None:
+            known = [SEPARATORS[suffix] for suffix in self.path.suffixes if suffix in SEPARATORS]
+            if not known:
+                raise WrongUse(
+                    f"{self.path}: not known by its ending; give .csv, .tsv, .parquet, or --separator"
+                )
+            separator = known[-1]
+        return pacsv.open_csv(
+            self.path,
+            read_options=pacsv.ReadOptions(block_size=CHUNK_BYTES, encoding=self.encoding, use_threads=False),
+            parse_options=pacsv.ParseOptions(delimiter=separator, newlines_in_values=True),
+            convert_options=pacsv.ConvertOptions(
+                include_columns=columns,
+                column_types={name: pa.large_string() for name in columns or ()},
+                strings_can_be_null=False,
+            ),
+        )
+
+    def _unreadable(self, error: BaseException) -> WrongUse:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        encoding = "" if self._is_parquet() else ", or another --separator or --encoding"
+        return WrongUse(f"{self.path}: not readable ({reason}); damaged or truncated{encoding}?")
+
+
+def _exact(kind: pa.DataType) -> pd.api.extensions.ExtensionDtype | None:
+    """Integers with nulls stay integers: as float64, ids above 2**53 would change."""
+    return pd.ArrowDtype(kind) if pa.types.is_integer(kind) else None
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """``; did you mean 'x'?`` or nothing."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""

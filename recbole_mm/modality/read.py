@@ -1,0 +1,164 @@
+"""Vectors and tokens from the files people have: npy, a list of ids, parquet. Nothing here unpickles."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from recbole_mm.errors import WrongUse
+
+SEPARATORS = {".csv": ",", ".tsv": "\t", ".item": "\t"}
+
+
+def read_array(path: str | Path) -> np.ndarray:
+    """A ``.npy`` file, memory-mapped; files that need pickle are refused."""
+    path = _existing(path)
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        if "empty file" in str(error):
+            raise WrongUse(f"{path}: empty; it must hold at least one row") from error
+        if "pickle" in str(error).lower() or "object" in str(error).lower():
+            raise WrongUse(
+                f"{path}: no plain npy file, it holds Python objects or another format; "
+                "save it again with numpy.save as float16 or float32"
+            ) from error
+        raise WrongUse(f"{path}: not readable as npy, perhaps truncated ({error})") from error
+    except (EOFError, OSError) as error:
+        raise WrongUse(f"{path}: not readable as npy, perhaps truncated ({error})") from error
+    if not isinstance(array, np.ndarray):
+        raise WrongUse(f"{path}: an npz archive; save its array with numpy.save as npy")
+    return array
+
+
+def read_tokens(path: str | Path, column: str | None = None) -> list[str]:
+    """Item tokens as text: one a line, or a column of ``.csv``, ``.tsv``, ``.item`` (``name:type`` headers).
+
+    Line k (for a table: row k after the header) belongs to row k of the values.
+    """
+    path = _existing(path)
+    try:
+        if path.suffix in SEPARATORS:
+            return _read_token_column(path, column)
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise WrongUse(f"{path}: not UTF-8 ({error}); save it as UTF-8") from error
+    if column is not None:
+        raise WrongUse(f"{path}: a column ({column}) can be named for {', '.join(SEPARATORS)} files only")
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def read_parquet(
+    path: str | Path, token_column: str, vector_columns: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray | list[str], np.ndarray]:
+    """Values ``[N, D]``, tokens ``[N]`` and presence ``[N]`` from a parquet file.
+
+    Args:
+        path: the file.
+        token_column: column of item tokens; text, so that leading zeros survive.
+        vector_columns: one column of equally long lists (a null is an absent item), or several
+            numeric columns, one for each dimension.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = _existing(path)
+    try:
+        names = pq.read_schema(path).names
+        for column in (token_column, *vector_columns):
+            _check_column(path, column, names)
+        table = pq.read_table(path, columns=list(dict.fromkeys((token_column, *vector_columns))))
+    except pa.ArrowException as error:
+        raise WrongUse(f"{path}: not readable as parquet ({_first_line(error)})") from error
+    tokens = table[token_column].combine_chunks().to_numpy(zero_copy_only=False)
+    first = table[vector_columns[0]].type
+    if len(vector_columns) == 1 and hasattr(first, "value_type"):
+        values, present = _stack_lists(path, table[vector_columns[0]].combine_chunks(), vector_columns[0])
+        return values, tokens, present
+    for column in vector_columns:
+        if not pa.types.is_floating(table[column].type):
+            raise WrongUse(
+                f"{path}: column '{column}' is {table[column].type}; give lists of floats or floats"
+            )
+        if table[column].null_count:
+            raise WrongUse(
+                f"{path}: column '{column}' has {table[column].null_count} nulls; fill or drop them"
+            )
+    values = np.column_stack([table[column].to_numpy() for column in vector_columns])
+    return values, tokens, np.ones(len(values), dtype=bool)
+
+
+def _stack_lists(path: Path, lists: object, column: str) -> tuple[np.ndarray, np.ndarray]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    assert isinstance(lists, pa.Array)
+    if not pa.types.is_floating(lists.type.value_type):
+        raise WrongUse(f"{path}: column '{column}' is {lists.type}; give lists of floats")
+    present = pc.is_valid(lists).to_numpy(zero_copy_only=False)
+    lengths = pc.list_value_length(lists).drop_null().to_numpy()
+    if len(lengths) == 0 or lengths[0] == 0:
+        raise WrongUse(f"{path}: column '{column}' holds no vector")
+    if (lengths != lengths[0]).any():
+        position = int((lengths != lengths[0]).argmax())
+        row = int(np.flatnonzero(present)[position])
+        raise WrongUse(
+            f"{path}: row {row} of '{column}' has {lengths[position]} numbers, others {lengths[0]}"
+        )
+    flat = lists.drop_null().flatten()
+    if flat.null_count:
+        position = int(pc.index(pc.is_null(flat), True).as_py()) // int(lengths[0])
+        row = int(np.flatnonzero(present)[position])
+        raise WrongUse(f"{path}: row {row} of '{column}' has a null inside its vector; mend or drop it")
+    values = np.zeros((len(present), int(lengths[0])), dtype=flat.type.to_pandas_dtype())
+    values[present] = flat.to_numpy(zero_copy_only=False).reshape(-1, int(lengths[0]))
+    return values, present
+
+
+def _read_token_column(path: Path, column: str | None) -> list[str]:
+    separator = SEPARATORS[path.suffix]
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        header = next(csv.reader(stream, delimiter=separator), [])
+    names = [name.split(":")[0] if path.suffix == ".item" else name for name in header]
+    if column is None:
+        if len(names) != 1:
+            raise WrongUse(f"{path}: name the column of the ids (--ids-column), one of {', '.join(names)}")
+        column = names[0]
+    _check_column(path, column, names)
+    table = pd.read_csv(
+        path,
+        sep=separator,
+        usecols=[names.index(column)],
+        dtype=str,
+        keep_default_na=False,
+        encoding="utf-8-sig",
+        skip_blank_lines=False,
+    )
+    return table.iloc[:, 0].tolist()
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path)
+    if path.is_file():
+        return path
+    folder = path.parent
+    near = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    close = difflib.get_close_matches(path.name, near, n=1)
+    hint = f"; did you mean {folder / close[0]}?" if close else ""
+    raise WrongUse(f"{path}: no such file{hint}")
+
+
+def _check_column(path: Path, column: str, names: Sequence[str]) -> None:
+    if column not in names:
+        close = difflib.get_close_matches(column, names, n=1)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        raise WrongUse(f"{path}: no column '{column}'{hint} (there: {', '.join(names)})")
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
