@@ -1,1 +1,10 @@
-"""config."""
+"""Configuration: RecBole's layers and ours, known keys, checked values, defaults of model families."""
+
+from __future__ import annotations
+
+from recbole_mm.config.config import Config
+from recbole_mm.config.dataset import check_dataset
+from recbole_mm.config.properties import properties_dir
+from recbole_mm.config.require import fit_to_dataset
+
+__all__ = ["Config", "check_dataset", "fit_to_dataset", "properties_dir"]

@@ -1,0 +1,305 @@
+"""RecBole's configuration with our layers, checked keys and values, and no look at ``sys.argv``."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+from recbole.config import Config as RecBoleConfig
+from recbole.utils import ModelType
+
+from recbole_mm.config.check import checked
+from recbole_mm.config.family import adapt, family_defaults
+from recbole_mm.config.header import Header, read_header
+from recbole_mm.config.known import unknown_keys
+from recbole_mm.config.metric import OURS, check_metrics, check_mode, settle_valid_metric, split_by_type
+from recbole_mm.config.properties import ConfigLoader, load_internal, load_user, properties_dir, recbole_dir
+from recbole_mm.config.require import check_libraries
+from recbole_mm.config.values import parse_cli, parse_value
+from recbole_mm.errors import WrongUse
+from recbole_mm.model import get_model
+
+_CLI, _DICT = "command line", "config_dict"
+
+
+class Config(RecBoleConfig):
+    """RecBole's ``Config``, from a model, a data set, files, a dict and the arguments of a command line.
+
+    Layers, later wins: RecBole's overall.yaml, ours, the family of the model, RecBole's and our yaml of the model,
+    those of the data set (and ``<dataset>.yaml`` beside its files), RecBole's quick-start settings, what depends on
+    the data set (``family.adapt``), config files, ``config_dict``, ``cli_args``.
+
+    Attributes:
+        sources: key -> where its value was given (a file, "config_dict" or "command line").
+        notes: a sentence for each default that was chosen and that a person should know of.
+
+    Raises:
+        WrongUse: one line that names the key, where it was given and what to do.
+    """
+
+    def __init__(
+        self,
+        model: str | type | None = None,
+        dataset: str | None = None,
+        config_file_list: Sequence[str | Path] | None = None,
+        config_dict: Mapping[str, Any] | None = None,
+        cli_args: Sequence[str] = (),
+    ) -> None:
+        self.sources: dict[str, str] = {}
+        self.notes: list[str] = []
+        self._loaded: list[tuple[str, dict[str, Any]]] = []
+        self._cli_args = list(cli_args)
+        self._cli_texts: dict[str, str] = {}
+        if isinstance(config_file_list, (str, Path)):
+            config_file_list = [config_file_list]
+        super().__init__(model, dataset, config_file_list, config_dict)
+        check_libraries(self.model_class)
+
+    # --- what was given ---
+
+    def compatibility_settings(self) -> None:
+        """RecBole sets names that numpy 2 lost; ``recbole_mm.compat`` has done so already."""
+
+    def _init_parameters_category(self) -> None:
+        super()._init_parameters_category()
+        # RecBole appends to its own module's lists: one run's data set would change the next run
+        self.parameters = {name: list(keys) for name, keys in self.parameters.items()}
+
+    def _build_yaml_loader(self) -> type:
+        return ConfigLoader
+
+    def _load_config_files(self, file_list: Iterable[str | Path] | None) -> dict[str, Any]:
+        settings: dict[str, Any] = {}
+        for file in file_list or ():
+            loaded = load_user(file)
+            settings.update(loaded)
+            self.sources.update(dict.fromkeys(loaded, str(file)))
+        return settings
+
+    def _load_variable_config_dict(self, config_dict: Mapping[str, Any] | None) -> dict[str, Any]:
+        settings = dict(config_dict or {})
+        odd = [key for key in settings if not isinstance(key, str)]
+        if odd:
+            raise WrongUse(f"config_dict: key {odd[0]!r} is not text")
+        self.sources.update(dict.fromkeys(settings, _DICT))
+        # a copy: RecBole writes into the nested mappings
+        return self._convert_config_dict(copy.deepcopy(settings))
+
+    def _convert_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
+        """Text to values. RecBole runs it through ``eval``."""
+        return {
+            key: parse_value(each) if isinstance(each, str) else each for key, each in config_dict.items()
+        }
+
+    def _load_cmd_line(self) -> dict[str, Any]:
+        settings, self._cli_texts = parse_cli(self._cli_args)
+        self.sources.update(dict.fromkeys(settings, _CLI))
+        return settings
+
+    # --- model and data set ---
+
+    def _get_model_and_dataset(self, model: Any, dataset: Any) -> tuple[str, type, str]:
+        given = self.external_config_dict
+        model = given.get("model") if model is None else model
+        dataset = given.get("dataset") if dataset is None else dataset
+        if model is None:
+            raise WrongUse("no model given: --model=NAME, or 'model' in a file, dict or call")
+        if dataset is None:
+            raise WrongUse("no data set given: --dataset=NAME, or 'dataset' in a file, dict or call")
+        model_class = get_model(model)
+        if not isinstance(getattr(model_class, "type", None), ModelType):
+            raise WrongUse(
+                f"model {model_class.__name__} has no `type`: subclass one of RecBole's recommenders"
+            )
+        return model_class.__name__, model_class, str(dataset)
+
+    # --- layers ---
+
+    def _update_internal_config_dict(self, file: str) -> dict[str, Any]:
+        settings = load_internal(Path(file))
+        self._loaded.append((os.path.normpath(file), settings))
+        self.internal_config_dict.update(settings)
+        return settings
+
+    def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
+        super()._load_internal_config_dict(model, model_class, dataset)
+        layers: dict[str, dict[str, Any]] = {
+            "overall": {},
+            "model": {},
+            "dataset": {},
+            "quick_start_config": {},
+        }
+        for file, settings in self._loaded:
+            room = Path(file).parent.name
+            layers[room if room in layers else "overall"].update(settings)
+        ours = properties_dir()
+        user_file = self._folder(layers) / f"{dataset}.yaml"
+        user = load_user(user_file) if user_file.is_file() else {}
+        merged: dict[str, Any] = {}
+        for layer in (
+            layers["overall"],
+            load_internal(ours / "overall.yaml"),
+            family_defaults(model_class),
+            # RecBole spells the files of its tree models in lower case and does not find them
+            layers["model"] or load_internal(recbole_dir() / f"properties/model/{model.lower()}.yaml"),
+            load_internal(ours / f"model/{model}.yaml"),
+            layers["dataset"],
+            load_internal(ours / f"dataset/{dataset}.yaml"),
+            layers["quick_start_config"],
+            user,
+        ):
+            merged.update(copy.deepcopy(layer))
+        merged["MODEL_TYPE"] = model_class.type  # type: ignore[attr-defined]  # checked above
+        self._declared = set(merged)
+        self._check_keys(user, str(user_file), merged)
+        self._check_given(merged)
+        changes, self.notes = adapt(merged, self.external_config_dict, model_class, self._header(layers))
+        self.internal_config_dict = {**merged, **changes}
+
+    def _folder(self, layers: Mapping[str, Mapping[str, Any]]) -> Path:
+        """Where the atomic files are: RecBole's wheel for ml-100k, unless a person has a folder of that name."""
+        given = self.external_config_dict.get("data_path")
+        folder = Path(str(given or layers["overall"]["data_path"])) / self.dataset
+        if self.dataset == "ml-100k" and not (given and folder.is_dir()):
+            return recbole_dir() / "dataset_example" / self.dataset
+        return folder
+
+    def _header(self, layers: Mapping[str, Mapping[str, Any]]) -> Header:
+        merged = {**layers["dataset"], **self.external_config_dict}
+        return read_header(self._folder(layers), self.dataset, merged)
+
+    # --- checks ---
+
+    def _check_given(self, defaults: Mapping[str, Any]) -> None:
+        """Keys and types of everything given from outside; replaces values by those the code wants."""
+        given = self.external_config_dict
+        self._check_keys(given, None, defaults)
+        strict_keys = {
+            *load_internal(recbole_dir() / "properties/overall.yaml"),
+            *load_internal(recbole_dir() / "properties/dataset/sample.yaml"),
+            *load_internal(properties_dir() / "overall.yaml"),
+            *load_internal(properties_dir() / f"model/{self.model}.yaml"),
+        }
+        problems = []
+        for key, value in given.items():
+            text = self._cli_texts.get(key)
+            value, problem = checked(key, value, defaults.get(key), text=text, whole=key in strict_keys)
+            given[key] = value
+            if problem:
+                problems.append(f"{key}: {problem} ({self.sources.get(key, _DICT)})")
+        self._complain(problems)
+
+    def _check_keys(self, settings: Mapping[str, Any], source: str | None, defaults: Iterable[str]) -> None:
+        problems = []
+        for key, near in unknown_keys(settings, defaults, self.model_class).items():
+            where = source or self.sources.get(key, _DICT)
+            problems.append(f"unknown key '{key}' ({where})" + (f"; did you mean '{near}'?" if near else ""))
+        self._complain(problems)
+
+    def _complain(self, problems: list[str]) -> None:
+        if not problems:
+            return
+        if self.external_config_dict.get("strict_config", True) is not False:
+            raise WrongUse("; ".join(problems))
+        for problem in problems:
+            getLogger("recbole_mm.config").warning(problem)
+
+    # --- RecBole's settings that follow from others ---
+
+    def _get_final_config_dict(self) -> dict[str, Any]:
+        final = {**copy.deepcopy(self.internal_config_dict), **copy.deepcopy(self.external_config_dict)}
+        if _is_none(final.get("train_neg_sample_args")):
+            final["train_neg_sample_args"] = None
+        return final
+
+    def _set_default_parameters(self) -> None:
+        final = self.final_config_dict
+        ours = final["evaluator"] == "mm"
+        metrics = check_metrics(final["metrics"], final["evaluator"])
+        ranking, value = split_by_type(metrics)
+        self._check_eval_args(final, bool(ranking))
+        modes = final["eval_args"].get("mode")
+        # AUC over all scores is ours to compute beside ranking metrics; RecBole sees those it can take
+        recbole_metrics = [name for name in ranking if name.lower() not in OURS] or (
+            ["NDCG"] if ranking else value
+        )
+        if ours and not ranking and modes == "full" and {name.lower() for name in value} == {"auc"}:
+            recbole_metrics = ["NDCG"]
+        final["metrics"] = recbole_metrics
+        if not isinstance(final["topk"], (int, list)):
+            raise WrongUse(f"topk: expected int or list, got {final['topk']!r}")
+        try:
+            super()._set_default_parameters()
+        except (ValueError, TypeError, RuntimeError, KeyError, AttributeError) as error:
+            raise WrongUse(f"{self.model}: {' '.join(str(error).split())}") from error
+        given = set(self.external_config_dict)
+        final["valid_metric"], final["metrics"], final["topk"] = settle_valid_metric(
+            final["valid_metric"], metrics, final["topk"], given
+        )
+        final["valid_metric_bigger"] = not _smaller_is_better(final["valid_metric"])
+        final["data_path"] = str(self._folder({"overall": self.internal_config_dict}))
+
+    def _check_eval_args(self, final: dict[str, Any], ranking: bool) -> None:
+        args = final["eval_args"]
+        if not isinstance(args, dict):
+            raise WrongUse(
+                f"eval_args: expected dict, got {args!r} ({self.sources.get('eval_args', 'defaults')})"
+            )
+        if not ranking and "mode" not in args:
+            # RecBole would fill in `full`, which single scores cannot take
+            args["mode"] = (self.internal_config_dict["eval_args"] or {}).get("mode", "labeled")
+        check_mode(args)
+        if ranking and args.get("mode") == "labeled":
+            raise WrongUse(
+                f"{self.model}: ranking metrics need lists of items, and eval_args.mode is 'labeled'; "
+                "set it to full or uniN, or use AUC and LogLoss"
+            )
+
+    def _set_train_neg_sample_args(self) -> None:
+        try:
+            super()._set_train_neg_sample_args()
+        except ValueError as error:
+            raise WrongUse(str(error)) from error
+
+    def _set_eval_neg_sample_args(self, phase: Any) -> None:
+        mode = self.final_config_dict["eval_args"]["mode"][phase]
+        if mode.startswith(
+            "sampled-"
+        ):  # ours: the scores of all items are there, the lists are drawn by the evaluator
+            self.final_config_dict[f"{phase}_neg_sample_args"] = {
+                "distribution": "uniform",
+                "sample_num": "none",
+            }
+            return
+        super()._set_eval_neg_sample_args(phase)
+
+    def _init_device(self) -> None:
+        """RecBole's choice of device, without hiding GPUs from a process that uses none or was told which to use."""
+        final, before = self.final_config_dict, os.environ.get("CUDA_VISIBLE_DEVICES")
+        if "local_rank" not in final:
+            if "gpu_id" not in self.external_config_dict and before is not None:
+                final["gpu_id"] = before
+            if not final["use_gpu"]:
+                final["gpu_id"] = ""
+        super()._init_device()
+        if final["device"].type == "cpu":
+            if before is None:
+                os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+            else:
+                os.environ["CUDA_VISIBLE_DEVICES"] = before
+
+
+def _is_none(args: Any) -> bool:
+    if isinstance(args, Mapping):
+        return str(args.get("distribution", "uniform")).lower() == "none"
+    return args is None or str(args).lower() == "none"
+
+
+def _smaller_is_better(valid_metric: str) -> bool:
+    from recbole.evaluator import smaller_metrics
+
+    return valid_metric.split("@")[0].lower() in smaller_metrics

@@ -1,0 +1,118 @@
+"""Refuse a data set that cannot work, in one line, before RecBole starts to load (or to download) it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from recbole_mm.config.header import parse_header
+from recbole_mm.config.properties import load_internal, recbole_dir
+from recbole_mm.errors import WrongUse
+
+
+def check_dataset(config: Any) -> None:
+    """Check that the files of ``config['dataset']`` are there and start as atomic files do; reads two lines of each.
+
+    Raises ``WrongUse``: no such data set (with the nearest that is there), a missing or empty ``.inter``, no header,
+    the user's or the item's field or a field of ``load_col`` not in it, a file the model cannot do without missing.
+    """
+    folder, name = Path(config["data_path"]), config["dataset"]
+    if config["domains"]:  # several data sets over one id space: each is checked where it is opened
+        return
+    if not folder.is_dir():
+        raise WrongUse(_no_dataset(folder, name))
+    benchmark = config["benchmark_filename"]
+    parts = [f"{part}.inter" for part in benchmark] if benchmark else ["inter"]
+    for part in parts:
+        _check_inter(config, folder / f"{name}.{part}", name)
+    for suffix, why in _needed(config):
+        if not (folder / f"{name}.{suffix}").is_file():
+            raise WrongUse(
+                f"model {config['model']} needs {folder / f'{name}.{suffix}'} ({why}); it is not there"
+            )
+    for suffix in ("user", "item", "kg", "link", "ent"):
+        file = folder / f"{name}.{suffix}"
+        if file.is_file() and (config["load_col"] is None or suffix in config["load_col"]):
+            _check_columns(config, suffix, _header(config, file), file)
+
+
+def _no_dataset(folder: Path, name: str) -> str:
+    there = sorted(_datasets(folder.parent))
+    near = difflib.get_close_matches(name, there, n=1, cutoff=0.5)
+    message = f"no data set '{name}': there is no folder {folder}"
+    if near:
+        message += f"; did you mean '{near[0]}'?"
+    elif there:
+        message += f"; there are {', '.join(there[:10])}{', …' if len(there) > 10 else ''}"
+    else:
+        message += "; set data_path to the folder that holds it"
+    url = load_internal(recbole_dir() / "properties/dataset/url.yaml").get(name)
+    return f"{message}; RecBole offers it at {url}" if url else message
+
+
+def _datasets(root: Path) -> Iterator[str]:
+    """Names one could give instead: folders with an ``.inter`` of their name, and the one in RecBole's wheel."""
+    yield "ml-100k"
+    if root.is_dir():
+        yield from (each.name for each in root.iterdir() if any(each.glob(f"{each.name}*.inter")))
+
+
+def _check_inter(config: Any, file: Path, name: str) -> None:
+    if not file.is_file():
+        others = sorted(each.name for each in file.parent.glob("*.inter"))
+        hint = (
+            f"there is {', '.join(others)}; files are named {name}.*"
+            if others
+            else "recbole-mm convert makes one"
+        )
+        raise WrongUse(f"{file} is missing; {hint}")
+    fields = _header(config, file)
+    for key in ("USER_ID_FIELD", "ITEM_ID_FIELD"):
+        if config[key] not in fields:
+            raise WrongUse(
+                f"{file}, line 1: no field '{config[key]}' ({key}); it has {', '.join(fields)}; set {key}"
+            )
+    _check_columns(config, "inter", fields, file)
+
+
+def _header(config: Any, file: Path) -> dict[str, str]:
+    try:
+        with file.open(encoding=config["encoding"] or "utf-8") as stream:
+            first, second = stream.readline(), stream.readline()
+    except UnicodeDecodeError as error:
+        raise WrongUse(f"{file} is not UTF-8 text; set encoding") from error
+    if not first.strip():
+        raise WrongUse(f"{file} is empty; line 1 should name its fields, as user_id:token<TAB>item_id:token")
+    fields = parse_header(first, config["field_separator"])
+    if fields is None:
+        start = first.strip()
+        shown = start if len(start) <= 60 else f"{start[:60]}…"
+        raise WrongUse(
+            f"{file}, line 1: expected name:type fields separated by {config['field_separator']!r} (types: token, "
+            f"token_seq, float, float_seq), got {shown!r}"
+        )
+    if not second.strip():
+        raise WrongUse(f"{file} has a header and no rows")
+    return fields
+
+
+def _check_columns(config: Any, suffix: str, fields: dict[str, str], file: Path) -> None:
+    """Fields a person asked for; those of RecBole's presets are loaded where they exist."""
+    wanted = (config.external_config_dict.get("load_col") or {}).get(suffix)
+    for name in wanted if isinstance(wanted, (list, tuple)) else ():
+        if name not in fields:
+            near = difflib.get_close_matches(str(name), fields, n=1, cutoff=0.6)
+            hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(fields)}"
+            raise WrongUse(f"load_col: {file} has no field '{name}'; {hint}")
+
+
+def _needed(config: Any) -> Iterator[tuple[str, str]]:
+    """Suffixes of the files a model cannot do without, and what is in them."""
+    vectors = config["model"] in ("GRU4RecKG", "KSR")
+    if config["MODEL_TYPE"].name == "KNOWLEDGE" or vectors:
+        yield "kg", "triples: head_id:token, relation_id:token, tail_id:token"
+        yield "link", "item_id:token, entity_id:token"
+    if vectors:
+        yield "ent", "vectors of entities: ent_id:token, ent_emb:float_seq"

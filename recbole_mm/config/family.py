@@ -1,0 +1,214 @@
+"""Defaults of the families of models: what a model needs to run when nothing but its name is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from recbole_mm.config.header import Header, first_values
+from recbole_mm.config.metric import split_by_type
+from recbole_mm.config.properties import load_internal, properties_dir
+from recbole_mm.errors import WrongUse
+
+# item fields that say what kind of thing an item is, in the order of preference
+_KINDS = ("class", "genre", "genres", "category", "categories", "category_id", "brand", "tags", "type")
+_STAR = 4.0  # RecBole's own threshold on ml-100k
+
+
+def family_defaults(model_class: type) -> dict[str, Any]:
+    """The settings of ``properties/family.yaml`` for this model, alike on every data set."""
+    settings: dict[str, Any] = {}
+    model_type = getattr(getattr(model_class, "type", None), "name", None)
+    for family in load_internal(properties_dir() / "family.yaml").values():
+        named = model_class.__name__ in family.get("models", ()) and _is_recbole(model_class)
+        if named or (model_type is not None and model_type == family.get("type")):
+            settings.update(family["set"])
+    return settings
+
+
+def adapt(
+    internal: Mapping[str, Any], given: Mapping[str, Any], model_class: type, header: Header
+) -> tuple[dict[str, Any], list[str]]:
+    """Defaults that depend on the loss, on what was given and on the fields of the data set.
+
+    Args:
+        internal: all defaults, merged.
+        given: what a person gave; none of these keys is changed.
+        model_class: the model.
+        header: fields of the atomic files.
+
+    Returns:
+        (changes to the defaults, a sentence for each choice that a person should know of).
+
+    Raises:
+        WrongUse: the data set lacks what the model cannot do without.
+    """
+    plan = _Plan(internal, given, model_class, header)
+    plan.negatives()
+    plan.labels()
+    plan.item_features()
+    plan.pretraining()
+    plan.columns()
+    return plan.changes, plan.notes
+
+
+def _is_recbole(model_class: type) -> bool:
+    return model_class.__module__.startswith("recbole.")
+
+
+class _Plan:
+    """The changes so far; every step sees those before it."""
+
+    def __init__(
+        self, internal: Mapping[str, Any], given: Mapping[str, Any], model_class: type, header: Header
+    ) -> None:
+        self.internal, self.given, self.model_class, self.header = internal, given, model_class, header
+        self.name = model_class.__name__
+        self.type = model_class.type.name if hasattr(model_class, "type") else None
+        self.changes: dict[str, Any] = {}
+        self.notes: list[str] = []
+
+    def get(self, key: str) -> Any:
+        for layer in (self.given, self.changes, self.internal):
+            if key in layer:
+                return layer[key]
+        return None
+
+    def set(self, key: str, value: Any) -> None:
+        if key not in self.given:
+            self.changes[key] = value
+
+    def negatives(self) -> None:
+        """Sequential models that rank the whole catalogue in the loss take no negatives, the others need them."""
+        input_type = getattr(getattr(self.model_class, "input_type", None), "name", None)
+        if input_type == "LISTWISE" or (self.type == "SEQUENTIAL" and self.get("loss_type") == "CE"):
+            self.set("train_neg_sample_args", None)
+        known = _is_recbole(self.model_class) and "train_neg_sample_args" in self.given
+        if (
+            known
+            and input_type == "PAIRWISE"
+            and not self._wants_none()
+            and _is_none(self.given["train_neg_sample_args"])
+        ):
+            raise WrongUse(
+                f"train_neg_sample_args: {self.name} learns from pairs and needs negatives; leave the key out"
+            )
+
+    def _wants_none(self) -> bool:
+        loss_ranks_all = self.type == "SEQUENTIAL" and self.get("loss_type") == "CE"
+        return loss_ranks_all or "train_neg_sample_args" in family_defaults(self.model_class)
+
+    def labels(self) -> None:
+        """Context models learn 0/1 labels: a field, stars of a rating, or else clicks against sampled items."""
+        if self.type not in ("CONTEXT", "DECISIONTREE"):
+            return
+        metrics = self.get("metrics")
+        ranking, _ = split_by_type([metrics] if isinstance(metrics, str) else list(metrics))
+        label, rating = self.get("LABEL_FIELD"), self.get("RATING_FIELD")
+        inter = self.header.of("inter")
+        if not inter or {"train_neg_sample_args", "eval_args", "threshold"} & self.given.keys():
+            return
+        if ranking and "metrics" in self.given:
+            self._clicks(f"to rank ({', '.join(ranking)})")
+        elif label in inter or self.get("threshold") is not None:
+            return
+        elif rating in inter and self._has_stars(rating):
+            self.set("threshold", {rating: _STAR})
+            self.notes.append(f"{self.name}: label = {rating} >= {_STAR:g} (threshold)")
+        else:
+            self._clicks(f"no field '{label}' and no star ratings")
+
+    def _has_stars(self, rating: str) -> bool:
+        values = first_values(self.header, rating, self.get("field_separator") or "\t")
+        return bool(values) and 0 <= min(values) < _STAR <= max(values) <= 5
+
+    def _clicks(self, why: str) -> None:
+        self.set("threshold", None)
+        self.set("train_neg_sample_args", {"distribution": "uniform", "sample_num": 1})
+        self.set("eval_args", {**(self.get("eval_args") or {}), "group_by": "user", "mode": "uni100"})
+        self.notes.append(
+            f"{self.name}: {why}: label = clicked, against sampled items (eval_args.mode: uni100)"
+        )
+
+    def item_features(self) -> None:
+        """Models on item features read ``class``, a field of ml-100k; elsewhere take the field of that kind."""
+        key = "selected_features" if self.name in ("FDSA", "GRU4RecF", "SASRecF") else "item_attribute"
+        if self.type != "SEQUENTIAL" or not _is_recbole(self.model_class) or self.get(key) is None:
+            return
+        if not self.header.of("inter"):  # no data set to choose from; check_dataset says so
+            return
+        have = self.header.of("item")
+        wanted = self.get(key)
+        wanted = list(wanted) if isinstance(wanted, (list, tuple)) else [wanted]
+        if key not in self.given and any(name not in have for name in wanted):
+            wanted = [self._kind_field(have)]
+            self.set(key, wanted if key == "selected_features" else wanted[0])
+            self.notes.append(f"{self.name}: item feature '{wanted[0]}' ({key})")
+        missing = [name for name in wanted if name not in have]
+        if missing:
+            raise WrongUse(
+                f"{key}: {self.header.file('item')} has no field '{missing[0]}'; it has {', '.join(have) or 'none'}"
+            )
+        self._load("item", [self.get("ITEM_ID_FIELD"), *wanted])
+
+    def _kind_field(self, have: Mapping[str, str]) -> str:
+        fields = [
+            f for f, kind in have.items() if f != self.get("ITEM_ID_FIELD") and kind.startswith("token")
+        ]
+        if not fields:
+            file = self.header.file("item")
+            lack = f"{file} has no token field beside the id" if have else f"there is no {file}"
+            raise WrongUse(f"{self.name} needs a feature of items, and {lack}")
+        named = [f for f in _KINDS if f in fields]
+        # a text of many words is a poor kind: single tokens first
+        return (named or sorted(fields, key=lambda f: have[f] == "token_seq"))[0]
+
+    def pretraining(self) -> None:
+        """S3Rec and RaCT count their pre-training in keys of their own, and save nothing before ``save_step``."""
+        epochs = self.get("pretrain_epochs")
+        if epochs is None or self.get("save_step") is None or not _is_recbole(self.model_class):
+            return
+        if "epochs" in self.given and "pretrain_epochs" not in self.given:
+            epochs = self.given["epochs"]
+            self.set("pretrain_epochs", epochs)
+            self.notes.append(f"{self.name}: {epochs} epochs of pre-training (pretrain_epochs)")
+        self.set("save_step", max(1, min(self.get("save_step"), epochs)))
+
+    def columns(self) -> None:
+        """Load the fields of ``.inter`` that something needs: the order of time, a label, a filter."""
+        inter = self.header.of("inter")
+        if not inter:
+            return
+        order = self.get("eval_args") or {}
+        time = self.get("TIME_FIELD")
+        by_time = (
+            self.type == "SEQUENTIAL" or order.get("order") == "TO" or "TS" in (order.get("split") or {})
+        )
+        if by_time and not self.get("benchmark_filename"):
+            if time not in inter:
+                file = self.header.file("inter")
+                raise WrongUse(
+                    f"{self.name if self.type == 'SEQUENTIAL' else 'eval_args'} needs the order of time, and {file} "
+                    f"has no field '{time}' (TIME_FIELD); it has {', '.join(inter)}"
+                )
+            self._load("inter", [time])
+        fields = [*(self.get("threshold") or {}), *(self.get("val_interval") or {})]
+        if self.type in ("CONTEXT", "DECISIONTREE"):
+            fields.append(self.get("LABEL_FIELD"))
+        if self.get("inter_matrix_type") == "rating":
+            fields.append(self.get("RATING_FIELD"))
+        self._load("inter", [name for name in fields if name in inter])
+
+    def _load(self, suffix: str, fields: list[str]) -> None:
+        """Add fields to ``load_col``, unless a person chose the columns."""
+        load_col = self.get("load_col")
+        if not isinstance(load_col, dict) or load_col.get(suffix) == "*":
+            return
+        have = list(load_col.get(suffix) or ())
+        if add := [name for name in dict.fromkeys(fields) if name not in have]:
+            self.set("load_col", {**load_col, suffix: [*have, *add]})
+
+
+def _is_none(args: Any) -> bool:
+    value = args.get("distribution") if isinstance(args, Mapping) else args
+    return value is None or str(value).lower() == "none"

@@ -1,0 +1,98 @@
+"""Which metrics a run computes, and on which one it stops early."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection
+from typing import Any
+
+from recbole_mm.errors import WrongUse
+
+# computed by our evaluator beside RecBole's (recbole_mm.evaluator)
+OURS = frozenset({"f1", "meanauc"})
+# metrics of a whole list, without @k
+_WHOLE = frozenset({"auc", "gauc", "meanauc", "logloss", "mae", "rmse"})
+_SPELLED = {
+    name.lower(): name
+    for name in "AUC AveragePopularity F1 GAUC GiniIndex Hit ItemCoverage LogLoss MAE MAP MRR MeanAUC NDCG Precision "
+    "RMSE Recall ShannonEntropy TailPercentage".split()
+}
+_MODE = re.compile(r"full|labeled|(?:uni|pop|sampled-)[1-9][0-9]*")
+
+
+def check_metrics(metrics: Any, evaluator: str) -> list[str]:
+    """The names as a list. Raises ``WrongUse`` on a name nobody computes, or on a mixture RecBole cannot take."""
+    from recbole.evaluator import metric_types
+
+    names = [metrics] if isinstance(metrics, str) else list(metrics)
+    if not names:
+        raise WrongUse("metrics: the list is empty")
+    known = set(metric_types) | (OURS if evaluator == "mm" else set())
+    for name in names:
+        if not isinstance(name, str) or name.lower() not in known:
+            near = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.5)
+            hint = f"; did you mean '{_SPELLED.get(near[0], near[0])}'?" if near else ""
+            ours = " (ours: needs evaluator: mm)" if str(name).lower() in OURS else ""
+            raise WrongUse(f"metrics: no metric '{name}'{ours}{hint}")
+    ranking, value = split_by_type(names)
+    if ranking and value and (evaluator != "mm" or {v.lower() for v in value} - {"auc"}):
+        raise WrongUse(
+            f"metrics: {', '.join(value)} (of single scores) and {', '.join(ranking)} (of lists) cannot share a run"
+        )
+    return names
+
+
+def split_by_type(names: list[str]) -> tuple[list[str], list[str]]:
+    """(ranking metrics, value metrics)."""
+    from recbole.evaluator import metric_types
+    from recbole.utils import EvaluatorType
+
+    value = [n for n in names if metric_types.get(n.lower()) == EvaluatorType.VALUE]
+    return [n for n in names if n not in value], value
+
+
+def settle_valid_metric(
+    valid_metric: str, metrics: list[str], topk: list[int], given: Collection[str]
+) -> tuple[str, list[str], list[int]]:
+    """Make the validation metric one of those computed; returns (valid_metric, metrics, topk).
+
+    What was given stands; what came from defaults follows it. Both given and at odds is an error.
+    """
+    name, at, depth = valid_metric.partition("@")
+    if name.lower() not in _SPELLED:
+        near = difflib.get_close_matches(name.lower(), _SPELLED, n=1, cutoff=0.5)
+        hint = f"; did you mean '{_SPELLED[near[0]]}{at}{depth}'?" if near else ""
+        raise WrongUse(f"valid_metric: no metric '{name}'{hint}")
+    whole = name.lower() in _WHOLE
+    if whole == bool(at) or (at and (not depth.isdigit() or int(depth) < 1)):
+        form = f"'{name}'" if whole else f"'{name}@{topk[0]}'"
+        raise WrongUse(f"valid_metric: '{valid_metric}' should read {form}")
+    has_name = name.lower() in {metric.lower() for metric in metrics}
+    has_depth = whole or int(depth) in topk
+    if "valid_metric" not in given:
+        metric = name if has_name else metrics[0]
+        if metric.lower() in _WHOLE:
+            return metric, metrics, topk
+        return f"{metric}@{depth if at and has_depth else topk[0]}", metrics, topk
+    if not has_name:
+        if "metrics" in given:
+            raise WrongUse(
+                f"valid_metric '{valid_metric}' is not computed: add {name} to metrics ({', '.join(metrics)})"
+            )
+        metrics = [*metrics, _SPELLED[name.lower()]]
+    if not has_depth:
+        if "topk" in given:
+            raise WrongUse(f"valid_metric '{valid_metric}' is not computed: add {depth} to topk {topk}")
+        topk = [*topk, int(depth)]
+    return valid_metric, metrics, topk
+
+
+def check_mode(eval_args: dict[str, Any]) -> None:
+    """Raise ``WrongUse`` unless the modes are full, labeled, uniN, popN or (ours) sampled-N."""
+    mode = eval_args.get("mode", "full")
+    for each in mode.values() if isinstance(mode, dict) else [mode]:
+        if not isinstance(each, str) or not _MODE.fullmatch(each):
+            raise WrongUse(f"eval_args.mode: expected full, labeled, uniN, popN or sampled-N, got {each!r}")
+    if isinstance(mode, dict) and not set(mode) <= {"valid", "test"}:
+        raise WrongUse(f"eval_args.mode: expected the keys valid and test, got {', '.join(map(str, mode))}")

@@ -1,0 +1,116 @@
+"""Where the yamls lie, and how they are read: without arbitrary objects, with one-line errors for a person's own."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recbole_mm.errors import Failure, WrongUse
+
+# YAML 1.1 reads 1e-3 as text; so RecBole's configs are full of it, and it must be a number
+FLOAT = re.compile(
+    r"""^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?
+    |[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+
+    |[-+]?\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?
+    |[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$""",
+    re.VERBOSE,
+)
+
+
+class ConfigLoader(yaml.SafeLoader):
+    """Safe yaml with floats such as ``1e-3``. RecBole changes ``yaml.FullLoader`` for the whole process instead."""
+
+
+class StrictLoader(ConfigLoader):
+    """For a person's own files: the same key twice is an error, where yaml silently takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping; raises ``ConstructorError`` on a repeated key."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"key '{key.value}' is there twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+ConfigLoader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
+
+
+@cache
+def properties_dir() -> Path:
+    """The folder of our yamls: the package ``recbole_mm.properties``, or ``properties/`` of a checkout."""
+    try:
+        import_module("recbole_mm.properties")
+        folder = Path(str(files("recbole_mm.properties")))
+    except ModuleNotFoundError:
+        folder = Path(__file__).resolve().parents[2] / "properties"
+    if not (folder / "overall.yaml").is_file():
+        raise Failure(f"recbole_mm's properties are missing at {folder}: install the package again")
+    return folder
+
+
+@cache
+def recbole_dir() -> Path:
+    """The folder of the installed RecBole."""
+    import recbole
+
+    return Path(recbole.__path__[0])
+
+
+def load_internal(path: Path) -> dict[str, Any]:
+    """Read one of the packages' own yamls; an absent or empty file is no setting."""
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8") as stream:
+        return yaml.load(stream, Loader=ConfigLoader) or {}  # noqa: S506 - ConfigLoader is a SafeLoader
+
+
+def load_user(path: str | Path) -> dict[str, Any]:
+    """Read a person's config file. Raises ``WrongUse`` with file, line and remedy."""
+    try:
+        text = Path(path).expanduser().read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise WrongUse(f"config file '{path}' does not exist") from error
+    except IsADirectoryError as error:
+        raise WrongUse(f"config file '{path}' is a folder; name a yaml file") from error
+    except PermissionError as error:
+        raise WrongUse(f"config file '{path}' may not be read (permission denied)") from error
+    except UnicodeDecodeError as error:
+        raise WrongUse(f"config file '{path}' is not UTF-8 text (byte {error.start})") from error
+    try:
+        values = yaml.load(text, Loader=StrictLoader)  # noqa: S506 - StrictLoader is a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        raise WrongUse(f"{path}{_at(error)}: {_reason(error)}") from error
+    except yaml.YAMLError as error:
+        raise WrongUse(f"{path}: {' '.join(str(error).split())}") from error
+    except (ValueError, RecursionError) as error:  # a date that is none, a nesting without end
+        raise WrongUse(f"{path}: {error}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise WrongUse(f"{path}: expected lines of 'key: value', got a {type(values).__name__}")
+    odd = [key for key in values if not isinstance(key, str)]
+    if odd:
+        raise WrongUse(f"{path}: key {odd[0]!r} is not text; put it in quotes or write 'key: value'")
+    return values
+
+
+def _at(error: yaml.MarkedYAMLError) -> str:
+    return f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+
+
+def _reason(error: yaml.MarkedYAMLError) -> str:
+    problem = error.problem or error.context or "not valid yaml"
+    if "'\\t'" in problem:
+        return "a tab; yaml wants spaces"
+    return " ".join(problem.split())
