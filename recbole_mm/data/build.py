@@ -10,8 +10,9 @@ from recbole.data import utils as recbole_data
 from recbole.sampler import KGSampler, Sampler
 from recbole.utils import ModelType, init_seed
 
+from recbole_mm.data.cross_domain import CrossDomainMixin, is_cross_domain
 from recbole_mm.data.dataloader import TripletDataLoader
-from recbole_mm.data.dataset import multimodal
+from recbole_mm.data.dataset import MultimodalMixin
 from recbole_mm.errors import WrongUse
 
 _CLASS_OF_TYPE = {
@@ -26,10 +27,16 @@ def create_dataset(config: Any) -> Any:
     Never reads or writes RecBole's pickled cache of data sets.
     """
     if config["save_dataset"] or config["dataset_save_path"]:
-        raise WrongUse("save_dataset, dataset_save_path: RecBole caches data sets as pickles; recbole_mm reads none")
+        raise WrongUse(
+            "save_dataset, dataset_save_path: RecBole caches data sets as pickles; recbole_mm reads none"
+        )
     classes = importlib.import_module("recbole.data.dataset")
     default = _CLASS_OF_TYPE.get(config["MODEL_TYPE"], "Dataset")
-    dataset = multimodal(getattr(classes, f"{config['model']}Dataset", getattr(classes, default)))(config)
+    recbole_class = getattr(classes, f"{config['model']}Dataset", getattr(classes, default))
+    mixin = CrossDomainMixin if is_cross_domain(config) else MultimodalMixin
+    dataset = type(
+        f"{mixin.__name__.removesuffix('Mixin')}{recbole_class.__name__}", (mixin, recbole_class), {}
+    )(config)
     if getattr(config.model_class, "multimodal", False):
         dataset.load_modalities()
     return dataset
@@ -47,12 +54,17 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
     parts = dataset.build()
     for name, part in zip(("training", "validation", "test"), parts, strict=True):
         if not len(part):
-            raise WrongUse(f"the {name} part of {config['dataset']} is empty; see split, eval_args and the filters")
+            raise WrongUse(
+                f"the {name} part of {config['dataset']} is empty; see split, eval_args and the filters"
+            )
     samplers = recbole_data.create_samplers(config, dataset, parts)
     args = config["train_neg_sample_args"]
     if args["distribution"] == "popularity":
         # RecBole's table counts validation and test rows too; the used items of the phase are the same
-        samplers = (Sampler(["train"], [parts[0]], "popularity", args["alpha"]).set_phase("train"), *samplers[1:])
+        samplers = (
+            Sampler(["train"], [parts[0]], "popularity", args["alpha"]).set_phase("train"),
+            *samplers[1:],
+        )
     train = _train_loader(config, dataset, parts[0], samplers[0])
     valid, test = (
         recbole_data.get_dataloader(config, phase)(config, part, sampler, shuffle=False)

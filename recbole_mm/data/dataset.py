@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from recbole.data.dataset import Dataset, SequentialDataset
 from recbole.data.interaction import Interaction
 
 from recbole_mm.data.modality import ModalityTable, load_modalities
 from recbole_mm.data.split import split_rows
 from recbole_mm.errors import WrongUse
+from recbole_mm.modality import resolve_stores
 
 
 class MultimodalMixin:
@@ -20,8 +23,15 @@ class MultimodalMixin:
 
     def load_modalities(self) -> None:
         """Align the configured stores to the remapped item ids; sets ``modality``."""
+        self.modality = load_modalities(self.config, self.store_parts(), self.item_num)  # type: ignore[attr-defined]
+
+    def store_parts(self) -> dict[str, list[tuple[Path, np.ndarray]]]:
+        """Per modality the stores that hold it, each with the ``[I]`` item tokens as that store knows them."""
         tokens = self.field2id_token[self.iid_field]  # type: ignore[attr-defined]
-        self.modality = load_modalities(self.config, tokens)
+        paths = resolve_stores(
+            self.config["modalities"], Path(self.config["modality_path"]), self.config["dataset"]
+        )
+        return {name: [(path, tokens)] for name, path in paths.items()}
 
     def build(self) -> list[Any]:
         """Training, validation and test data sets; by ``config['split']`` where it is set, else RecBole's."""
@@ -48,9 +58,3 @@ class MultimodalDataset(MultimodalMixin, Dataset):
 
 class MultimodalSequentialDataset(MultimodalMixin, SequentialDataset):
     """Sequential data set with modalities."""
-
-
-def multimodal(cls: type) -> type:
-    """``cls`` with :class:`MultimodalMixin` in front, so that every RecBole data set takes part."""
-    ready = {Dataset: MultimodalDataset, SequentialDataset: MultimodalSequentialDataset}
-    return ready.get(cls) or type(f"Multimodal{cls.__name__}", (MultimodalMixin, cls), {})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,25 @@ import numpy as np
 import torch
 
 from recbole_mm.errors import WrongUse
-from recbole_mm.modality import ModalityStore, align, check_coverage, resolve_stores
+from recbole_mm.modality import Alignment, ModalityStore, align, check_coverage
+
+
+class Stacked:
+    """Several ``[N_k, D]`` arrays as one of ``[ΣN_k, D]``, without copying them together."""
+
+    def __init__(self, parts: Sequence[np.ndarray]):
+        self.parts = parts
+        self.starts = np.cumsum([0, *(len(part) for part in parts)])
+        self.shape = (int(self.starts[-1]), parts[0].shape[1])
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """Vectors of ``rows [n]``, ``[n, D]`` float32."""
+        out = np.empty((len(rows), self.shape[1]), dtype=np.float32)
+        which = np.searchsorted(self.starts, rows, side="right") - 1
+        for k, part in enumerate(self.parts):
+            out[which == k] = part[rows[which == k] - self.starts[k]]
+        return out
+
 
 CONTROLS = (None, "shuffled", "noise")
 
@@ -26,7 +44,7 @@ class ItemModality:
         seed: seed of that noise.
     """
 
-    def __init__(self, source: np.ndarray, rows: np.ndarray, noise: bool = False, seed: int = 0):
+    def __init__(self, source: np.ndarray | Stacked, rows: np.ndarray, noise: bool = False, seed: int = 0):
         self.source = source
         self.rows = rows
         self.present = rows >= 0
@@ -71,50 +89,64 @@ class ModalityTable(Mapping[str, ItemModality]):
         return len(self._modalities)
 
 
-def load_modalities(config: Any, item_tokens: np.ndarray) -> ModalityTable:
-    """Open the configured stores and align them to ``item_tokens`` (``[I]``, id order, ``[PAD]`` first).
+def load_modalities(
+    config: Any, parts: Mapping[str, Sequence[tuple[Path, np.ndarray]]], item_num: int
+) -> ModalityTable:
+    """Open the stores and align them to the items.
 
-    Config keys: ``modalities``, ``modality_path``, ``min_coverage``, ``feature_control``,
-    ``feature_missing``.
+    Config keys: ``min_coverage``, ``feature_control``, ``feature_missing``, ``split_seed``.
+
+    Args:
+        config: the configuration.
+        parts: per modality its stores, each with the ``[I]`` item tokens as the store knows them.
+        item_num: I.
 
     Raises:
-        WrongUse: a modality is not found, covers too few items, or a control is unknown.
+        WrongUse: a store covers too few items, two stores of a modality disagree, or a control is unknown.
     """
     control = config["feature_control"]
     if control not in CONTROLS:
         raise WrongUse(f"feature_control: expected one of {list(CONTROLS)}, got {control!r}")
-    rng = np.random.default_rng(config["split_seed"] or 0)
+    rng = np.random.default_rng(config["split_seed"])
     modalities = {}
-    for name, path in _store_paths(config).items():
-        store = ModalityStore.open(path)
-        store.verify()
-        rows = align(store.tokens, item_tokens).rows
-        _report_coverage(config, name, path, store, item_tokens)
+    for name, stores in parts.items():
+        source, rows = _align_all(config, name, stores)
         rows = _withhold(rows, float(config["feature_missing"] or 0.0), rng)
         if control == "shuffled":
             held = np.flatnonzero(rows >= 0)
             rows[held] = rows[rng.permutation(held)]
-        modalities[name] = ItemModality(store.values, rows, control == "noise", config["split_seed"] or 0)
-    return ModalityTable(modalities, len(item_tokens))
+        modalities[name] = ItemModality(source, rows, control == "noise", config["split_seed"])
+    return ModalityTable(modalities, item_num)
 
 
-def _store_paths(config: Any) -> dict[str, Path]:
-    return resolve_stores(config["modalities"], Path(config["modality_path"]), config["dataset"])
-
-
-def _report_coverage(
-    config: Any, name: str, path: Path, store: ModalityStore, item_tokens: np.ndarray
-) -> None:
-    alignment = align(store.tokens, item_tokens)
+def _align_all(
+    config: Any, name: str, parts: Sequence[tuple[Path, np.ndarray]]
+) -> tuple[np.ndarray | Stacked, np.ndarray]:
+    """The vectors of one modality and each item's row in them; the first store that knows an item gives it."""
+    stores = [ModalityStore.open(path) for path, _ in parts]
+    rows, offset = np.full(len(parts[0][1]), -1, dtype=np.int64), 0
+    for store, (path, tokens) in zip(stores, parts, strict=True):
+        if (store.encoder, store.width) != (stores[0].encoder, stores[0].width):
+            raise WrongUse(
+                f"modality {name!r}: {path} holds {store.encoder} ({store.width}-d), {parts[0][0]} "
+                f"{stores[0].encoder} ({stores[0].width}-d); extract both with one encoder, or name them differently"
+            )
+        store.verify()
+        found = align(store.tokens, tokens).rows
+        rows = np.where((rows < 0) & (found >= 0), found + offset, rows)
+        offset += store.rows
     minimum = config["min_coverage"]
+    path, tokens = parts[0]
     check_coverage(
-        name, alignment, 0.5 if minimum is None else minimum, item_tokens=item_tokens, store_tokens=store.tokens
+        name, Alignment(rows, rows >= 0), minimum, item_tokens=tokens, store_tokens=stores[0].tokens
     )
-    covered, total = int(alignment.present.sum()), len(item_tokens) - 1
+    covered, total = int((rows >= 0).sum()), len(rows) - 1
     getLogger("recbole_mm.data").info(
         "modality %s: %d of %d items (%.1f %%), %d-d, %s, from %s",
-        name, covered, total, 100 * covered / max(total, 1), store.width, store.encoder, path,
+        name, covered, total, 100 * covered / max(total, 1), stores[0].width, stores[0].encoder,
+        ", ".join(str(path) for path, _ in parts),
     )  # fmt: skip
+    return (stores[0].values if len(stores) == 1 else Stacked([s.values for s in stores])), rows
 
 
 def _withhold(rows: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 
 from recbole_mm.layer.loss import symmetric_info_nce
@@ -61,9 +61,7 @@ def mse_norm(vectors: Tensor, seen: Tensor, temperature: float) -> Tensor:
 
 def infonce(vectors: Tensor, seen: Tensor, temperature: float) -> Tensor:
     """A user's vectors of two domains against those of the batch's other users."""
-    return _over_pairs(
-        vectors, seen, lambda a, b: (symmetric_info_nce(a, b, temperature) * len(a), len(a))
-    )
+    return _over_pairs(vectors, seen, lambda a, b: (symmetric_info_nce(a, b, temperature) * len(a), len(a)))
 
 
 DOMAIN_LOSSES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {

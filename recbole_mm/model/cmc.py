@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
@@ -51,7 +51,9 @@ class CMC(MultimodalRecommender):
         self.contrastive = config["contrastive"]
         self.modal_align_weight = config["modal_align_weight"]
         if config["domain_loss"] not in DOMAIN_LOSSES:
-            raise WrongUse(f"domain_loss: expected one of {list(DOMAIN_LOSSES)}, got {config['domain_loss']!r}")
+            raise WrongUse(
+                f"domain_loss: expected one of {list(DOMAIN_LOSSES)}, got {config['domain_loss']!r}"
+            )
         self.domain_loss = DOMAIN_LOSSES[config["domain_loss"]]
         if config["fusion"] == "none":
             self.modalities = []
@@ -101,7 +103,9 @@ class CMC(MultimodalRecommender):
             id_emb = self.features.present.new_zeros((), dtype=torch.float)
         if not vectors:
             return id_emb
-        modal = torch.stack([self.encoders[m](x) for m, x in zip(self.modalities, vectors, strict=True)], dim=1)
+        modal = torch.stack(
+            [self.encoders[m](x) for m, x in zip(self.modalities, vectors, strict=True)], dim=1
+        )
         return self.fusion(modal, present, id_emb)
 
     def _item_vectors(self, items: Tensor) -> tuple[list[Tensor], Tensor]:

@@ -16,15 +16,16 @@ from typing import Any
 
 import pandas as pd
 import torch
-from recbole.utils import ModelType, init_seed
+from recbole.utils import init_seed
 
 from recbole_mm.config import Config, check_dataset
 from recbole_mm.data import create_dataset, data_preparation
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import write_text
+from recbole_mm.plain import readable
 from recbole_mm.quick_start.embedded import ensure_embedded_stores
 from recbole_mm.quick_start.logger import init_logger
-from recbole_mm.trainer import get_trainer, read_checkpoint
+from recbole_mm.trainer import get_trainer, read_last
 
 HELP = "train and evaluate one model"
 LIBRARIES = ("recbole_mm", "recbole", "torch", "numpy", "pandas", "scipy")
@@ -94,15 +95,15 @@ def run_one(
         "seed": config["seed"],
         "split_seed": config["split_seed"],
         "protocol": config["protocol"],
-        "best_valid_score": _plain(best_score),
-        "best_valid_result": _plain(best_result),
-        "test_result": _plain(result),
+        "best_valid_score": readable(best_score),
+        "best_valid_result": readable(best_result),
+        "test_result": readable(result),
         "epochs_run": len(trainer.history),
-        "stopped_by": _stopped_by(config, trainer),
+        "stopped_by": trainer.outcome,
         "seconds": round(time.perf_counter() - began, 2),
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "files": {"best": trainer.saved_model_file, "last": trainer.last_model_file} if saved else {},
-        "config": _plain(config.external_config_dict),
+        "config": readable(config.external_config_dict),
         "versions": {name: version(name) for name in LIBRARIES},
         "threads": torch.get_num_threads(),
     }
@@ -138,7 +139,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", "-d", help="a folder of data_path; ml-100k is built in")
     parser.add_argument("--config_files", default="", help="yaml files, separated by spaces")
     parser.add_argument("--resume", metavar="CHECKPOINT", help="go on from a .last.pth checkpoint")
-    parser.add_argument("--json", metavar="FILE", help="where the record goes (default: beside the checkpoint)")
+    parser.add_argument(
+        "--json", metavar="FILE", help="where the record goes (default: beside the checkpoint)"
+    )
     level = parser.add_mutually_exclusive_group()
     level.add_argument("--quiet", "-q", action="store_true", help="print warnings and the result only")
     level.add_argument("--verbose", "-v", action="store_true", help="print everything RecBole logs")
@@ -149,7 +152,7 @@ def main(args: argparse.Namespace) -> int:
     files = args.config_files.split()
     model, dataset, settings = args.model, args.dataset, None
     if args.resume:
-        stored = read_checkpoint(args.resume)
+        stored = read_last(args.resume)
         model, dataset = model or stored["model"], dataset or stored["dataset"]
         settings = stored["settings"]
     if not (model and dataset) and not files:
@@ -160,7 +163,7 @@ def main(args: argparse.Namespace) -> int:
     progress = config["show_progress"] and sys.stderr.isatty() and not args.quiet
     result = run_one(config, resume=args.resume, show_progress=progress)
     record = Path(args.json or f"{os.path.splitext(result.record['files']['best'])[0]}.json")
-    write_text(record, json.dumps({**result.record, "history": _plain(result.history)}, indent=1) + "\n")
+    write_text(record, json.dumps({**result.record, "history": readable(result.history)}, indent=1) + "\n")
     print(f"best validation: {_line(result.record['best_valid_result'])}")
     print(f"test:            {_line(result.record['test_result'])}")
     print(f"{result.record['epochs_run']} epochs, ended by {result.record['stopped_by']}; record: {record}")
@@ -169,22 +172,5 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _stopped_by(config: Config, trainer: Any) -> str:
-    if config["MODEL_TYPE"] == ModelType.TRADITIONAL:
-        return "no training"
-    return "early stopping" if trainer.cur_step > trainer.stopping_step else "cap"
-
-
 def _line(metrics: dict[str, float] | None) -> str:
     return "    ".join(f"{name}: {value}" for name, value in (metrics or {}).items()) or "none"
-
-
-def _plain(value: Any) -> Any:
-    """``value`` with numpy and torch numbers as Python ones, so that JSON takes it."""
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if hasattr(value, "item") and getattr(value, "size", 1) in (1,):
-        return value.item()
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

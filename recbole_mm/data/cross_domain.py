@@ -1,0 +1,279 @@
+"""Several domains over one id space: N atomic data sets, or one set and a rule that names each row's domain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from recbole.utils import FeatureSource, FeatureType
+
+from recbole_mm.data.dataset import MultimodalMixin
+from recbole_mm.errors import WrongUse
+from recbole_mm.modality import find_stores, resolve_stores
+
+DOMAIN = "domain"
+
+
+def is_cross_domain(config: Any) -> bool:
+    """Whether the configuration names domains in any of the three ways."""
+    return bool(config["domains"] or config["domain_field"] or config["domain_rule"])
+
+
+class CrossDomainMixin(MultimodalMixin):
+    """A RecBole data set whose interactions and items have a domain.
+
+    ``domains: [a, b]`` merges the atomic sets a and b; ``domain_field`` names a token field of ``.inter`` or
+    ``.item``; ``domain_rule: genre`` groups by a field of tags. Domains are numbered in alphabetical order, so the
+    order in which they are named changes nothing.
+
+    Attributes:
+        domain_names: K names.
+        item_domain: LongTensor ``[I]``, -1 for ``[PAD]`` and for items no row gives a domain; an item of several
+            domains counts to its first.
+        item_in_domain: BoolTensor ``[I, K]``.
+    """
+
+    domain_names: list[str]
+    item_domain: torch.Tensor
+    item_in_domain: torch.Tensor
+
+    # RecBole's attributes and methods used here
+    inter_feat: Any
+    field2type: dict[str, Any]
+    field2source: dict[str, Any]
+    field2seqlen: dict[str, int]
+    field2id_token: dict[str, Any]
+    field2token_id: dict[str, Any]
+    uid_field: str
+    iid_field: str
+
+    def _load_data(self, token: str, dataset_path: str) -> None:
+        if self.config["domains"]:
+            self._load_domains(Path(dataset_path).parent)
+        else:
+            super()._load_data(token, dataset_path)  # type: ignore[misc]
+            self.inter_feat[DOMAIN] = self._domain_of_rows(Path(dataset_path) / f"{token}.item")
+        self.field2type[DOMAIN] = FeatureType.TOKEN
+        self.field2source[DOMAIN] = FeatureSource.INTERACTION
+        self.field2seqlen[DOMAIN] = 1
+
+    def _get_load_and_unload_col(self, source: Any) -> Any:
+        load, unload = super()._get_load_and_unload_col(source)  # type: ignore[misc]
+        field = self.config["domain_field"]
+        if load and field and source == FeatureSource.INTERACTION:
+            load = load | {field}
+        return load, unload
+
+    # -- N atomic sets -------------------------------------------------------------------------------------------
+
+    def _load_domains(self, root: Path) -> None:
+        names = sorted(str(name) for name in self.config["domains"])
+        if len(set(names)) < max(len(names), 2):
+            raise WrongUse(
+                f"domains: expected two or more different data sets, got {self.config['domains']!r}"
+            )
+        parts: list[list[pd.DataFrame]] = []
+        others: dict[str, list[pd.DataFrame]] = {"user_feat": [], "item_feat": []}
+        widest: dict[str, int] = {}
+        for name in names:
+            super()._load_data(name, str(root / name))  # type: ignore[misc]
+            self._own_tokens(name)
+            self.inter_feat[DOMAIN] = name
+            sizes = getattr(self, "file_size_list", [len(self.inter_feat)])
+            bounds = np.cumsum([0, *sizes])
+            parts.append([self.inter_feat.iloc[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)])
+            for attribute, frames in others.items():
+                if getattr(self, attribute) is not None:
+                    frames.append(getattr(self, attribute))
+            for field, length in self.field2seqlen.items():
+                widest[field] = max(length, widest.get(field, 0))
+        self.field2seqlen.update(widest)
+        # part by part, so that RecBole's benchmark files stay training, validation, test
+        by_part = [pd.concat(frames, ignore_index=True) for frames in zip(*parts, strict=True)]
+        self.inter_feat = self._without_holes(pd.concat(by_part, ignore_index=True))
+        if hasattr(self, "file_size_list"):
+            self.file_size_list = [len(part) for part in by_part]
+        for attribute, field in (("user_feat", self.uid_field), ("item_feat", self.iid_field)):
+            frames = others[attribute]
+            merged = None
+            if frames:
+                merged = self._without_holes(pd.concat(frames, ignore_index=True).drop_duplicates(field))
+            setattr(self, attribute, merged)
+
+    def _own_tokens(self, domain: str) -> None:
+        """Apply the link files, and keep equal tokens of two domains apart where they mean different things."""
+        for kind, field, frame in (
+            ("user", self.uid_field, "user_feat"),
+            ("item", self.iid_field, "item_feat"),
+        ):
+            feats = [f for f in (self.inter_feat, getattr(self, frame)) if f is not None]
+            link = self.config[f"{kind}_link"]
+            translate = _read_link(Path(link), domain) if link else {}
+            for feat in feats:
+                if translate:
+                    feat[field] = feat[field].map(lambda token, t=translate: t.get(token, token))
+                if not _overlaps(self.config, kind):
+                    feat[field] = f"{domain}:" + feat[field]
+
+    def _without_holes(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """A sequence field that one of the merged sets lacks is an empty sequence there."""
+        for field in frame.columns:
+            kind = self.field2type.get(field, FeatureType.TOKEN)
+            if kind in (FeatureType.TOKEN_SEQ, FeatureType.FLOAT_SEQ) and frame[field].isna().any():
+                empty = np.array([], dtype=str if kind == FeatureType.TOKEN_SEQ else float)
+                frame[field] = [value if isinstance(value, np.ndarray) else empty for value in frame[field]]
+        return frame.reset_index(drop=True)
+
+    # -- one set and a rule --------------------------------------------------------------------------------------
+
+    def _domain_of_rows(self, item_file: Path) -> pd.Series:
+        field, rule = self.config["domain_field"], self.config["domain_rule"]
+        if field and field in self.inter_feat:
+            return self.inter_feat[field].astype(str)
+        if rule not in (None, "genre"):
+            raise WrongUse(f"domain_rule: expected 'genre', got {rule!r}")
+        source = field or self.config["domain_rule_field"]
+        of_item = _read_item_field(item_file, self.iid_field, source)
+        if rule:
+            groups = self.config["domain_groups"]
+            of_item = {item: group_of_tags(str(tags).split(), groups) for item, tags in of_item.items()}
+        domain = self.inter_feat[self.iid_field].map(of_item)
+        if domain.isna().any():
+            lost = self.inter_feat.loc[domain.isna(), self.iid_field].iloc[0]
+            raise WrongUse(f"{item_file}: no {source} for item {lost!r}, so its domain is unknown")
+        return domain
+
+    # -- ids -----------------------------------------------------------------------------------------------------
+
+    def _remap_ID_all(self) -> None:  # noqa: N802 (RecBole's name)
+        self._rest_fields = np.setdiff1d(self._rest_fields, [DOMAIN])
+        super()._remap_ID_all()  # type: ignore[misc]
+        names = np.unique(self.inter_feat[DOMAIN].astype(str))
+        expected = self.config["domains"] or []
+        empty = sorted(set(map(str, expected)) - set(names))
+        if empty:
+            raise WrongUse(
+                f"domain {empty[0]!r} has no interaction left after filtering; loosen the filters or leave it out"
+            )
+        if len(names) < 2:
+            raise WrongUse(f"there is one domain only, {names[0]!r}; see domains, domain_field, domain_rule")
+        self.domain_names = names.tolist()
+        self.field2id_token[DOMAIN] = names
+        self.field2token_id[DOMAIN] = {name: k for k, name in enumerate(names)}
+        self.inter_feat[DOMAIN] = np.searchsorted(names, self.inter_feat[DOMAIN].astype(str))
+        self._assign_items()
+        self._report_overlap()
+
+    def _assign_items(self) -> None:
+        member = np.zeros((len(self.field2id_token[self.iid_field]), len(self.domain_names)), dtype=bool)
+        member[self.inter_feat[self.iid_field], self.inter_feat[DOMAIN]] = True
+        self.item_in_domain = torch.from_numpy(member)
+        self.item_domain = torch.from_numpy(np.where(member.any(axis=1), member.argmax(axis=1), -1))
+
+    def _report_overlap(self) -> None:
+        log = getLogger("recbole_mm.data")
+        pairs = self.inter_feat[[self.uid_field, DOMAIN]].drop_duplicates()
+        overlap = int((pairs[self.uid_field].value_counts() > 1).sum())
+        per_domain = pairs[DOMAIN].value_counts()
+        shared_items = int((self.item_in_domain.sum(dim=1) > 1).sum())
+        for k, name in enumerate(self.domain_names):
+            items, rows = int(self.item_in_domain[:, k].sum()), int((self.inter_feat[DOMAIN] == k).sum())
+            log.info("domain %s: %d users, %d items, %d interactions", name, per_domain[k], items, rows)
+        log.info("%d users and %d items in more than one domain", overlap, shared_items)
+        if not overlap and not shared_items:
+            log.warning("no user and no item is in two domains, so nothing links them but the features")
+
+    # -- stores --------------------------------------------------------------------------------------------------
+
+    def store_parts(self) -> dict[str, list[tuple[Path, np.ndarray]]]:
+        """Per modality the stores, each with the items' tokens as it knows them: one for all, or one per domain."""
+        tokens = self.field2id_token[self.iid_field]
+        wanted = self.config["modalities"]
+        root = Path(self.config["modality_path"])
+        if not self.config["domains"]:
+            return super().store_parts()
+        # in alphabetical order, so that the order of `domains` changes nothing
+        folders = {name: root / name for name in self.domain_names}
+        per_domain = {d: find_stores(folder) if folder.is_dir() else {} for d, folder in folders.items()}
+        if isinstance(wanted, dict) or not any(per_domain.values()):
+            plain = (
+                np.array([t.split(":", 1)[-1] for t in tokens])
+                if not _overlaps(self.config, "item")
+                else tokens
+            )
+            return {
+                name: [(path, plain)]
+                for name, path in resolve_stores(wanted, root, self.config["dataset"]).items()
+            }
+        found = sorted({name for stores in per_domain.values() for name in stores})
+        missing = [name for name in wanted or [] if name not in found]
+        if missing:
+            raise WrongUse(
+                f"modality {missing[0]!r} is in none of {', '.join(map(str, folders.values()))}; there are {found}"
+            )
+        return {
+            name: [
+                (stores[name], _tokens_of(tokens, domain, self.config))
+                for domain, stores in per_domain.items()
+                if name in stores
+            ]
+            for name in (found if wanted is None else wanted)
+        }
+
+
+def _overlaps(config: Any, kind: str) -> bool:
+    return config[f"{kind}_overlap"] is not False
+
+
+def _tokens_of(tokens: np.ndarray, domain: str, config: Any) -> np.ndarray:
+    """The tokens as the store of ``domain`` knows them; an item kept apart in another domain matches nothing."""
+    if _overlaps(config, "item"):
+        return tokens
+    prefix = f"{domain}:"
+    # a store token is never empty
+    return np.array([t[len(prefix) :] if t.startswith(prefix) else "" for t in tokens], dtype=object)
+
+
+def group_of_tags(tags: Sequence[str], groups: Mapping[str, Sequence[str]]) -> str:
+    """The group with most of ``tags``; a tie goes to that of the first tag listed, none to the last group."""
+    counts = {name: sum(tag in members for tag in tags) for name, members in groups.items()}
+    most = max(counts.values())
+    if most == 0:
+        return list(groups)[-1]
+    best = [name for name, count in counts.items() if count == most]
+    if len(best) == 1:
+        return best[0]
+    return next(name for tag in tags for name in best if tag in groups[name])
+
+
+def _read_item_field(path: Path, id_field: str, field: str) -> dict[str, str]:
+    """``item token -> value`` of one field of an ``.item`` file."""
+    if not path.is_file():
+        raise WrongUse(f"{path} does not exist, but {field!r} shall name the items' domains")
+    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=3)
+    table.columns = [column.split(":")[0] for column in table.columns]
+    for column in (id_field, field):
+        if column not in table:
+            raise WrongUse(f"{path}: no field {column!r}; there are {', '.join(table.columns)}")
+    return dict(zip(table[id_field], table[field], strict=True))
+
+
+def _read_link(path: Path, domain: str) -> dict[str, str]:
+    """Token of ``domain`` -> the token its row has in the first column.
+
+    The file is a tab-separated table with one column per domain, named as the domain; a row is one user (or item).
+    """
+    if not path.is_file():
+        raise WrongUse(f"link file {path} does not exist")
+    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    if domain not in table.columns:
+        raise WrongUse(
+            f"{path}: no column {domain!r}; the header names the domains, here {', '.join(table.columns)}"
+        )
+    rows = table[(table[domain] != "") & (table.iloc[:, 0] != "")]
+    return dict(zip(rows[domain], rows.iloc[:, 0], strict=True))
