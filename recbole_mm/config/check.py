@@ -131,7 +131,7 @@ def _part_problem(key: str, value: Any) -> str | None:
             continue
         if not isinstance(part, parts[name]) or (isinstance(part, bool) and bool not in parts[name]):
             return f"{name}: expected {_words(parts[name])}, got {part!r}"
-        if name in ("sample_num",) and part < 1:
+        if name == "sample_num" and isinstance(part, int) and part < 1:
             return f"{name}: expected a value >= 1, got {part!r}"
     return None
 

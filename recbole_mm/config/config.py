@@ -29,12 +29,13 @@ _CLI, _DICT = "command line", "config_dict"
 class Config(RecBoleConfig):
     """RecBole's ``Config``, from a model, a data set, files, a dict and the arguments of a command line.
 
-    Layers, later wins: RecBole's overall.yaml, ours, the family of the model, RecBole's and our yaml of the model,
-    those of the data set (and ``<dataset>.yaml`` beside its files), RecBole's quick-start settings, what depends on
-    the data set (``family.adapt``), config files, ``config_dict``, ``cli_args``.
+    Layers, later wins: RecBole's overall.yaml, ours, the family of the model, RecBole's and our yaml of the
+    model, those of the data set, RecBole's quick-start settings, ``<dataset>.yaml`` beside the data, what depends
+    on the fields of the data (``family.adapt``), config files, ``config_dict``, ``cli_args``.
 
     Attributes:
         sources: key -> where its value was given (a file, "config_dict" or "command line").
+        model_spec: the model as it was named (a user's ``file.py:Class``, where ``model`` is the class's name).
         notes: a sentence for each default that was chosen and that a person should know of.
 
     Raises:
@@ -67,7 +68,7 @@ class Config(RecBoleConfig):
     def _init_parameters_category(self) -> None:
         super()._init_parameters_category()
         # RecBole appends to its own module's lists: one run's data set would change the next run
-        self.parameters = {name: list(keys) for name, keys in self.parameters.items()}
+        self.parameters: dict[str, list[str]] = {name: list(keys) for name, keys in self.parameters.items()}
 
     def _build_yaml_loader(self) -> type:
         return ConfigLoader
@@ -110,6 +111,7 @@ class Config(RecBoleConfig):
             raise WrongUse("no model given: --model=NAME, or 'model' in a file, dict or call")
         if dataset is None:
             raise WrongUse("no data set given: --dataset=NAME, or 'dataset' in a file, dict or call")
+        self.model_spec = model
         model_class = get_model(model)
         if not isinstance(getattr(model_class, "type", None), ModelType):
             raise WrongUse(
@@ -161,7 +163,7 @@ class Config(RecBoleConfig):
         self.internal_config_dict = {**merged, **changes}
 
     def _folder(self, layers: Mapping[str, Mapping[str, Any]]) -> Path:
-        """Where the atomic files are: RecBole's wheel for ml-100k, unless a person has a folder of that name."""
+        """Where the atomic files are: for ml-100k RecBole's wheel, unless a person has a folder of that name."""
         given = self.external_config_dict.get("data_path")
         folder = Path(str(given or layers["overall"]["data_path"])) / self.dataset
         if self.dataset == "ml-100k" and not (given and folder.is_dir()):
@@ -230,15 +232,16 @@ class Config(RecBoleConfig):
         if ours and not ranking and modes == "full" and {name.lower() for name in value} == {"auc"}:
             recbole_metrics = ["NDCG"]
         final["metrics"] = recbole_metrics
-        if not isinstance(final["topk"], (int, list)):
-            raise WrongUse(f"topk: expected int or list, got {final['topk']!r}")
+        topk = final["topk"]
+        if isinstance(topk, bool) or not isinstance(topk, (int, list)) or not topk:
+            raise WrongUse(f"topk: expected int or list, got {topk!r}")
         try:
             super()._set_default_parameters()
         except (ValueError, TypeError, RuntimeError, KeyError, AttributeError) as error:
             raise WrongUse(f"{self.model}: {' '.join(str(error).split())}") from error
         given = set(self.external_config_dict)
         final["valid_metric"], final["metrics"], final["topk"] = settle_valid_metric(
-            final["valid_metric"], metrics, final["topk"], given
+            final["valid_metric"], metrics, topk if isinstance(topk, list) else [topk], given
         )
         final["valid_metric_bigger"] = not _smaller_is_better(final["valid_metric"])
         final["data_path"] = str(self._folder({"overall": self.internal_config_dict}))
@@ -278,7 +281,7 @@ class Config(RecBoleConfig):
         super()._set_eval_neg_sample_args(phase)
 
     def _init_device(self) -> None:
-        """RecBole's choice of device, without hiding GPUs from a process that uses none or was told which to use."""
+        """RecBole's choice of device; hides no GPU from a process that uses none or was told which to use."""
         final, before = self.final_config_dict, os.environ.get("CUDA_VISIBLE_DEVICES")
         if "local_rank" not in final:
             if "gpu_id" not in self.external_config_dict and before is not None:

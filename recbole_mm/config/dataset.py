@@ -13,10 +13,10 @@ from recbole_mm.errors import WrongUse
 
 
 def check_dataset(config: Any) -> None:
-    """Check that the files of ``config['dataset']`` are there and start as atomic files do; reads two lines of each.
+    """Check that the files of ``config['dataset']`` are there and start as atomic files do (reads two lines).
 
-    Raises ``WrongUse``: no such data set (with the nearest that is there), a missing or empty ``.inter``, no header,
-    the user's or the item's field or a field of ``load_col`` not in it, a file the model cannot do without missing.
+    Raises ``WrongUse``: no such data set (with the nearest that is there), a missing or empty ``.inter``, no
+    header, the user's or the item's field or a field of ``load_col`` not in it, no file the model cannot do without.
     """
     folder, name = Path(config["data_path"]), config["dataset"]
     if config["domains"]:  # several data sets over one id space: each is checked where it is opened
@@ -53,7 +53,7 @@ def _no_dataset(folder: Path, name: str) -> str:
 
 
 def _datasets(root: Path) -> Iterator[str]:
-    """Names one could give instead: folders with an ``.inter`` of their name, and the one in RecBole's wheel."""
+    """Names one could give instead: folders with an ``.inter`` of their name, and RecBole's ml-100k."""
     yield "ml-100k"
     if root.is_dir():
         yield from (each.name for each in root.iterdir() if any(each.glob(f"{each.name}*.inter")))
@@ -90,8 +90,8 @@ def _header(config: Any, file: Path) -> dict[str, str]:
         start = first.strip()
         shown = start if len(start) <= 60 else f"{start[:60]}…"
         raise WrongUse(
-            f"{file}, line 1: expected name:type fields separated by {config['field_separator']!r} (types: token, "
-            f"token_seq, float, float_seq), got {shown!r}"
+            f"{file}, line 1: no header: expected fields name:type between {config['field_separator']!r} "
+            f"(types: token, token_seq, float, float_seq), got {shown!r}"
         )
     if not second.strip():
         raise WrongUse(f"{file} has a header and no rows")

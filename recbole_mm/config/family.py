@@ -79,7 +79,7 @@ class _Plan:
             self.changes[key] = value
 
     def negatives(self) -> None:
-        """Sequential models that rank the whole catalogue in the loss take no negatives, the others need them."""
+        """Sequential models that rank the whole catalogue in the loss take no negatives, others need them."""
         input_type = getattr(getattr(self.model_class, "input_type", None), "name", None)
         if input_type == "LISTWISE" or (self.type == "SEQUENTIAL" and self.get("loss_type") == "CE"):
             self.set("train_neg_sample_args", None)
@@ -99,7 +99,7 @@ class _Plan:
         return loss_ranks_all or "train_neg_sample_args" in family_defaults(self.model_class)
 
     def labels(self) -> None:
-        """Context models learn 0/1 labels: a field, stars of a rating, or else clicks against sampled items."""
+        """Context models learn 0/1 labels: a field, stars of a rating, or clicks against sampled items."""
         if self.type not in ("CONTEXT", "DECISIONTREE"):
             return
         metrics = self.get("metrics")
@@ -131,7 +131,7 @@ class _Plan:
         )
 
     def item_features(self) -> None:
-        """Models on item features read ``class``, a field of ml-100k; elsewhere take the field of that kind."""
+        """Models on item features read ``class``, a field of ml-100k; elsewhere take one of that kind."""
         key = "selected_features" if self.name in ("FDSA", "GRU4RecF", "SASRecF") else "item_attribute"
         if self.type != "SEQUENTIAL" or not _is_recbole(self.model_class) or self.get(key) is None:
             return
@@ -147,7 +147,8 @@ class _Plan:
         missing = [name for name in wanted if name not in have]
         if missing:
             raise WrongUse(
-                f"{key}: {self.header.file('item')} has no field '{missing[0]}'; it has {', '.join(have) or 'none'}"
+                f"{key}: {self.header.file('item')} has no field '{missing[0]}'; "
+                f"it has {', '.join(have) or 'none'}"
             )
         self._load("item", [self.get("ITEM_ID_FIELD"), *wanted])
 
@@ -164,7 +165,7 @@ class _Plan:
         return (named or sorted(fields, key=lambda f: have[f] == "token_seq"))[0]
 
     def pretraining(self) -> None:
-        """S3Rec and RaCT count their pre-training in keys of their own, and save nothing before ``save_step``."""
+        """S3Rec and RaCT count pre-training in keys of their own, and save nothing before ``save_step``."""
         epochs = self.get("pretrain_epochs")
         if epochs is None or self.get("save_step") is None or not _is_recbole(self.model_class):
             return
@@ -187,9 +188,10 @@ class _Plan:
         if by_time and not self.get("benchmark_filename"):
             if time not in inter:
                 file = self.header.file("inter")
+                who = self.name if self.type == "SEQUENTIAL" else "eval_args"
                 raise WrongUse(
-                    f"{self.name if self.type == 'SEQUENTIAL' else 'eval_args'} needs the order of time, and {file} "
-                    f"has no field '{time}' (TIME_FIELD); it has {', '.join(inter)}"
+                    f"{who} needs the order of time, and {file} has no field '{time}' (TIME_FIELD); "
+                    f"it has {', '.join(inter)}"
                 )
             self._load("inter", [time])
         fields = [*(self.get("threshold") or {}), *(self.get("val_interval") or {})]

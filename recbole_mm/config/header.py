@@ -1,4 +1,4 @@
-"""The first lines of atomic files: enough to choose defaults and to refuse a wrong file before anything is loaded."""
+"""The first lines of atomic files: enough to choose defaults and to refuse a wrong file early."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SUFFIXES = ("inter", "user", "item", "kg", "link", "ent")
 
 @dataclass(frozen=True)
 class Header:
-    """Fields of the atomic files of one data set: suffix -> {field: type}; a file that is absent is no key."""
+    """Fields of the atomic files of one data set: suffix -> {field: type}; an absent file is no key."""
 
     folder: Path
     name: str
@@ -41,7 +41,7 @@ def parse_header(line: str, separator: str) -> dict[str, str] | None:
 
 
 def read_header(folder: Path, name: str, config: Mapping[str, Any]) -> Header:
-    """Read the headers that are there and well formed; says nothing about the others (``check_dataset`` does)."""
+    """Read the headers that are there and well formed; ``check_dataset`` complains of the others."""
     benchmark = config.get("benchmark_filename")
     fields = {}
     for suffix in _SUFFIXES:

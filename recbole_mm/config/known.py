@@ -14,8 +14,11 @@ from recbole_mm.config.properties import load_internal, properties_dir, recbole_
 
 # given by callers and launchers, declared in no yaml
 _CALL_KEYS = frozenset(
-    "model dataset config_file config_files config_file_list nproc world_size ip port offset group_offset local_rank "
-    "verbose encoding double_tower wandb_project neg_sampling training_neg_sample_num".split()
+    (
+        *("model", "dataset", "config_file", "config_files", "nproc", "world_size", "ip", "port", "offset"),
+        *("group_offset", "local_rank", "verbose", "encoding", "double_tower", "wandb_project"),
+        *("neg_sampling", "training_neg_sample_num"),
+    )
 )
 # in RecBole's folder of data sets, but lists of addresses: every entry would be a key
 _NO_SETTINGS = frozenset({"url.yaml", "kg_url.yaml"})
@@ -43,8 +46,8 @@ def declared_keys() -> frozenset[str]:
 def unknown_keys(keys: Iterable[str], declared: Iterable[str], model_class: type) -> dict[str, str | None]:
     """The keys nobody declares or reads, each with the nearest known key (or None).
 
-    RecBole reads some 30 keys that no yaml declares, and a user's own model reads what it likes: source is searched,
-    and only for keys that are not found otherwise.
+    RecBole reads some 30 keys that no yaml declares, and a user's own model reads what it likes: source is
+    searched, and only for keys that are not found otherwise.
     """
     known = declared_keys().union(declared)
     strange = [key for key in keys if key not in known]

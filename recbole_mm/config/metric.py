@@ -15,14 +15,16 @@ OURS = frozenset({"f1", "meanauc"})
 _WHOLE = frozenset({"auc", "gauc", "meanauc", "logloss", "mae", "rmse"})
 _SPELLED = {
     name.lower(): name
-    for name in "AUC AveragePopularity F1 GAUC GiniIndex Hit ItemCoverage LogLoss MAE MAP MRR MeanAUC NDCG Precision "
-    "RMSE Recall ShannonEntropy TailPercentage".split()
+    for name in (
+        *("AUC", "AveragePopularity", "F1", "GAUC", "GiniIndex", "Hit", "ItemCoverage", "LogLoss", "MAE"),
+        *("MAP", "MRR", "MeanAUC", "NDCG", "Precision", "RMSE", "Recall", "ShannonEntropy", "TailPercentage"),
+    )
 }
 _MODE = re.compile(r"full|labeled|(?:uni|pop|sampled-)[1-9][0-9]*")
 
 
 def check_metrics(metrics: Any, evaluator: str) -> list[str]:
-    """The names as a list. Raises ``WrongUse`` on a name nobody computes, or on a mixture RecBole cannot take."""
+    """The names as a list. Raises ``WrongUse`` on an unknown name, or on a mixture that cannot share a run."""
     from recbole.evaluator import metric_types
 
     names = [metrics] if isinstance(metrics, str) else list(metrics)
@@ -38,7 +40,8 @@ def check_metrics(metrics: Any, evaluator: str) -> list[str]:
     ranking, value = split_by_type(names)
     if ranking and value and (evaluator != "mm" or {v.lower() for v in value} - {"auc"}):
         raise WrongUse(
-            f"metrics: {', '.join(value)} (of single scores) and {', '.join(ranking)} (of lists) cannot share a run"
+            f"metrics: {', '.join(value)} (of single scores) and {', '.join(ranking)} (of lists) "
+            "cannot share a run"
         )
     return names
 

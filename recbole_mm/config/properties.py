@@ -1,4 +1,4 @@
-"""Where the yamls lie, and how they are read: without arbitrary objects, with one-line errors for a person's own."""
+"""Where the yamls lie, and how they are read: plain values only, with one-line errors for a person's own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 
 from recbole_mm.errors import Failure, WrongUse
 
-# YAML 1.1 reads 1e-3 as text; so RecBole's configs are full of it, and it must be a number
+# PyYAML reads 1e-3 as text, and the configs of RecBole's users are full of it
 FLOAT = re.compile(
     r"""^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?
     |[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+
@@ -24,7 +24,7 @@ FLOAT = re.compile(
 
 
 class ConfigLoader(yaml.SafeLoader):
-    """Safe yaml with floats such as ``1e-3``. RecBole changes ``yaml.FullLoader`` for the whole process instead."""
+    """Safe yaml with floats such as ``1e-3``. RecBole changes ``yaml.FullLoader`` for all instead."""
 
 
 class StrictLoader(ConfigLoader):
@@ -72,7 +72,7 @@ def load_internal(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     with path.open(encoding="utf-8") as stream:
-        return yaml.load(stream, Loader=ConfigLoader) or {}  # noqa: S506 - ConfigLoader is a SafeLoader
+        return yaml.load(stream, Loader=ConfigLoader) or {}
 
 
 def load_user(path: str | Path) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def load_user(path: str | Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise WrongUse(f"config file '{path}' is not UTF-8 text (byte {error.start})") from error
     try:
-        values = yaml.load(text, Loader=StrictLoader)  # noqa: S506 - StrictLoader is a SafeLoader
+        values = yaml.load(text, Loader=StrictLoader)
     except yaml.MarkedYAMLError as error:
         raise WrongUse(f"{path}{_at(error)}: {_reason(error)}") from error
     except yaml.YAMLError as error:

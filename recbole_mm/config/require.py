@@ -17,7 +17,7 @@ _LIBRARIES = {
 
 
 def check_libraries(model_class: type) -> None:
-    """Raise ``WrongUse`` when a model of RecBole imports, in the middle of its run, a library that does not import."""
+    """Raise ``WrongUse`` when a library that RecBole's model imports in mid-run does not import."""
     if not model_class.__module__.startswith("recbole.") or model_class.__name__ not in _LIBRARIES:
         return
     library, remedy = _LIBRARIES[model_class.__name__]

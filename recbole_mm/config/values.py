@@ -19,8 +19,8 @@ _PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
 def parse_value(text: str) -> Any:
     """Read text as a Python literal or, between brackets, as yaml; anything else stays the text it is.
 
-    ``10`` int, ``1e-3`` float, ``True``/``true`` bool, ``None``/``~`` None, ``['RO',(1,2)]`` and ``[RO, 1]`` lists;
-    ``[0,inf)``, ``0108775015``, ``2020-01-01`` and ``__import__('os')`` are text.
+    ``10`` int, ``1e-3`` float, ``True``/``true`` bool, ``None``/``~`` None, ``['RO',(1,2)]`` and ``[RO, 1]``
+    lists; ``[0,inf)``, ``0108775015``, ``2020-01-01`` and ``__import__('os')`` are text.
     """
     bare = text.strip()
     if bare.lower() in _WORDS:
@@ -51,7 +51,7 @@ def _bracketed(text: str) -> Any:
     if text[:1] + text[-1:] not in ("[]", "{}"):
         return _NOT
     try:
-        return yaml.load(text, Loader=ConfigLoader)  # noqa: S506 - ConfigLoader is a SafeLoader
+        return yaml.load(text, Loader=ConfigLoader)
     except (yaml.YAMLError, ValueError, RecursionError):
         return _NOT
 

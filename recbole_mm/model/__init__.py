@@ -26,8 +26,8 @@ _OURS = Path(__file__).parent
 def get_model(name: str | type) -> type:
     """Return the model class called ``name``.
 
-    ``name`` is one of ours, one of RecBole's, ``path/to/file.py:Class`` (or ``path/to/file.py`` that holds one
-    recommender), ``package.module:Class`` or ``package.module.Class``. A class is returned as it is.
+    ``name`` is one of ours, one of RecBole's, ``path/to/file.py:Class`` (or ``path/to/file.py`` that holds
+    one recommender), ``package.module:Class`` or ``package.module.Class``. A class is returned as it is.
 
     Raises ``WrongUse`` with the nearest known name, or with the message of an error inside the user's file.
     """
@@ -41,8 +41,8 @@ def get_model(name: str | type) -> type:
     if ":" in name or "." in name:
         module_name, _, class_name = name.replace(":", ".").rpartition(".")
         return _pick(_load_dotted(module_name, name), class_name, module_name)
-    if name.isidentifier() and (module_name := _module_of(name)):
-        found = getattr(_import_known(module_name, name), name, None)
+    if name.isidentifier() and (home := _module_of(name)):
+        found = getattr(_import_known(home, name), name, None)
         if isinstance(found, type):
             return found
     raise WrongUse(_no_model(name))
@@ -80,7 +80,11 @@ def _no_model(name: str) -> str:
     known = list(model_names())
     by_lower = {each.lower(): each for each in known}
     near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
-    hint = f"; did you mean '{by_lower[near[0]]}'?" if near else "; one of ours, RecBole's or path/to/file.py:Class"
+    hint = (
+        f"; did you mean '{by_lower[near[0]]}'?"
+        if near
+        else "; one of ours, RecBole's or path/to/file.py:Class"
+    )
     return f"no model '{name}'{hint}"
 
 
@@ -184,5 +188,7 @@ def _pick(module: ModuleType, class_name: str | None, where: str) -> type:
 def _recommenders(module: ModuleType) -> dict[str, type]:
     from recbole.model.abstract_recommender import AbstractRecommender
 
-    own = inspect.getmembers(module, lambda each: inspect.isclass(each) and each.__module__ == module.__name__)
+    own = inspect.getmembers(
+        module, lambda each: inspect.isclass(each) and each.__module__ == module.__name__
+    )
     return {name: each for name, each in own if issubclass(each, AbstractRecommender) and name[0] != "_"}
