@@ -10,6 +10,7 @@ from typing import Any
 _TAKES: dict[str, tuple[type, ...]] = {
     "topk": (int, list),
     "metrics": (str, list),
+    "protocol": (str, list),
     "gpu_id": (str, int, tuple, list),
     "additional_feat_suffix": (str, list),
     "benchmark_filename": (list,),
