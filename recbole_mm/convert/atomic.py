@@ -10,6 +10,7 @@ same bytes.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -154,6 +155,12 @@ def write_atomic(
             writers[suffix].finish()
         for writer in writers.values():
             writer.publish()
+            for field, count in writer.null_like.items():
+                logging.getLogger(__name__).warning(
+                    "%s: %d values of '%s' are words like NA or None, which RecBole reads as missing; "
+                    "written as missing",
+                    *(writer.where, count, field),
+                )
     finally:
         for writer in writers.values():
             writer.discard()

@@ -55,9 +55,8 @@ class Table:
         names = self.names()
         for column in columns:
             if column not in names:
-                raise WrongUse(
-                    f"{self.path}: no column '{column}'{did_you_mean(column, names)} (there: {', '.join(names)})"
-                )
+                hint = did_you_mean(column, names)
+                raise WrongUse(f"{self.path}: no column '{column}'{hint} (there: {', '.join(names)})")
 
     def chunks(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
         """Frames of these columns; from a text file every value is text, as it stands there.

@@ -1,0 +1,265 @@
+"""Any CSV, TSV or parquet of interactions, and one of items, to atomic files and ``items.parquet``.
+
+Rows keep their order. Ids are text as they stand in a CSV (``0108775015``). Times are seconds since
+1970 (UTC): numbers are taken as they are, ISO dates are converted (without a zone: UTC).
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from tqdm import tqdm
+
+from recbole_mm.convert import cells
+from recbole_mm.convert.atomic import TYPES, write_atomic, write_items_parquet
+from recbole_mm.convert.item_table import ItemTable, read_items
+from recbole_mm.convert.read_table import Table
+from recbole_mm.convert.sources import add_output_arguments
+from recbole_mm.convert.staging import Staging
+from recbole_mm.convert.summary import report, summarise
+from recbole_mm.errors import WrongUse
+
+HELP = "any CSV, TSV or parquet of interactions (and one of items), columns named here"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``recbole-mm convert table``."""
+    parser.add_argument("--name", required=True, help="name of the data set")
+    parser.add_argument("--interactions", required=True, metavar="FILE", help=".csv, .tsv (.gz) or .parquet")
+    parser.add_argument("--user", required=True, help="column of the user's id", metavar="COL")
+    parser.add_argument("--item", required=True, help="column of the item's id", metavar="COL")
+    parser.add_argument("--rating", help="column of a number", metavar="COL")
+    parser.add_argument("--timestamp", help="column of seconds or of ISO dates", metavar="COL")
+    parser.add_argument(
+        "--keep",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="COL[:TYPE]",
+        help=f"more columns, with RecBole's type ({', '.join(TYPES)}; default: token)",
+    )
+    parser.add_argument(
+        "--drop-duplicates", action="store_true", help="keep the first row of a pair (default: all)"
+    )
+    parser.add_argument("--items", metavar="FILE", help="a table with one row for each item")
+    parser.add_argument("--item-id", help="its id column (default: as --item)", metavar="COL")
+    parser.add_argument(
+        "--text", nargs="+", action="extend", default=[], help="columns for items.parquet", metavar="COL"
+    )
+    parser.add_argument(
+        "--category", nargs="+", action="extend", default=[], help="columns for the .item file", metavar="COL"
+    )
+    parser.add_argument(
+        "--category-separator", metavar="TEXT", help="splits a category into several (token_seq)"
+    )
+    parser.add_argument("--image-path", help="image files, relative to the table of items", metavar="COL")
+    parser.add_argument("--separator", help="of the fields in a text file (default: by its ending)")
+    parser.add_argument("--encoding", default="utf8", help="of text files (default: utf8)")
+    add_output_arguments(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Convert, print the figures."""
+    if not args.items and (args.item_id or args.text or args.category or args.image_path):
+        raise WrongUse("--item-id, --text, --category and --image-path describe --items FILE; give it too")
+    separator = "\t" if args.separator == "\\t" else args.separator
+    reader = InteractionTable(Table(Path(args.interactions), separator, args.encoding), args)
+    with Staging(args.out, args.name) as staging:
+        items = None
+        if args.items:
+            items = read_items(
+                Table(Path(args.items), separator, args.encoding),
+                args.item_id or args.item,
+                texts=args.text,
+                categories=args.category,
+                category_separator=args.category_separator,
+                image_path=args.image_path,
+                target=staging.target,
+            )
+        write_atomic(staging.folder, args.name, reader.frames(), items.atomic if items is not None else None)
+        if items is not None:
+            write_items_parquet(staging.folder, items.described)
+        summary = _summary(args.name, reader, items)
+        if args.strict:
+            _refuse_problems(args, summary)
+        staging.write_summary(summary)
+    report([summary], target=args.json)
+    if args.json != "-":
+        _notes(summary)
+    return 0
+
+
+class InteractionTable:
+    """The interactions as chunks for the ``.inter`` file, counted as they pass."""
+
+    def __init__(self, table: Table, args: argparse.Namespace) -> None:
+        self.table = table
+        self.user, self.item = args.user, args.item
+        self.rating, self.timestamp = args.rating, args.timestamp
+        self.kept = [_name_and_type(column) for column in args.keep]
+        self.drop = bool(args.drop_duplicates)
+        self.users: dict[str, int] = {}
+        self.items: dict[str, int] = {}
+        self.repeated = 0
+        self._pairs: list[np.ndarray] = []
+        self._times: list[np.ndarray] = []
+        self._dates: bool | None = None
+        columns = [self.user, self.item, self.rating, self.timestamp, *(name for name, _ in self.kept)]
+        self.columns = [column for column in columns if column is not None]
+        table.check(self.columns)
+
+    @property
+    def pairs(self) -> np.ndarray:
+        """Codes of the users and items of the rows written, int64 ``[R, 2]``."""
+        return np.concatenate(self._pairs) if self._pairs else np.empty((0, 2), np.int64)
+
+    @property
+    def times(self) -> np.ndarray | None:
+        """Seconds ``[R]``."""
+        return np.concatenate(self._times) if self._times else None
+
+    def frames(self) -> Iterator[pd.DataFrame]:
+        """Chunks with RecBole's headers; errors name the file, the row and the column."""
+        before = 0
+        where = str(self.table.path)
+        seen = np.empty(0, np.int64)
+        with tqdm(desc=self.table.path.name, unit=" rows", unit_scale=True, disable=None) as bar:
+            for chunk in self.table.chunks(self.columns):
+                frame = pd.DataFrame()
+                codes = []
+                for field, column, known in (
+                    ("user_id", self.user, self.users),
+                    ("item_id", self.item, self.items),
+                ):
+                    text = cells.plain_text(chunk[column])
+                    cells.check_ids(text, where, column, before)
+                    frame[f"{field}:token"] = pd.Series(pd.arrays.ArrowExtensionArray(text))
+                    codes.append(_encode(text, known))
+                if self.rating is not None:
+                    frame["rating:float"] = _numbers(chunk[self.rating], where, self.rating, before)
+                if self.timestamp is not None:
+                    frame["timestamp:float"] = self._seconds(chunk[self.timestamp], where, before)
+                for column, kind in self.kept:
+                    frame[f"{_field(column)}:{kind}"] = chunk[column]
+                pairs = np.stack(codes, axis=1)
+                if self.drop:
+                    keys = pairs[:, 0] << 32 | pairs[:, 1]
+                    again = pd.Series(keys).duplicated().to_numpy() | np.isin(keys, seen)
+                    self.repeated += int(again.sum())
+                    frame, pairs, seen = frame[~again], pairs[~again], np.concatenate([seen, keys[~again]])
+                self._pairs.append(pairs)
+                if self.timestamp is not None:
+                    self._times.append(frame["timestamp:float"].to_numpy())
+                before += len(chunk)
+                bar.update(len(chunk))
+                yield frame
+        if before == 0:
+            raise WrongUse(f"{where}: no rows after the header; nothing to convert")
+        if not self.drop:
+            keys = np.sort(self.pairs[:, 0] << 32 | self.pairs[:, 1])
+            self.repeated = int((keys[1:] == keys[:-1]).sum())
+
+    def _seconds(self, series: pd.Series, where: str, before: int) -> pd.Series:
+        column = self.timestamp
+        if not pd.api.types.is_datetime64_any_dtype(series.dtype):
+            if self._dates is None:
+                self._dates = bool(pd.to_numeric(series, errors="coerce").isna().any())
+            if not self._dates:
+                return _numbers(series, where, column, before)
+        dates = pd.to_datetime(series, format="ISO8601", utc=True, errors="coerce")
+        if dates.isna().any():
+            row = int(dates.isna().to_numpy().argmax())
+            raise WrongUse(
+                f"{where}: row {before + row + 1} has {series.iloc[row]!r} in '{column}', neither a number "
+                "in every row nor an ISO date (2024-05-31, 2024-05-31T12:00:00)"
+            )
+        return (dates - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
+
+
+def _numbers(series: pd.Series, where: str, column: str, before: int) -> pd.Series:
+    numbers = pd.to_numeric(series, errors="coerce").astype(np.float64)
+    wrong = ~np.isfinite(numbers.to_numpy())
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise WrongUse(
+            f"{where}: row {before + row + 1} has {series.iloc[row]!r} in '{column}', which is no number; "
+            "fill it or remove the row"
+        )
+    return numbers
+
+
+def _encode(text: pa.Array, known: dict[str, int]) -> np.ndarray:
+    """Codes [R] of the tokens, in order of first appearance over all chunks."""
+    encoded = text.dictionary_encode()
+    tokens = encoded.dictionary.to_pylist()
+    codes = np.fromiter((known.setdefault(token, len(known)) for token in tokens), np.int64, len(tokens))
+    return codes[encoded.indices.to_numpy()]
+
+
+def _name_and_type(column: str) -> tuple[str, str]:
+    name, separator, kind = column.rpartition(":")
+    if separator and kind in TYPES:
+        return name, kind
+    return column, "token"
+
+
+def _field(column: str) -> str:
+    return re.sub(r'[\s:"]+', "_", column)
+
+
+def _summary(name: str, reader: InteractionTable, items: ItemTable | None) -> dict[str, Any]:
+    pairs = reader.pairs
+    with_text = with_image = undescribed = None
+    if items is not None:
+        described = pc.is_in(
+            pa.array(list(reader.items), pa.large_string()),
+            value_set=pa.array(items.tokens, pa.large_string()),
+        )
+        undescribed = len(reader.items) - int(pc.sum(described, min_count=0).as_py())
+        with_text = len(items.with_text & reader.items.keys()) if items.with_text is not None else None
+        with_image = len(items.with_image & reader.items.keys()) if items.with_image is not None else None
+    summary = summarise(
+        name,
+        pairs[:, 0],
+        pairs[:, 1],
+        reader.times,
+        with_text=with_text,
+        with_image=with_image,
+        dropped={"repeated pairs": reader.repeated} if reader.drop else None,
+    )
+    summary["repeated_pairs_kept"] = 0 if reader.drop else reader.repeated
+    summary["items_without_description"] = undescribed
+    return summary
+
+
+def _refuse_problems(args: argparse.Namespace, summary: dict[str, Any]) -> None:
+    if summary["repeated_pairs_kept"]:
+        raise WrongUse(
+            f"--strict: {args.interactions} repeats {summary['repeated_pairs_kept']:,} pairs of user and item; "
+            "--drop-duplicates keeps the first of each"
+        )
+    if summary["items_without_description"]:
+        raise WrongUse(
+            f"--strict: {summary['items_without_description']:,} items of {args.interactions} "
+            f"are not in {args.items}; compare the ids, which are text"
+        )
+
+
+def _notes(summary: dict[str, Any]) -> None:
+    if summary["repeated_pairs_kept"]:
+        print(
+            f"{summary['repeated_pairs_kept']:,} rows repeat a pair of user and item and were kept "
+            "(--drop-duplicates keeps the first)"
+        )
+    if summary["items_without_description"]:
+        print(
+            f"{summary['items_without_description']:,} of {summary['items']:,} items are not in the table of items"
+        )
