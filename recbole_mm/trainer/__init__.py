@@ -1,1 +1,30 @@
-"""trainer."""
+"""Training on RecBole's trainers: safe checkpoints, exact resume, loss by terms, our evaluator.
+
+``get_trainer(config, model_class)(config, model)`` is used like RecBole's trainer.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from recbole.trainer.trainer import DecisionTreeTrainer
+from recbole.utils.utils import get_trainer as _recbole_trainer
+
+from recbole_mm.trainer.checkpoint import read_checkpoint
+from recbole_mm.trainer.mixin import TrainerMixin
+from recbole_mm.trainer.resume import read_last
+from recbole_mm.trainer.tree import TreeTrainerMixin
+
+__all__ = ["TrainerMixin", "get_trainer", "read_checkpoint", "read_last"]
+
+
+def get_trainer(config: Any, model_class: type) -> type:
+    """The trainer class RecBole takes for this model, with our mixin in front of it."""
+    return _mixed(_recbole_trainer(config["MODEL_TYPE"], model_class.__name__))
+
+
+@cache
+def _mixed(base: type) -> type:
+    mixin = TreeTrainerMixin if issubclass(base, DecisionTreeTrainer) else TrainerMixin
+    return type(f"Mm{base.__name__}", (mixin, base), {"__module__": __name__})

@@ -1,0 +1,149 @@
+"""Where a run's log lines go: all of them into a file, the ones a person wants onto the console."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import sys
+from itertools import count
+from pathlib import Path
+from typing import Any, TextIO
+
+from recbole.utils import get_local_time
+from tqdm import tqdm
+
+from recbole_mm.errors import WrongUse
+
+VERBOSITIES = ("quiet", "normal", "verbose")
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_COLOURS = {logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "31"}
+
+
+class RunLog:
+    """The handlers of one run on the root logger, to which RecBole and this package both log.
+
+    RecBole's ``logging.basicConfig`` does nothing the second time, so a second run would log into the file of the
+    first. Here a new run replaces the handlers of the one before, and touches nobody else's (pytest's, a
+    notebook's).
+
+    Attributes:
+        path: the log file.
+    """
+
+    _current: RunLog | None = None
+
+    def __init__(self, path: Path, level: int, verbosity: str) -> None:
+        if RunLog._current is not None:
+            RunLog._current.close()
+        self.path = path
+        self._root = logging.getLogger()
+        self._level_before = self._root.level
+        file = logging.FileHandler(path, encoding="utf-8")
+        file.setFormatter(_PlainFormatter("%(asctime)s %(levelname)s  %(message)s"))
+        file.setLevel(level)
+        self._handlers: list[logging.Handler] = [file, _Console(verbosity)]
+        for handler in self._handlers:
+            self._root.addHandler(handler)
+        self._root.setLevel(min(level, logging.INFO))
+        RunLog._current = self
+
+    def close(self) -> None:
+        """Closes the file and gives the root logger back as it was."""
+        for handler in self._handlers:
+            self._root.removeHandler(handler)
+            handler.close()
+        self._handlers = []
+        if RunLog._current is self:
+            RunLog._current = None
+            self._root.setLevel(self._level_before)
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def init_logger(config: Any, *, verbosity: str = "normal", folder: str | os.PathLike[str] = "log") -> RunLog:
+    """Starts the log of a run in ``<folder>/<Model>/<Model>-<dataset>-<time>-<hash of the configuration>.log``.
+
+    Args:
+        config: a RecBole configuration; its ``state`` is the level of the file (INFO if None).
+        verbosity: on the console, ``quiet``: warnings and errors; ``normal``: and the lines of this package;
+            ``verbose``: and RecBole's.
+        folder: where log files go.
+
+    Raises:
+        WrongUse: an unknown verbosity, or an unknown ``state``.
+    """
+    if verbosity not in VERBOSITIES:
+        raise WrongUse(f"verbosity: {verbosity!r} is not one of {', '.join(VERBOSITIES)}")
+    name = (config["state"] or "info").upper()
+    level = logging.getLevelNamesMapping().get(name) if sys.version_info >= (3, 11) else _level(name)
+    if level is None:
+        raise WrongUse(
+            f"state: {config['state']!r} is no log level; use DEBUG, INFO, WARNING, ERROR or CRITICAL"
+        )
+    values = "".join(str(value) for value in config.final_config_dict.values())
+    digest = hashlib.sha256(values.encode()).hexdigest()[:6]
+    stem = f"{config['model']}-{config['dataset']}-{get_local_time()}-{digest}"
+    return RunLog(_new_file(Path(folder) / config["model"], stem), level, verbosity)
+
+
+class _PlainFormatter(logging.Formatter):
+    """Without the colour codes that RecBole writes into its messages."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _ANSI.sub("", super().format(record))
+
+
+class _ConsoleFormatter(logging.Formatter):
+    """The message alone; from warnings on, with its level in front, coloured on a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = _ANSI.sub("", super().format(record))
+        if record.levelno < logging.WARNING:
+            return text
+        level = record.levelname.lower()
+        if sys.stderr.isatty() and "NO_COLOR" not in os.environ:
+            level = f"\x1b[{_COLOURS.get(record.levelno, '33')}m{level}\x1b[0m"
+        return f"{level}: {text}"
+
+
+class _Console(logging.Handler):
+    """Writes to the standard error of the moment, above a progress bar if there is one."""
+
+    def __init__(self, verbosity: str) -> None:
+        super().__init__(logging.WARNING if verbosity == "quiet" else logging.INFO)
+        self.setFormatter(_ConsoleFormatter())
+        if verbosity == "normal":
+            self.addFilter(_of_this_package_or_serious)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        stream: TextIO = sys.stderr
+        tqdm.write(self.format(record), file=stream)
+        stream.flush()
+
+
+def _of_this_package_or_serious(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING or record.name.split(".")[0] == "recbole_mm"
+
+
+def _level(name: str) -> int | None:
+    level = logging.getLevelName(name)  # a number for a known name; ours to drop with Python 3.10
+    return level if isinstance(level, int) else None
+
+
+def _new_file(folder: Path, stem: str) -> Path:
+    """Creates a file that no other run has: two may start within a second."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in count(1):
+        path = folder / (f"{stem}.log" if number == 1 else f"{stem}-{number}.log")
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        return path
+    raise AssertionError("unreachable: count() does not end")

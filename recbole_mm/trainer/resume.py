@@ -1,0 +1,166 @@
+"""The `last` checkpoint: everything a run needs to go on as if it had never stopped.
+
+Written between two epochs, when the validation, the early stopping and the best file of the epoch before have
+settled. Not in it: the data (rebuilt from the configuration) and attributes of a model that `drift` cannot see.
+"""
+
+from __future__ import annotations
+
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from recbole_mm.errors import WrongUse
+from recbole_mm.plain import from_plain, plain_config, to_plain
+from recbole_mm.trainer.checkpoint import LAST_SUFFIX, best_of, read_checkpoint, remove_litter
+from recbole_mm.trainer.generators import global_state, loader_state, set_global_state, set_loader_state
+
+FORMAT = "recbole_mm.last/1"
+_PROGRESS = ("cur_step", "best_valid_score", "best_valid_result", "train_loss_dict", "history", "best_epoch")
+# keys that may differ between two parts of one run without changing what is computed
+_HARMLESS = {
+    "epochs", "checkpoint_dir", "data_path", "modality_path", "show_progress", "state", "log_wandb",
+    "wandb_project", "gpu_id", "device", "save_last", "resume", "nproc", "topk",
+    "metrics",
+}  # fmt: skip
+
+
+def optimizers_of(trainer: Any) -> dict[str, Optimizer]:
+    """All optimisers of a trainer by attribute name (RecVAE has two beside the one in use)."""
+    return {name: value for name, value in sorted(vars(trainer).items()) if isinstance(value, Optimizer)}
+
+
+def best_state(trainer: Any, epoch: int) -> dict[str, Any]:
+    """RecBole's checkpoint, key by key, in plain values."""
+    return {
+        "config": plain_config(trainer.config),
+        **trainer.request,
+        "epoch": epoch,
+        "cur_step": trainer.cur_step,
+        "best_valid_score": float(trainer.best_valid_score),
+        "state_dict": trainer.model.state_dict(),
+        "other_parameter": to_plain(trainer.model.other_parameter(), "other_parameter"),
+        "optimizer": to_plain(trainer.optimizer.state_dict(), "optimizer"),
+    }
+
+
+def last_state(trainer: Any, epoch: int, loaders: dict[str, Any]) -> dict[str, Any]:
+    """The state after `epoch` (-1: before the first), with RecBole's keys and more."""
+    return {
+        **best_state(trainer, epoch),
+        "format": FORMAT,
+        "saved_model_file": Path(trainer.saved_model_file).name,
+        "progress": {name: to_plain(getattr(trainer, name), name) for name in _PROGRESS},
+        # by name: RecVAE has two, and `optimizer` is now one and now the other
+        "optimizers": {name: to_plain(o.state_dict(), name) for name, o in optimizers_of(trainer).items()},
+        "model_drift": trainer.model_drift.state(),
+        "generators": global_state(trainer.device),
+        "loaders": {name: loader_state(loader) for name, loader in loaders.items()},
+    }
+
+
+def read_last(last_file: str) -> dict[str, Any]:
+    """The content of a `last` file; ``model``, ``dataset`` and ``settings`` tell how to build the run again.
+
+    Raises:
+        WrongUse: it is missing, damaged, or the checkpoint of a best model.
+    """
+    state = read_checkpoint(last_file)
+    if state.get("format") != FORMAT:
+        kind = (
+            "is of a newer version" if "format" in state else "is a best model: it lacks the state of the run"
+        )
+        raise WrongUse(f"resume: {last_file} {kind}; give a file that ends in {LAST_SUFFIX}")
+    return state
+
+
+def restore(trainer: Any, last_file: str, loaders: dict[str, Any]) -> None:
+    """Brings a fresh `trainer` and its loaders to the state of `last_file`.
+
+    Raises:
+        WrongUse: the file belongs to another model or other data, or its best model is gone.
+    """
+    state = read_last(last_file)
+    _warn_of_changes(state["config"], plain_config(trainer.config))
+    _load_weights(trainer.model, state, last_file)
+    trainer.model_drift.restore(state["model_drift"])
+    _load_optimizers(trainer, state["optimizers"], last_file)
+    for name in _PROGRESS:
+        setattr(trainer, name, from_plain(state["progress"][name]))
+    trainer.start_epoch = state["epoch"] + 1
+    trainer.saved_model_file = _best_file(last_file, state)
+    if trainer.best_epoch is not None and not Path(trainer.saved_model_file).is_file():
+        raise WrongUse(
+            f"resume: {trainer.saved_model_file}, the best model so far, is missing beside {last_file}; put it back"
+        )
+    remove_litter(last_file)
+    remove_litter(trainer.saved_model_file)
+    for name, loader in loaders.items():
+        if name in state["loaders"]:
+            set_loader_state(loader, state["loaders"][name], name)
+    # last: nothing after this line may draw
+    set_global_state(state["generators"], trainer.device)
+
+
+def load_model(model: Any, state: dict[str, Any], device: torch.device, name: str) -> None:
+    """Gives `model` the weights and other parameters of a checkpoint."""
+    _load_weights(model, state, name)
+    others = from_plain(state.get("other_parameter") or {})
+    model.load_other_parameter({key: _to(value, device) for key, value in others.items()})
+
+
+def _load_weights(model: Any, state: dict[str, Any], name: str) -> None:
+    try:
+        model.load_state_dict(state["state_dict"])
+    except RuntimeError as error:
+        detail = " ".join(str(error).split())
+        raise WrongUse(f"{name}: other model, settings or data than here: {detail[:300]}") from error
+
+
+def _load_optimizers(trainer: Any, states: dict[str, Any], last_file: str) -> None:
+    for name, optimizer in optimizers_of(trainer).items():
+        if name not in states:
+            raise WrongUse(
+                f"{last_file}: has no state of {name}; resume with the configuration it was written with"
+            )
+        try:
+            optimizer.load_state_dict(from_plain(states[name]))
+        except ValueError as error:
+            raise WrongUse(
+                f"{last_file}: the optimiser has other parameter groups than here ({error})"
+            ) from error
+
+
+def _best_file(last_file: str, state: dict[str, Any]) -> str:
+    """Beside `last_file`, wherever the folder has been moved to."""
+    if str(last_file).endswith(LAST_SUFFIX):
+        return best_of(last_file)
+    return str(Path(last_file).with_name(state["saved_model_file"]))
+
+
+def _warn_of_changes(then: dict[str, Any], now: dict[str, Any]) -> None:
+    if then.get("model") != now.get("model"):
+        raise WrongUse(f"resume: the checkpoint holds {then.get('model')}, this run is {now.get('model')}")
+    changed = [
+        k for k in sorted(then.keys() | now.keys()) if k not in _HARMLESS and then.get(k) != now.get(k)
+    ]
+    if changed:
+        listed = ", ".join(f"{key} {then.get(key)!r} -> {now.get(key)!r}" for key in changed[:5])
+        getLogger("recbole_mm.trainer").warning(
+            "resume: the configuration is not that of the checkpoint (%s%s); the result is that of neither. The "
+            "optimiser keeps its own learning rate", listed, ", …" if len(changed) > 5 else "",
+        )  # fmt: skip
+
+
+def _to(value: Any, device: torch.device) -> Any:
+    """Tensors in `value` on `device`, as ``torch.load(map_location=device)`` would have put them."""
+    if isinstance(value, torch.Tensor):
+        return value.to(device)
+    if isinstance(value, (list, tuple)):
+        return type(value)(_to(item, device) for item in value)
+    if isinstance(value, dict):
+        return {key: _to(item, device) for key, item in value.items()}
+    return value

@@ -1,0 +1,50 @@
+"""RecBole's trainers of decision trees (LightGBM, XGBoost): no optimiser, files of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recbole_mm.errors import Interrupted, WrongUse
+
+# the class this one is put in front of; a type checker cannot know it
+_Base: Any = object
+
+
+class TreeTrainerMixin(_Base):
+    """The attributes that callers expect of every trainer of ours; the training is the library's."""
+
+    resumable = False
+    last_model_file = None
+
+    def __init__(self, config: Any, model: Any) -> None:
+        super().__init__(config, model)
+        self.history: list[dict[str, Any]] = []
+        self.eval_result = None
+        self.best_epoch = None
+        self.request: dict[str, Any] = {}
+
+    @property
+    def outcome(self) -> str:
+        """Why training ended (see `TrainerMixin.outcome`)."""
+        if self.best_valid_result is None:
+            return ""
+        return "early stopping" if self.cur_step > self.stopping_step else "cap"
+
+    def resume(self, last_file: str, train_data: Any, valid_data: Any = None) -> None:
+        """Refuses: the library trains its trees in one go."""
+        raise WrongUse(f"resume: {self.config['model']} cannot go on from a checkpoint; run it again")
+
+    def fit(
+        self,
+        train_data: Any,
+        valid_data: Any = None,
+        verbose: bool = True,
+        saved: bool = True,
+        show_progress: bool = False,
+        callback_fn: Any = None,
+    ) -> Any:
+        """RecBole's ``fit``, which takes no callback here."""
+        try:
+            return super().fit(train_data, valid_data, verbose, saved, show_progress)
+        except KeyboardInterrupt as error:
+            raise Interrupted("interrupted; decision trees start over") from error
