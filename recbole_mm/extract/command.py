@@ -1,0 +1,171 @@
+"""``recbole-mm extract``: texts and images of items.parquet through an encoder into stores."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from recbole_mm.errors import WrongUse
+from recbole_mm.extract.encoder import Encoder
+from recbole_mm.extract.engine import Engine, LocalEngine, available_cores
+from recbole_mm.extract.items import IMAGE, Items, read_images, read_texts, with_keys
+from recbole_mm.extract.pipeline import extract
+from recbole_mm.extract.report import Report
+from recbole_mm.extract.settings import DEFAULTS, MissingPackage, build_encoder, build_encoders, read_settings
+from recbole_mm.extract.text import NoCheckpoint
+
+HELP = "turn the texts and images of items into stores of vectors"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``text``, ``image`` and ``clip``."""
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    text = kinds.add_parser("text", help="any Hugging Face encoder, or TF-IDF")
+    image = kinds.add_parser("image", help="any torchvision classifier, or EfficientNet-Lite0")
+    clip = kinds.add_parser("clip", help="both towers of CLIP, into two stores")
+    for name, kind in (("text", text), ("image", image), ("clip", clip)):
+        kind.add_argument("--dataset", required=True, metavar="NAME")
+        kind.add_argument("--items", metavar="FILE", help="default: dataset/NAME/items.parquet")
+        kind.add_argument("--modality-path", metavar="FOLDER", default="modality/", help="default: modality/")
+        kind.add_argument(
+            "--encoder", metavar="NAME|FOLDER|FILE.yaml", help="default: " + " or else ".join(DEFAULTS[name])
+        )
+        kind.add_argument("--batch-size", type=_positive, help="items encoded at once")
+        kind.add_argument("--shard-size", type=_positive, help="items between two savings")
+        kind.add_argument("--dtype", choices=("float16", "float32"), default="float16", help="of the store")
+        kind.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
+        kind.add_argument("--precision", default="auto", help="auto (float16 on a GPU), float32, bfloat16 …")
+        kind.add_argument("--workers", type=_positive, help="threads that load; default: all cores")
+        kind.add_argument("--engine", choices=("local", "ray"), default="local")
+        kind.add_argument("--actors", type=_positive, default=1, help="Ray: number of processes")
+        kind.add_argument("--actor-cores", type=_positive, default=1, help="Ray: cores of each")
+        kind.add_argument("--actor-gpus", type=float, default=0, help="Ray: GPUs of each, such as 0.5")
+        kind.add_argument("--overwrite", action="store_true", help="replace a store of another origin")
+        kind.add_argument("--json", action="store_true", help="print the report as JSON")
+    for kind, name in ((text, "text"), (image, "image")):
+        kind.add_argument("--modality", default=name, help=f"name of the store; default: {name}")
+    clip.add_argument("--text-modality", default="clip_text", help="default: clip_text")
+    clip.add_argument("--image-modality", default="clip_image", help="default: clip_image")
+    for kind in (text, clip):
+        kind.add_argument(
+            "--fields", metavar="A,B", help="columns, joined in this order; default: all of text"
+        )
+        kind.add_argument("--separator", default=". ", help="between two fields; default: '. '")
+    text.add_argument("--pooling", choices=("cls", "mean", "max"), help="default: as the encoder says")
+    text.add_argument("--max-length", type=_positive, help="tokens")
+    text.add_argument("--width", type=_positive, help="of TF-IDF")
+    for kind in (image, clip):
+        kind.add_argument("--image-root", metavar="FOLDER", help="of relative paths; default: where items is")
+        kind.add_argument("--image-column", default=IMAGE, help=f"default: {IMAGE}")
+        kind.add_argument("--augment", type=_positive, help="views of each image that are averaged")
+        kind.add_argument("--seed", type=int, help="of those views")
+    image.add_argument("--weights", metavar="NAME|FILE", help="default: as the encoder says")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Encode what is new or changed; errors are raised."""
+    items_file = Path(args.items or Path("dataset") / args.dataset / "items.parquet")
+    inputs: dict[str, Items] = {}
+    if args.kind in ("text", "clip"):
+        fields = [field for field in args.fields.split(",") if field] if args.fields else None
+        inputs["text"], taken = read_texts(items_file, fields, args.separator)
+        if not args.json:
+            print(f"text: {', '.join(taken)}")
+    if args.kind in ("image", "clip"):
+        root = Path(args.image_root) if args.image_root else items_file.parent
+        inputs["image"] = read_images(items_file, root, args.image_column)
+
+    settings, encoders = _encoders(args, inputs)
+    stores = Path(args.modality_path) / args.dataset
+    reports = []
+    for reads, items in inputs.items():
+        encoder = encoders[reads]
+        modality = getattr(args, f"{reads}_modality", None) or args.modality
+        workers = args.workers or available_cores()
+        keyed = with_keys(items, encoder.identity, are_files=reads == "image", workers=workers)
+        report = extract(
+            keyed,
+            encoder,
+            stores / modality,
+            modality=modality,
+            engine=_engine(args, settings, reads, workers),
+            dtype=args.dtype,
+            overwrite=args.overwrite,
+        )
+        reports.append(report)
+        if not args.json:
+            print(describe(report))
+    if args.json:
+        print(json.dumps([asdict(report) for report in reports], indent=2, ensure_ascii=False))
+    return 0
+
+
+def describe(report: Report) -> str:
+    """A report in a few words."""
+    share = report.present / report.items if report.items else 0.0
+    if not report.changed:
+        done = "unchanged, nothing to do"
+    else:
+        parts = [f"{report.encoded:,} encoded"]
+        parts += [f"{report.resumed:,} from the run before"] if report.resumed else []
+        parts += [f"{report.reused:,} kept"] if report.reused else []
+        done = f"{', '.join(parts)} in {report.seconds:.1f} s ({report.items_per_second:,.0f} items/s)"
+    absent = "".join(f"; {count:,} {reason}" for reason, count in report.reasons.items())
+    return (
+        f"{report.modality}: {report.present:,} of {report.items:,} items ({share:.1%}), {report.encoder}, "
+        f"{report.width}-d{absent}; {done}\n{report.store}"
+    )
+
+
+def _encoders(
+    args: argparse.Namespace, inputs: Mapping[str, Items]
+) -> tuple[dict[str, Any], dict[str, Encoder]]:
+    """The encoder asked for; without one, the first default whose weights can be had, said aloud."""
+    overrides = {
+        key: getattr(args, key, None)
+        for key in (
+            "batch_size",
+            "shard_size",
+            "pooling",
+            "max_length",
+            "width",
+            "augment",
+            "seed",
+            "weights",
+        )
+    }
+    texts = inputs["text"].raws if "text" in inputs else ()
+    names = (args.encoder,) if args.encoder else DEFAULTS[args.kind]
+    for name in names:
+        try:
+            settings = read_settings(args.kind, name, overrides)
+            return settings, build_encoders(settings, args.device, args.precision, texts)
+        except (NoCheckpoint, MissingPackage) as error:
+            if name == names[-1]:
+                raise
+            print(f"{name} cannot be had here ({str(error)[:200]}); trying the next default", file=sys.stderr)
+    raise AssertionError("there is a default for every kind")
+
+
+def _engine(args: argparse.Namespace, settings: Mapping[str, Any], reads: str, workers: int) -> Engine:
+    if args.engine == "local":
+        return LocalEngine(workers)
+    if settings["family"] == "tfidf":
+        raise WrongUse("tfidf needs the whole catalogue in one place; use --engine local")
+    from recbole_mm.extract.ray_engine import RayEngine
+
+    build = partial(build_encoder, dict(settings), reads, args.device, args.precision)
+    return RayEngine(build, args.actors, args.actor_cores, args.actor_gpus)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not 1 or more")
+    return value

@@ -1,0 +1,106 @@
+"""From an image file to a fixed frame of bytes. Pillow decodes; nothing here needs torchvision."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recbole_mm.errors import WrongUse
+from recbole_mm.extract.encoder import Absent
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+
+RANDOM_AREA = (0.6, 1.0)  # share of the image that a random view shows
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How an image becomes a square of `crop` pixels.
+
+    The short side is resized to `resize`, then the middle is cut out; `stretch` resizes both sides to
+    `crop` instead. `views` > 1 adds random crops and mirror images after that first view.
+    """
+
+    resize: int
+    crop: int
+    mean: tuple[float, float, float]  # of values in 0..1
+    std: tuple[float, float, float]
+    stretch: bool = False
+    interpolation: str = "bilinear"
+    views: int = 1
+    seed: int = 0
+
+    def load(self, path: str) -> np.ndarray | Absent:
+        """The views of one file, uint8 [V, 3, H, W]; a file that cannot be decoded is absent."""
+        try:
+            from PIL import Image, ImageOps
+        except ImportError as error:
+            raise WrongUse('images need pillow: pip install "recbole_mm[extract]"') from error
+
+        try:
+            content = Path(path).read_bytes()
+            with Image.open(path) as opened:
+                image = ImageOps.exif_transpose(opened).convert("RGB")
+        except MemoryError:
+            raise
+        except Exception as error:  # a broken file makes Pillow's decoders raise nearly anything
+            return Absent(f"unreadable image: {type(error).__name__}")
+        views = [self._middle(image)]
+        if self.views > 1:
+            generator = self.generator(content)
+            views += [self._random(image, generator) for _ in range(self.views - 1)]
+        return np.stack([np.asarray(view).transpose(2, 0, 1) for view in views])
+
+    def generator(self, content: bytes) -> torch.Generator:
+        """A generator that hangs on the seed and the image alone, never on order or on threads."""
+        import torch
+
+        digest = hashlib.sha256(self.seed.to_bytes(8, "little", signed=True) + content).digest()
+        return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
+
+    def _middle(self, image: Image) -> Image:
+        if self.stretch:
+            return image.resize((self.crop, self.crop), self._filter())
+        scale = self.resize / min(image.size)
+        width, height = (max(self.crop, round(side * scale)) for side in image.size)
+        left, top = (width - self.crop) // 2, (height - self.crop) // 2
+        box = (left, top, left + self.crop, top + self.crop)
+        return image.resize((width, height), self._filter()).crop(box)
+
+    def _random(self, image: Image, generator: torch.Generator) -> Image:
+        import torch
+        from PIL import ImageOps
+
+        area, left, top, mirror = torch.rand(4, generator=generator).tolist()
+        side = (RANDOM_AREA[0] + (RANDOM_AREA[1] - RANDOM_AREA[0]) * area) ** 0.5
+        width, height = image.width * side, image.height * side
+        x, y = (image.width - width) * left, (image.height - height) * top
+        view = image.resize((self.crop, self.crop), self._filter(), box=(x, y, x + width, y + height))
+        return ImageOps.mirror(view) if mirror < 0.5 else view
+
+    def _filter(self) -> Any:
+        from PIL.Image import Resampling
+
+        return Resampling[self.interpolation.upper()]
+
+    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Bytes [..., 3, H, W] to floats with the mean and deviation that the weights were trained with."""
+        import torch
+
+        mean = torch.tensor(self.mean, device=pixels.device).view(3, 1, 1) * 255
+        std = torch.tensor(self.std, device=pixels.device).view(3, 1, 1) * 255
+        return (pixels.float() - mean) / std
+
+
+def collate_frames(frames: Sequence[np.ndarray]) -> torch.Tensor:
+    """Uint8 [B, V, 3, H, W]."""
+    import torch
+
+    return torch.from_numpy(np.stack(frames))

@@ -1,0 +1,119 @@
+"""CLIP through transformers: two towers into one space, each an encoder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recbole_mm.errors import WrongUse
+from recbole_mm.extract.encoder import Placement, fingerprint
+from recbole_mm.extract.frame import collate_frames
+from recbole_mm.extract.image import frame_identity, frame_of
+from recbole_mm.extract.text import TextEncoder, checkpoint_json, load_pretrained
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Clip:
+    """One checkpoint, loaded once for both towers."""
+
+    def __init__(self, settings: Mapping[str, Any], placement: Placement) -> None:
+        self.settings = settings
+        self.placement = placement
+        self.tokenizer, model = load_pretrained(str(settings["checkpoint"]))
+        if not hasattr(model, "get_image_features") or not hasattr(model, "get_text_features"):
+            raise WrongUse(f"{settings['checkpoint']} has no image and text tower; `extract clip` needs both")
+        self.model = model.float().eval().to(placement.device)
+        self.weights = fingerprint(self.model)
+
+    @cached_property
+    def preset(self) -> dict[str, Any]:
+        """How the checkpoint wants its images, as it says itself."""
+        checkpoint = str(self.settings["checkpoint"])
+        own = checkpoint_json(checkpoint, "preprocessor_config.json")
+        own = own or (checkpoint_json(checkpoint, "processor_config.json") or {}).get("image_processor") or {}
+        return {
+            "resize": _side(own.get("size")),
+            "crop": _side(own.get("crop_size")),
+            "mean": own.get("image_mean"),
+            "std": own.get("image_std"),
+            "interpolation": "bicubic" if own.get("resample", 3) == 3 else "bilinear",
+        }
+
+
+class ClipImage:
+    """The image tower: unit rows; views are averaged, then made unit again."""
+
+    def __init__(self, clip: Clip) -> None:
+        settings = clip.settings
+        self.clip = clip
+        self.name = f"{settings['name']} image"
+        self.batch_size, self.shard_size = int(settings["batch_size"]), int(settings["shard_size"])
+        self.frame = frame_of(settings, clip.preset)
+        self.identity = {
+            "kind": "clip image",
+            "weights": clip.weights,
+            "frame": frame_identity(self.frame),
+            "precision": clip.placement.precision,
+        }
+        self.width = int(clip.model.config.projection_dim)
+
+    def prepare(self, raws: Sequence[str]) -> list[Any]:
+        """Bytes [V, 3, H, W] of each file."""
+        return [self.frame.load(raw) for raw in raws]
+
+    def size(self, prepared: np.ndarray) -> int:
+        """One: all frames are of one size."""
+        return 1
+
+    def collate(self, prepared: Sequence[np.ndarray]) -> torch.Tensor:
+        """Bytes [B, V, 3, H, W]."""
+        return collate_frames(prepared)
+
+    def encode(self, batch: torch.Tensor) -> np.ndarray:
+        """Unit rows [B, D], float32."""
+        import torch
+
+        count, views = batch.shape[:2]
+        pixels = batch.to(self.clip.placement.device, non_blocking=True).flatten(0, 1)
+        with self.clip.placement.running():
+            rows = tensor_of(self.clip.model.get_image_features(pixel_values=self.frame.normalise(pixels)))
+            rows = torch.nn.functional.normalize(rows.float(), dim=-1).view(count, views, -1).mean(1)
+            return torch.nn.functional.normalize(rows, dim=-1).cpu().numpy()
+
+
+class ClipText(TextEncoder):
+    """The text tower: unit rows; texts are cut at the tower's own length (77)."""
+
+    def __init__(self, clip: Clip) -> None:
+        settings = clip.settings
+        self.placement = clip.placement
+        self.name = f"{settings['name']} text"
+        self.batch_size, self.shard_size = int(settings["text_batch_size"]), int(settings["text_shard_size"])
+        self.clip, self.tokenizer, self.prefix = clip, clip.tokenizer, ""
+        self.max_length = int(clip.model.config.text_config.max_position_embeddings)
+        self.finish(kind="clip text", weights=clip.weights)
+
+    def encode(self, batch: Mapping[str, torch.Tensor]) -> np.ndarray:
+        """Unit rows [B, D], float32."""
+        import torch
+
+        inputs = {key: tensor.to(self.placement.device, non_blocking=True) for key, tensor in batch.items()}
+        with self.placement.running():
+            rows = tensor_of(self.clip.model.get_text_features(**inputs)).float()
+            return torch.nn.functional.normalize(rows, dim=-1).cpu().numpy()
+
+
+def tensor_of(output: Any) -> torch.Tensor:
+    """The rows that a tower gives: transformers 4 returns the projected tensor, 5 an output object that holds it."""
+    return output.pooler_output if hasattr(output, "pooler_output") else output
+
+
+def _side(size: Any) -> int | None:
+    if isinstance(size, Mapping):
+        return size.get("shortest_edge") or size.get("height")
+    return size

@@ -1,0 +1,145 @@
+"""items.parquet -> what is to be encoded: a text or an image path for each item, and a key of its content."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recbole_mm.errors import WrongUse
+from recbole_mm.extract.encoder import identity_digest
+
+TOKEN = "item_id"  # the columns that `convert` writes
+IMAGE = "image_path"
+
+
+@dataclass
+class Items:
+    """N items in the order of the catalogue; `absent` says why a position has nothing to encode."""
+
+    tokens: list[str]
+    raws: list[str]  # a text, or the path of an image
+    keys: list[str] = field(default_factory=list)  # content and encoder, hexadecimal; "" where absent
+    absent: dict[int, str] = field(default_factory=dict)
+
+
+def read_texts(path: Path, fields: Sequence[str] | None, separator: str) -> tuple[Items, list[str]]:
+    """The texts of the items: their fields in order, joined; returns also the fields taken.
+
+    No fields given: every column of text but the token and the image path.
+    """
+    schema = _schema(path)
+    if fields is None:
+        fields = [
+            column.name
+            for column in schema
+            if column.name not in (TOKEN, IMAGE)
+            and not column.name.startswith("image")
+            and _is_text(column.type)
+        ]
+    table = _read(path, schema, [TOKEN, *fields])
+    columns = [table.column(name).to_pylist() for name in fields]
+    texts = [join_fields(values, separator) for values in zip(*columns, strict=True)]
+    if not columns:
+        raise WrongUse(f"{path} has no column of text beside {TOKEN}; nothing to encode")
+    absent = {row: "empty text" for row, text in enumerate(texts) if not text}
+    return Items(_tokens(table, path), texts, absent=absent), list(fields)
+
+
+def read_images(path: Path, root: Path, column: str = IMAGE) -> Items:
+    """The image files of the items; paths are taken from `root`."""
+    table = _read(path, _schema(path), [TOKEN, column])
+    paths, absent = [], {}
+    for row, value in enumerate(table.column(column).to_pylist()):
+        paths.append(str(root / value) if value else "")
+        if not value:
+            absent[row] = "no image path"
+        elif not (root / value).is_file():
+            absent[row] = "missing image file"
+    return Items(_tokens(table, path), paths, absent=absent)
+
+
+def join_fields(values: Sequence[Any], separator: str) -> str:
+    """The filled-in fields as one text; lists are joined by commas, white space is collapsed.
+
+    >>> join_fields(["Alien", None, ["horror", "space"], " "], ". ")
+    'Alien. horror, space'
+    """
+    parts = []
+    for value in values:
+        if isinstance(value, (list, tuple)):
+            value = ", ".join(str(part) for part in value if part is not None)
+        if value is not None and value == value and (text := " ".join(str(value).split())):
+            parts.append(text)
+    return separator.join(parts)
+
+
+def with_keys(items: Items, identity: Mapping[str, Any], are_files: bool, workers: int) -> Items:
+    """The items with the key of each: a hash of its content (text or file) and of the encoder."""
+    start = hashlib.sha256(identity_digest(identity).encode())
+    absent = dict(items.absent)
+
+    def key(row: int) -> str:
+        if row in absent:
+            return ""
+        digest = start.copy()
+        try:
+            digest.update(Path(items.raws[row]).read_bytes() if are_files else items.raws[row].encode())
+        except OSError as error:
+            absent[row] = f"unreadable image: {error.strerror}"
+            return ""
+        return digest.hexdigest()[:32]
+
+    rows = range(len(items.raws))
+    if are_files:
+        with ThreadPoolExecutor(workers) as pool:
+            keys = list(pool.map(key, rows))
+    else:
+        keys = [key(row) for row in rows]
+    return Items(items.tokens, items.raws, keys, dict(sorted(absent.items())))
+
+
+def _schema(path: Path) -> pa.Schema:
+    if not path.is_file():
+        raise WrongUse(f"{path}: no such file; `recbole-mm convert` writes it, or give --items")
+    try:
+        return pq.read_schema(path)
+    except pa.ArrowInvalid as error:
+        raise WrongUse(f"{path}: not a parquet file ({error})") from error
+
+
+def _read(path: Path, schema: pa.Schema, columns: Sequence[str]) -> pa.Table:
+    for column in columns:
+        if column not in schema.names:
+            near = get_close_matches(column, schema.names, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(schema.names)}"
+            raise WrongUse(f"{path} has no column {column}{hint}")
+    return pq.read_table(path, columns=list(columns))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        kind = kind.value_type
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _tokens(table: pa.Table, path: Path) -> list[str]:
+    values = table.column(TOKEN).to_pylist()
+    tokens = [str(value) for value in values]
+    seen: dict[str, int] = {}
+    for row, (value, token) in enumerate(zip(values, tokens, strict=True)):
+        if value is None or token == "":
+            raise WrongUse(f"{path}: row {row} has no {TOKEN}; every item needs one")
+        if token in seen:
+            raise WrongUse(
+                f"{path}: {TOKEN} {token} is in rows {seen[token]} and {row}; keep one row for each item"
+            )
+        seen[token] = row
+    return tokens

@@ -1,0 +1,60 @@
+"""The report of a run: what it did, and which items are absent and why."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run did; the JSON beside the store."""
+
+    store: str
+    modality: str
+    encoder: str
+    width: int
+    items: int
+    present: int
+    encoded: int
+    resumed: int
+    reused: int
+    changed: bool
+    seconds: float
+    items_per_second: float
+    identity: Mapping[str, Any]
+    reasons: Mapping[str, int]
+    absent: Sequence[Mapping[str, str]]
+
+    @classmethod
+    def of(
+        cls,
+        tokens: Sequence[str],
+        absent: Mapping[int, str],
+        *,
+        encoded: int,
+        seconds: float,
+        **fields: Any,
+    ) -> Report:
+        """Counts what the lists hold; `absent` gives the reason by position."""
+        return cls(
+            items=len(tokens),
+            present=len(tokens) - len(absent),
+            encoded=encoded,
+            seconds=round(seconds, 3),
+            items_per_second=round(encoded / seconds, 1),
+            reasons=dict(sorted(Counter(absent.values()).items())),
+            absent=[{"token": tokens[row], "reason": absent[row]} for row in sorted(absent)],
+            **fields,
+        )
+
+    def write(self, path: Path) -> None:
+        """As JSON, whole or not at all."""
+        temporary = path.with_name(f".{path.name}.tmp")
+        temporary.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(temporary, path)

@@ -1,0 +1,225 @@
+"""Text encoders: any Hugging Face checkpoint with pooled token vectors, and TF-IDF behind the same face."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recbole_mm.errors import WrongUse
+from recbole_mm.extract.encoder import Absent, Placement, fingerprint
+from recbole_mm.extract.tfidf import encode_tfidf
+
+if TYPE_CHECKING:
+    import torch
+
+LONGEST = 512  # where neither the settings nor the checkpoint say how long a text may be
+
+
+class TextEncoder:
+    """A Hugging Face encoder with `cls`, `mean` or `max` pooling over its last layer.
+
+    Sentence-transformers folders are read as they are: their pooling, length limit and normalisation hold
+    wherever the settings leave them open (`~`). Prepared items are token id lists; a batch is padded to
+    its longest text only, which is why the pipeline sorts by length.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], placement: Placement) -> None:
+        self.name = str(settings["name"])
+        self.placement = placement
+        self.batch_size = int(settings["batch_size"])
+        self.shard_size = int(settings["shard_size"])
+        checkpoint = str(settings["checkpoint"])
+        tokenizer, model = load_pretrained(checkpoint)
+        if getattr(model.config, "is_encoder_decoder", False):
+            model = model.get_encoder()
+        self.tokenizer = tokenizer
+        self.model = model.float().eval().to(placement.device)
+
+        own = sentence_transformers_settings(checkpoint)
+        self.pooling = str(settings["pooling"] or own.get("pooling") or "mean")
+        if self.pooling not in POOLINGS:
+            raise WrongUse(f"pooling {self.pooling} of encoder {self.name}: use {', '.join(POOLINGS)}")
+        normalize = settings["normalize"]
+        self.normalize = bool(own.get("normalize", False) if normalize is None else normalize)
+        limits = (settings["max_length"], own.get("max_length"), min(tokenizer.model_max_length, LONGEST))
+        self.max_length = int(next(limit for limit in limits if limit))
+        self.prefix = str(settings["prefix"] or "")
+        self.finish(
+            kind="text",
+            weights=fingerprint(self.model),
+            pooling=self.pooling,
+            normalize=self.normalize,
+            prefix=self.prefix,
+        )
+
+    def finish(self, **identity: Any) -> None:
+        """What every encoder of tokens needs beyond its model: padding, identity, width."""
+        if self.tokenizer.pad_token_id is None:  # padding is masked, so any token will do
+            self.tokenizer.pad_token = self.tokenizer.eos_token or self.tokenizer.unk_token
+        self.bare_length = len(self.tokenizer("")["input_ids"])
+        self.identity = {
+            **identity,
+            "tokenizer": _tokenizer_digest(self.tokenizer),
+            "max_length": self.max_length,
+            "precision": self.placement.precision,
+        }
+        self.width = int(self.encode(self.collate(self.prepare(["a"]))).shape[1])
+
+    def prepare(self, raws: Sequence[str]) -> list[Any]:
+        """Token ids [L] of each text."""
+        texts = [self.prefix + raw for raw in raws]
+        ids = self.tokenizer(texts, truncation=True, max_length=self.max_length)["input_ids"]
+        return [row if len(row) > self.bare_length else Absent("text without a token") for row in ids]
+
+    def size(self, prepared: list[int]) -> int:
+        """The number of tokens."""
+        return len(prepared)
+
+    def collate(self, prepared: Sequence[list[int]]) -> dict[str, torch.Tensor]:
+        """Ids and mask [B, L], padded on the right to the longest."""
+        import torch
+
+        width = max(len(row) for row in prepared)
+        ids = np.full((len(prepared), width), self.tokenizer.pad_token_id, dtype=np.int64)
+        mask = np.zeros((len(prepared), width), dtype=np.int64)
+        for row, tokens in enumerate(prepared):
+            ids[row, : len(tokens)] = tokens
+            mask[row, : len(tokens)] = 1
+        return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+
+    def encode(self, batch: Mapping[str, torch.Tensor]) -> np.ndarray:
+        """Pooled rows [B, D], float32."""
+        import torch
+
+        inputs = {key: tensor.to(self.placement.device, non_blocking=True) for key, tensor in batch.items()}
+        with self.placement.running():
+            hidden = self.model(**inputs).last_hidden_state.float()  # [B, L, D]
+            pooled = POOLINGS[self.pooling](hidden, inputs["attention_mask"])
+            if self.normalize:
+                pooled = torch.nn.functional.normalize(pooled, dim=-1)
+            return pooled.cpu().numpy()
+
+
+def _cls(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    return hidden[:, 0]
+
+
+def _mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    weight = mask[..., None].to(hidden.dtype)  # [B, L, 1]
+    return (hidden * weight).sum(1) / weight.sum(1)
+
+
+def _max(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    return hidden.masked_fill(mask[..., None] == 0, float("-inf")).amax(1)
+
+
+POOLINGS = {"cls": _cls, "mean": _mean, "max": _max}
+
+
+class TfidfEncoder:
+    """TF-IDF and SVD over the whole catalogue at once: one shard, and any change re-encodes all of it."""
+
+    def __init__(self, settings: Mapping[str, Any], texts: Sequence[str]) -> None:
+        self.name = str(settings["name"])
+        self.width = int(settings["width"])
+        self.seed = int(settings["seed"])
+        self.batch_size = self.shard_size = max(1, len(texts))
+        collection = hashlib.sha256()
+        for text in texts:
+            collection.update(hashlib.sha256(text.encode()).digest())
+        self.identity = {
+            "kind": "tfidf",
+            "width": self.width,
+            "seed": self.seed,
+            "collection": collection.hexdigest(),
+        }
+
+    def prepare(self, raws: Sequence[str]) -> list[Any]:
+        """The texts themselves."""
+        return list(raws)
+
+    def size(self, prepared: str) -> int:
+        """One: the order of the catalogue is kept."""
+        return 1
+
+    def collate(self, prepared: Sequence[str]) -> list[str]:
+        """The texts themselves."""
+        return list(prepared)
+
+    def encode(self, batch: Sequence[str]) -> np.ndarray:
+        """Rows [N, D]; a text without a word gets a zero row, which the pipeline takes as absent."""
+        return encode_tfidf(batch, self.width, self.seed)[0]
+
+
+def load_pretrained(checkpoint: str) -> tuple[Any, Any]:
+    """The tokenizer and the model of a local folder, a package (`package:module`) or a hub name."""
+    try:
+        from transformers import AutoModel, AutoTokenizer
+    except ImportError as error:
+        raise WrongUse(
+            f'encoder {checkpoint} needs transformers: pip install "recbole_mm[extract]"'
+        ) from error
+    try:
+        return AutoTokenizer.from_pretrained(checkpoint), AutoModel.from_pretrained(checkpoint)
+    except (OSError, ValueError) as error:
+        raise NoCheckpoint(
+            f"encoder {checkpoint}: neither a model folder nor a model that the hub gives us "
+            f"({str(error).splitlines()[0]}); without a connection use --encoder minilm, tfidf or a folder"
+        ) from error
+
+
+class NoCheckpoint(WrongUse):
+    """A checkpoint that is not on this machine and could not be downloaded."""
+
+
+def checkpoint_json(checkpoint: str, name: str) -> Any:
+    """A JSON file of a checkpoint (folder or hub name); None when it has no such file."""
+    from transformers.utils import cached_file
+
+    path = cached_file(
+        checkpoint,
+        name,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return json.loads(Path(path).read_text(encoding="utf-8")) if path else None
+
+
+def sentence_transformers_settings(checkpoint: str) -> dict[str, Any]:
+    """Pooling, normalisation and length limit as a sentence-transformers checkpoint states them; else {}."""
+    modules = checkpoint_json(checkpoint, "modules.json")
+    if not modules:
+        return {}
+    found: dict[str, Any] = {"normalize": False}
+    for module in modules:
+        kind, folder = module["type"].rsplit(".", 1)[-1], module["path"]
+        if kind == "Pooling":
+            found["pooling"] = _pooling_name(checkpoint_json(checkpoint, f"{folder}/config.json") or {})
+        elif kind == "Normalize":
+            found["normalize"] = True
+        elif kind != "Transformer":
+            raise WrongUse(f"{checkpoint}: its sentence-transformers module {kind} is not one we read")
+        elif folder:
+            raise WrongUse(f"{checkpoint}: give its sub-folder {folder} as the encoder, with --pooling")
+    limit = (checkpoint_json(checkpoint, "sentence_bert_config.json") or {}).get("max_seq_length")
+    return {**found, **({"max_length": limit} if limit else {})}
+
+
+def _pooling_name(config: Mapping[str, Any]) -> str:
+    modes = {"cls_token": "cls", "mean_tokens": "mean", "max_tokens": "max"}
+    chosen = [name for mode, name in modes.items() if config.get(f"pooling_mode_{mode}")]
+    chosen = chosen or [str(config["pooling_mode"])] if config.get("pooling_mode") else chosen
+    if len(chosen) != 1:
+        raise WrongUse(f"sentence-transformers pooling {dict(config)}: say --pooling {', '.join(POOLINGS)}")
+    return chosen[0]
+
+
+def _tokenizer_digest(tokenizer: Any) -> str:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    state = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab(), sort_keys=True)
+    return hashlib.sha256(state.encode()).hexdigest()
