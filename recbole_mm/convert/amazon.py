@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-from array import array
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from tqdm import tqdm
 
 from recbole_mm.convert.amazon_items import write_items
 from recbole_mm.convert.atomic import write_atomic
 from recbole_mm.convert.filter import Filters, add_filter_arguments, filters_from, repeated_pairs
-from recbole_mm.convert.jsonlines import JSONDecodeError, loads, parse, read_lines
+from recbole_mm.convert.jsonlines import lines_of, parse, parse_block, read_blocks
 from recbole_mm.convert.problems import Problems
 from recbole_mm.convert.sources import add_output_arguments, named_paths
 from recbole_mm.convert.staging import REVIEWS_PARQUET, ParquetStream, Staging, inter_frames
@@ -165,63 +165,90 @@ def read_reviews(path: Path, problems: Problems) -> Reviews:
         WrongUse: none of the editions' fields in the first lines.
     """
     fields: Fields | None = None
-    users: dict[str, int] = {}
-    items: dict[str, int] = {}
-    user, item, rating, timestamp = array("i"), array("i"), array("d"), array("q")
+    codes: tuple[dict[str, int], dict[str, int]] = ({}, {})
+    parts: list[tuple[np.ndarray, ...]] = []
     line_no = 0
     with tqdm(desc=f"{path.name}: ids", unit="B", unit_scale=True, disable=None) as bar:
-        for lines in read_lines(path, problems):
-            if fields is None:
-                fields = _edition(path, lines)
-            u_key, i_key, r_key, t_key, per_second = (
-                fields.user, fields.item, fields.rating, fields.time, fields.per_second
-            )  # fmt: skip
-            for line in lines:
-                line_no += 1
-                try:
-                    row = loads(line)
-                    u, i, r, t = row[u_key], row[i_key], row[r_key], row[t_key]
-                    if type(u) is type(i) is str and u and i and type(t) is int and type(r) is float:
-                        rating.append(r)
-                        timestamp.append(t // per_second)
-                        user.append(users.setdefault(u, len(users)))
-                        item.append(items.setdefault(i, len(items)))
-                        continue
-                except (JSONDecodeError, KeyError, TypeError):
-                    pass
-                found = _careful(line, fields, f"{path.name}:{line_no}", problems)
-                u, i, r, t = found or ("", "", 0.0, 0)
-                rating.append(r)
-                timestamp.append(t)
-                user.append(users.setdefault(u, len(users)) if found else -1)
-                item.append(items.setdefault(i, len(items)) if found else -1)
-            bar.update(sum(map(len, lines)) + len(lines))
+        for block in read_blocks(path, problems):
+            fields = fields or _edition(path, block)
+            part = _quick(block, fields, codes)
+            if part is None:
+                part = _one_by_one(block, fields, codes, path.name, line_no, problems)
+            parts.append(part)
+            line_no += len(part[0])
+            bar.update(len(block))
     if fields is None:
         raise WrongUse(f"{path}: no lines")
-    return Reviews(
-        fields,
-        np.frombuffer(user, np.int32),
-        np.frombuffer(item, np.int32),
-        np.frombuffer(rating, np.float64),
-        np.frombuffer(timestamp, np.int64),
-        pa.array(list(users), pa.large_string()),
-        pa.array(list(items), pa.large_string()),
+    user, item, rating, timestamp = (np.concatenate(column) for column in zip(*parts, strict=True))
+    users, items = (pa.array(list(tokens), pa.large_string()) for tokens in codes)
+    return Reviews(fields, user, item, rating, timestamp, users, items)
+
+
+def _quick(
+    block: bytes, fields: Fields, codes: tuple[dict[str, int], dict[str, int]]
+) -> tuple[np.ndarray, ...] | None:
+    """User and item codes, ratings, seconds of a block without fault; None where it has one."""
+    schema = pa.schema(
+        [
+            (fields.user, pa.string()),
+            (fields.item, pa.string()),
+            (fields.rating, pa.float64()),
+            (fields.time, pa.int64()),
+        ]
     )
+    table = parse_block(block, schema)
+    if table is None:
+        return None
+    columns = [table[name].combine_chunks() for name in schema.names]
+    if any(column.null_count for column in columns) or not np.isfinite(columns[2].to_numpy()).all():
+        return None
+    if any(pc.any(pc.equal(pc.utf8_trim_whitespace(column), "")).as_py() for column in columns[:2]):
+        return None
+    found: list[np.ndarray] = []
+    for column, known in zip(columns[:2], codes, strict=True):
+        coded = column.dictionary_encode()
+        numbers = [known.setdefault(token, len(known)) for token in coded.dictionary.to_pylist()]
+        found.append(np.array(numbers, np.int32)[coded.indices.to_numpy()])
+    return *found, columns[2].to_numpy(), columns[3].to_numpy() // fields.per_second
+
+
+def _one_by_one(
+    block: bytes,
+    fields: Fields,
+    codes: tuple[dict[str, int], dict[str, int]],
+    name: str,
+    line_no: int,
+    problems: Problems,
+) -> tuple[np.ndarray, ...]:
+    """As `_quick`, for a block with a fault, which is counted; its line has the codes -1."""
+    lines = lines_of(block)
+    user, item = np.full(len(lines), -1, np.int32), np.full(len(lines), -1, np.int32)
+    rating, timestamp = np.zeros(len(lines)), np.zeros(len(lines), np.int64)
+    for row, line in enumerate(lines):
+        found = _careful(line, fields, f"{name}:{line_no + row + 1}", problems)
+        if found:
+            user[row] = codes[0].setdefault(found[0], len(codes[0]))
+            item[row] = codes[1].setdefault(found[1], len(codes[1]))
+            rating[row], timestamp[row] = found[2:]
+    return user, item, rating, timestamp
 
 
 def _careful(
     line: bytes, fields: Fields, where: str, problems: Problems
 ) -> tuple[str, str, float, int] | None:
-    """User, item, rating, seconds of an unusual line, or None with what is wrong counted."""
+    """User, item, rating, seconds of a line, or None with what is wrong counted."""
     row = parse(line, where, problems)
     if row is None:
         return None
-    user, item = (str(row.get(key) or "").strip() for key in (fields.user, fields.item))
+    user, item = (str(row.get(key) or "") for key in (fields.user, fields.item))
     rating, seconds = _number(row.get(fields.rating)), _number(row.get(fields.time))
     seconds = _review_day(row.get("reviewTime")) if seconds is None else seconds // fields.per_second
     for name, absent in (
-        ("user", not user), ("item", not item), ("rating", rating is None), ("timestamp", seconds is None)
-    ):  # fmt: skip
+        ("user", not user.strip()),
+        ("item", not item.strip()),
+        ("rating", rating is None),
+        ("timestamp", seconds is None),
+    ):
         if absent:
             problems.add(f"missing_{name}", where)
             return None
@@ -231,48 +258,63 @@ def _careful(
 
 def _write_reviews(target: Path, path: Path, data: Reviews, keep: np.ndarray) -> int:
     """Second pass: the texts of the rows in ``keep``; returns how many have one."""
-    fields, again, line_no, with_text = data.fields, Problems(), 0, 0
+    line_no = with_text = 0
     columns = ("user_id", "item_id", "timestamp", "summary", "text")
     with (
         ParquetStream(target, columns, repeated=("user_id", "item_id")) as stream,
         tqdm(desc=f"{path.name}: texts", unit="B", unit_scale=True, disable=None) as bar,
     ):
-        for lines in read_lines(path, again):
-            if line_no + len(lines) > len(keep):
-                raise WrongUse(f"{path}: it grew while it was read; convert it again")
-            rows = np.flatnonzero(keep[line_no : line_no + len(lines)])
-            titles, texts = [], []
-            for position in rows.tolist():
-                try:
-                    row = loads(lines[position])
-                except JSONDecodeError:
-                    row = parse(lines[position], "", again) or {}
-                title, text = row.get(fields.title), row.get(fields.text)
-                titles.append(title if type(title) is str and title else None)
-                texts.append(text if type(text) is str and text else None)
-            rows += line_no
-            line_no += len(lines)
+        for block in read_blocks(path, Problems()):  # its faults are counted already
+            here = keep[line_no : line_no + block.count(b"\n")]
+            rows = np.flatnonzero(here)
+            if 0 < len(rows) < len(here):
+                lines = lines_of(block)
+                kept = b"".join([lines[row] + b"\n" for row in rows.tolist()])
+            else:
+                kept = block
             if len(rows):
-                with_text += len(texts) - texts.count(None)
+                summary, text = _texts(kept, data.fields)
+                with_text += len(text) - text.null_count
                 stream.write(
                     {
-                        "user_id": data.users.take(pa.array(data.user[rows])),
-                        "item_id": data.items.take(pa.array(data.item[rows])),
-                        "timestamp": pa.array(data.timestamp[rows]),
-                        "summary": titles,
-                        "text": texts,
+                        "user_id": data.users.take(pa.array(data.user[rows + line_no])),
+                        "item_id": data.items.take(pa.array(data.item[rows + line_no])),
+                        "timestamp": pa.array(data.timestamp[rows + line_no]),
+                        "summary": summary,
+                        "text": text,
                     }
                 )
-            bar.update(sum(map(len, lines)) + len(lines))
+            line_no += block.count(b"\n")
+            if line_no > len(keep):
+                break
+            bar.update(len(block))
     if line_no != len(keep):
         raise WrongUse(f"{path}: it changed while it was read; convert it again")
     return with_text
 
 
-def _edition(path: Path, lines: list[bytes]) -> Fields:
+def _texts(block: bytes, fields: Fields) -> tuple[pa.Array, pa.Array]:
+    """Title and text of every line, null where empty or no text."""
+    names = (fields.title, fields.text)
+    table = parse_block(block, pa.schema([(name, pa.string()) for name in names]))
+    if table is None:
+        parsed = [parse(line, "", Problems()) or {} for line in lines_of(block)]
+        columns = [
+            pa.array(
+                [value if isinstance(value := row.get(name), str) else None for row in parsed], pa.string()
+            )
+            for name in names
+        ]
+    else:
+        columns = [table[name].combine_chunks() for name in names]
+    title, text = (pc.if_else(pc.equal(column, ""), None, column) for column in columns)
+    return title, text
+
+
+def _edition(path: Path, block: bytes) -> Fields:
     """The edition whose user and item fields one of the first lines has."""
     seen: list[str] = []
-    for line in lines[:1000]:
+    for line in lines_of(block)[:1000]:
         row = parse(line, "", Problems()) or {}
         for fields in EDITIONS:
             if fields.user in row and fields.item in row:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from recbole_mm.convert.atomic import ITEMS_PARQUET, AtomicWriter
-from recbole_mm.convert.jsonlines import parse, read_lines
+from recbole_mm.convert.jsonlines import lines_of, parse, read_blocks
 from recbole_mm.convert.problems import Problems
 from recbole_mm.convert.staging import ParquetStream, Staging
 from recbole_mm.errors import WrongUse
@@ -115,8 +115,8 @@ def _chunks(
 def _described(path: Path, waiting: dict[str, bool], problems: Problems) -> Iterator[dict[str, Any]]:
     line_no = 0
     with tqdm(desc=f"{path.name}: items", unit="B", unit_scale=True, disable=None) as bar:
-        for lines in read_lines(path, problems):
-            for line in lines:
+        for block in read_blocks(path, problems):
+            for line in lines_of(block):
                 line_no += 1
                 if line.startswith(b"{'"):  # a Python literal is slow to read: look for its id first
                     found = _PYTHON_ID.search(line)
@@ -135,7 +135,7 @@ def _described(path: Path, waiting: dict[str, bool], problems: Problems) -> Iter
                         yield _item(token, row, problems, where)
                     else:
                         problems.add("duplicate_item", where)
-            bar.update(sum(map(len, lines)) + len(lines))
+            bar.update(len(block))
 
 
 def _item(token: str, row: dict[str, Any], problems: Problems, where: str) -> dict[str, Any]:

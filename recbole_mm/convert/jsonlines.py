@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
+from pyarrow import json as arrow_json
 
 from recbole_mm.convert.problems import Problems
 from recbole_mm.errors import WrongUse
@@ -23,14 +25,14 @@ loads = orjson.loads
 JSONDecodeError = orjson.JSONDecodeError
 
 
-def read_lines(path: str | Path, problems: Problems) -> Iterator[list[bytes]]:
-    """Yield lists of lines without their line feed; every line is in one list, in order.
+def read_blocks(path: str | Path, problems: Problems) -> Iterator[bytes]:
+    """Yield the file in blocks of whole lines, about 1 to 4 MiB each; every block ends with a line feed.
 
     A second thread reads and unpacks ahead (zlib lets go of the interpreter's lock). A gzip file that ends
     early or is damaged is counted as ``truncated``: the lines that came out whole are yielded.
 
     Raises:
-        WrongUse: no such file; a line above 64 MiB; UTF-16 or UTF-32 text.
+        WrongUse: no such file; a line above 64 MiB; UTF-16 text.
     """
     path = Path(path)
     if not path.is_file():
@@ -42,14 +44,44 @@ def read_lines(path: str | Path, problems: Problems) -> Iterator[list[bytes]]:
             if block[:2] in (b"\xff\xfe", b"\xfe\xff"):
                 raise WrongUse(f"{path}: UTF-16 text; convert it to UTF-8 first (iconv -f UTF-16 -t UTF-8)")
             block = block.removeprefix(UTF8_MARK)
-        lines = (rest + block).split(b"\n")
-        rest = lines.pop()
-        if len(rest) > MAX_LINE:
-            raise WrongUse(f"{path}: a line above {MAX_LINE >> 20} MiB; these are no JSON lines")
-        if lines:
-            yield lines
+        end = block.rfind(b"\n") + 1
+        if end:
+            yield rest + block[:end]
+            rest = block[end:]
+        else:
+            rest += block
+            if len(rest) > MAX_LINE:
+                raise WrongUse(f"{path}: a line above {MAX_LINE >> 20} MiB; these are no JSON lines")
     if rest and problems.counts.get("truncated", 0) == cut_before:
-        yield [rest]  # a last line without line feed; after a cut it would be half a line
+        yield rest + b"\n"  # a last line without line feed; after a cut it would be half a line
+
+
+def lines_of(block: bytes) -> list[bytes]:
+    """The lines of a block without their line feeds."""
+    lines = block.split(b"\n")
+    lines.pop()
+    return lines
+
+
+def parse_block(block: bytes, schema: pa.Schema) -> pa.Table | None:
+    """The columns of ``schema`` of all lines at once (null where absent), or None.
+
+    None means that some line is no plain UTF-8 JSON object of these types: read the lines with `parse`.
+    """
+    rows = block.count(b"\n")
+    if block.count(b"\n{") + block.startswith(b"{") != rows:
+        return None
+    try:
+        if not block.isascii():
+            block.decode("utf-8")
+        table = arrow_json.read_json(
+            pa.BufferReader(block),
+            read_options=arrow_json.ReadOptions(use_threads=False, block_size=len(block) + 1),
+            parse_options=arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+        )
+    except (pa.ArrowInvalid, UnicodeDecodeError):
+        return None
+    return table.combine_chunks() if table.num_rows == rows else None
 
 
 def parse(line: bytes, where: str, problems: Problems) -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ from recbole_mm.errors import WrongUse
 SUMMARY = "summary.json"
 REVIEWS_PARQUET = "reviews.parquet"
 ROWS = 200_000  # of a chunk of interactions
+ROW_GROUP = 20_000
 
 
 class Staging:
@@ -70,23 +71,31 @@ class Staging:
 
 
 class ParquetStream:
-    """A parquet file of text columns (and int64 ``timestamp``), written chunk by chunk."""
+    """A parquet file of text columns (and int64 ``timestamp``), written in groups of 20,000 rows."""
 
     def __init__(self, path: str | Path, columns: Sequence[str], repeated: Sequence[str] = ()) -> None:
         """``repeated``: columns whose values recur (ids), kept as a dictionary in the file."""
         types = [pa.int64() if name == "timestamp" else pa.large_string() for name in columns]
         self.schema = pa.schema(list(zip(columns, types, strict=True)))
+        self._waiting: list[pa.Table] = []
         self._writer = pq.ParquetWriter(
             path, self.schema, compression="zstd", compression_level=1, use_dictionary=list(repeated)
         )
 
     def write(self, columns: Mapping[str, Any]) -> None:
         """Append a chunk: column name to a list or Arrow array, None for missing."""
-        arrays = [
-            value if isinstance(value := columns[field.name], pa.Array) else pa.array(value, field.type)
-            for field in self.schema
-        ]
-        self._writer.write_table(pa.table(arrays, schema=self.schema))
+        arrays = []
+        for field in self.schema:
+            value = columns[field.name]
+            is_arrow = isinstance(value, (pa.Array, pa.ChunkedArray))
+            arrays.append(value.cast(field.type) if is_arrow else pa.array(value, field.type))
+        self._waiting.append(pa.table(arrays, schema=self.schema))
+        if sum(table.num_rows for table in self._waiting) >= ROW_GROUP:
+            rows = pa.concat_tables(self._waiting)
+            while rows.num_rows >= ROW_GROUP:  # groups do not depend on how the rows came
+                self._writer.write_table(rows.slice(0, ROW_GROUP), row_group_size=ROW_GROUP)
+                rows = rows.slice(ROW_GROUP)
+            self._waiting = [rows]
 
     def __enter__(self) -> ParquetStream:
         return self
@@ -94,7 +103,11 @@ class ParquetStream:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.close()
+        try:
+            if kind is None and self._waiting and any(table.num_rows for table in self._waiting):
+                self._writer.write_table(pa.concat_tables(self._waiting), row_group_size=ROW_GROUP)
+        finally:
+            self._writer.close()
 
 
 def inter_frames(
