@@ -21,7 +21,7 @@ def read_array(path: str | Path) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
-        if "empty file" in str(error):
+        if "empty file" in str(error):  # older numpy cannot map an array without rows
             raise WrongUse(f"{path}: empty; it must hold at least one row") from error
         if "pickle" in str(error).lower() or "object" in str(error).lower():
             raise WrongUse(
@@ -33,6 +33,8 @@ def read_array(path: str | Path) -> np.ndarray:
         raise WrongUse(f"{path}: not readable as npy, perhaps truncated ({error})") from error
     if not isinstance(array, np.ndarray):
         raise WrongUse(f"{path}: an npz archive; save its array with numpy.save as npy")
+    if array.size == 0:
+        raise WrongUse(f"{path}: empty; it must hold at least one row")
     return array
 
 
