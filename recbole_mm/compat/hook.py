@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -17,7 +18,7 @@ RECBOLE_VERSION = "1.2.1"
 REMEDY = f"pip install --no-deps recbole=={RECBOLE_VERSION}"
 
 
-class RecBoleImportError(Failure, ModuleNotFoundError):
+class RecBoleImportError(ModuleNotFoundError, Failure):
     """RecBole is not installed, or in another version; an ImportError, so that `except ImportError` works."""
 
 
@@ -79,7 +80,9 @@ class PatchingLoader(SourceFileLoader):
         ]
         for patch in self._rewritten:
             source = patch.rewrite(source)
-        return self.source_to_code(source.encode(), self.path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about RecBole's docstrings; cached bytecode would hide them too
+            return self.source_to_code(source.encode(), self.path)
 
     def exec_module(self, module: ModuleType) -> None:
         """Runs the changed code, then the attribute patches."""

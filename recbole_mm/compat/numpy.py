@@ -40,6 +40,7 @@ def _replace_settings(module: ModuleType) -> None:
         set_missing_aliases()
 
     module.Config.compatibility_settings = compatibility_settings
+    set_missing_aliases()  # a subclass of Config may not call the method
 
 
 PATCHES: list[Patch] = [

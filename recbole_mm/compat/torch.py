@@ -6,7 +6,6 @@ Checkpoints written by RecBole's trainers therefore hold tensors and plain value
 from __future__ import annotations
 
 import io
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +15,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from recbole_mm.compat.config import rebuild_config
 from recbole_mm.compat.patch import AttributePatch, Patch, SourcePatch
-from recbole_mm.compat.plain import StateOf, from_plain, plain_config, rebuild_config, to_plain
 from recbole_mm.errors import WrongUse
+from recbole_mm.files import replacing
+from recbole_mm.plain import StateOf, from_plain, plain_config, to_plain
 
 _trusted: ContextVar[bool] = ContextVar("recbole_mm_trusted", default=False)
 
@@ -41,12 +42,8 @@ def save(state: dict[str, Any], path: str | Path, **_: Any) -> None:
     import torch
 
     plain = {key: plain_config(value) if key == "config" else to_plain(value) for key, value in state.items()}
-    partial = f"{path}.{os.getpid()}.partial"
-    try:
+    with replacing(path) as partial:
         torch.save(plain, partial)
-        os.replace(partial, path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
 
 
 def load(path: str | Path, map_location: Any = None) -> Any:

@@ -1,0 +1,428 @@
+"""What RecBole does with and without our patches: a program, run in a process of its own.
+
+`python probes.py` runs each probe on the untouched RecBole, `python probes.py patched` after
+`import recbole_mm`. A probe is named as the patch it shows and ends without an error where RecBole works.
+The last line printed is a JSON object: probe -> "" or the error.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from logging import getLogger
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock, create_autospec
+
+PATCHED = sys.argv[1:] == ["patched"]
+sys.argv = ["probes"]  # RecBole's Config reads it
+
+if PATCHED:
+    import recbole_mm
+
+    for early in ("torch", "numpy", "pandas", "recbole", "ray"):
+        assert early not in sys.modules, f"recbole_mm imported {early}"
+
+PROBES: dict[str, Callable[[], None]] = {}
+
+
+def probe(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    def add(function: Callable[[], None]) -> Callable[[], None]:
+        PROBES[name] = function
+        return function
+
+    return add
+
+
+def dataset_like(**more: Any) -> Any:
+    """Enough of a Dataset for one of its methods."""
+    from recbole.utils import FeatureType
+
+    kinds = {
+        "t": FeatureType.TOKEN,
+        "f": FeatureType.FLOAT,
+        "fs": FeatureType.FLOAT_SEQ,
+        "ts": FeatureType.TOKEN_SEQ,
+    }
+    return SimpleNamespace(
+        logger=getLogger("probe"),
+        field2type=kinds,
+        field2id_token={},
+        field2token_id={},
+        field2seqlen={},
+        **more,
+    )
+
+
+@probe("ray-optional")
+def ray_optional() -> None:
+    sys.modules["ray"] = None  # type: ignore[assignment]
+    try:
+        importlib.import_module("recbole.quick_start")
+    finally:
+        del sys.modules["ray"]
+
+
+@probe("numpy-aliases")
+def numpy_aliases() -> None:
+    from recbole.config import Config
+
+    try:
+        Config(model="BPR", dataset="ml-100k")
+    finally:  # what follows looks at other things
+        import numpy as np
+
+        for name, value in {"int": int, "float": float, "object": object, "str": str}.items():
+            setattr(np, name, value)
+        Config.compatibility_settings = lambda self: None
+
+
+@probe("pandas-fillna-501")
+def fillna_sequence() -> None:
+    from recbole.data.dataset import Dataset
+
+    Path("x.item").write_text("t:token\tts:token_seq\na\tb c\nd\t\n")
+    like = dataset_like(
+        config={"field_separator": "\t", "encoding": "utf-8", "seq_separator": " ", "seq_len": None},
+        field2source={},
+        field2bucketnum={},
+        _get_load_and_unload_col=lambda source: (None, None),
+    )
+    table = Dataset._load_feat(like, "x.item", "item")
+    assert [list(row) for row in table["ts"]] == [["b", "c"], []]
+
+
+@probe("pandas-fillna-648")
+def fillna_token() -> None:
+    import pandas as pd
+    from recbole.data.dataset import Dataset
+
+    like = dataset_like(feat_name_list=["feat"], feat=pd.DataFrame({"t": [1.0, None]}))
+    Dataset._fill_nan(like)
+    assert like.feat["t"].tolist() == [1, 0]
+
+
+@probe("pandas-fillna-650")
+def fillna_float() -> None:
+    import pandas as pd
+    from recbole.data.dataset import Dataset
+
+    like = dataset_like(feat_name_list=["feat"], feat=pd.DataFrame({"f": [1.0, None, 2.0]}))
+    Dataset._fill_nan(like)
+    assert like.feat["f"].tolist() == [1, 1.5, 2]
+
+
+def float_lists() -> Any:
+    import numpy as np
+    import pandas as pd
+
+    return pd.DataFrame({"fs": [np.array([1.0, 2.0]), np.array([3.0])]})
+
+
+@probe("pandas-agg-dataset")
+def agg_dataset() -> None:
+    import numpy as np
+    import pandas as pd
+    from recbole.data.dataset import Dataset
+    from recbole.utils import FeatureType
+
+    feat = float_lists()
+    like = dataset_like(
+        config={
+            "normalize_field": ["fs"],
+            "normalize_all": None,
+            "numerical_features": ["fs"],
+            "discretization": None,
+        },
+        field2feats=lambda field: [feat],
+        field2bucketnum={},
+    )
+    Dataset._normalize(like)
+    assert [list(row) for row in feat["fs"]] == [[0, 0.5], [1]]
+    Dataset._discretization(like)
+    assert [[list(part) for part in row] for row in feat["fs"]] == [[[0, 0.5], [1, 1]], [[1], [1]]]
+    feat = float_lists()
+    like.config["discretization"] = {"fs": {"method": "ED", "bucket": 2}}
+    Dataset._discretization(like)
+    assert [len(row[0]) for row in feat["fs"]] == [2, 1]
+    tokens = pd.DataFrame({"ts": [["a", "b"], [], ["a"]]})
+    like._concat_remaped_tokens = lambda remap_list: (np.array(["a", "b", "a"]), [])
+    Dataset._remap(like, [(tokens, "ts", FeatureType.TOKEN_SEQ)])
+    assert [list(row) for row in tokens["ts"]] == [[1, 2], [], [1]]
+
+
+@probe("pandas-agg-kg_dataset")
+def agg_kg_dataset() -> None:
+    import numpy as np
+    import pandas as pd
+    from recbole.data.dataset import KnowledgeBasedDataset
+
+    feat = pd.DataFrame({"ts": [np.array([1, 2]), np.array([2])]})
+    like = dataset_like(field2feats=lambda field: [feat])
+    KnowledgeBasedDataset._reset_ent_remapID(like, "ts", np.array([0, 5, 6]), [], {})
+    assert [list(row) for row in feat["ts"]] == [[5, 6], [6]]
+
+
+@probe("pandas-agg-sequential_dataset")
+def agg_sequential_dataset() -> None:
+    import pandas as pd
+    from recbole.data.dataset import SequentialDataset
+
+    like = dataset_like(
+        config={"LIST_SUFFIX": "_list"},
+        inter_feat=pd.DataFrame({"item_list": [[1, 2], [3]], "item": [3, 4]}),
+        set_field_property=lambda *_: None,
+        item_list_length_field="item_length",
+        item_id_list_field="item_list",
+    )
+    SequentialDataset._benchmark_presets(like)
+    assert like.inter_feat["item_length"].tolist() == [2, 1]
+
+
+@probe("scipy-dok-update")
+def dok_update() -> None:
+    importlib.import_module("recbole.model.abstract_recommender")
+    from scipy.sparse import dok_matrix
+
+    matrix = dok_matrix((2, 2))
+    matrix._update({(0, 1): 1})
+    assert matrix.tocsr()[0, 1] == 1
+
+
+@probe("ray-report")
+def ray_report() -> None:
+    tune = importlib.import_module("ray.tune")
+    tune.report = create_autospec(
+        tune.report
+    )  # outside of a trial the real one does not look at its arguments
+    tune.get_context = MagicMock()
+    module = importlib.import_module("recbole.quick_start.quick_start")
+    for name in ("Config", "init_seed", "init_logger", "create_dataset", "get_model"):
+        setattr(module, name, MagicMock())
+    module.data_preparation = MagicMock(return_value=(MagicMock(), None, None))
+    module.get_trainer = MagicMock()
+    trainer = module.get_trainer.return_value.return_value
+    trainer.fit.return_value = (1.0, {})
+    trainer.evaluate.return_value = {"ndcg@10": 0.5}
+    assert module.objective_function()["test_result"] == {"ndcg@10": 0.5}
+    tune.report.assert_called_once_with({"ndcg@10": 0.5})
+
+
+@probe("flops-never-stop")
+def flops() -> None:
+    import torch
+    from recbole.data.interaction import Interaction
+    from recbole.utils import ModelType, get_flops
+
+    class Refuses(torch.nn.Module):
+        type = ModelType.GENERAL
+
+        def predict(self, interaction: Interaction) -> None:
+            raise AssertionError("no predict here")
+
+    data = Interaction({"a": torch.zeros(3)})
+    get_flops(Refuses(), data, torch.device("cpu"), getLogger("probe"), lambda dataset, inter: inter)
+
+
+def state_of_a_trainer() -> Any:
+    import numpy as np
+    import torch
+    from recbole.config import Config
+
+    model = torch.nn.Linear(2, 2)
+    model.other_parameter = lambda: {"table": np.eye(2)}
+    config = Config(model="BPR", dataset="ml-100k", config_dict={"epochs": 7})
+    return SimpleNamespace(
+        config=config,
+        cur_step=0,
+        best_valid_score=np.float64(0.5),
+        model=model,
+        optimizer=torch.optim.Adam(model.parameters()),
+        saved_model_file="trainer.pth",
+        logger=getLogger("probe"),
+        device="cpu",
+    )
+
+
+@probe("torch-save")
+def torch_save() -> None:
+    import torch
+    from recbole.trainer.trainer import PretrainTrainer, Trainer
+
+    trainer = state_of_a_trainer()
+    Trainer._save_checkpoint(trainer, 3)
+    PretrainTrainer.save_pretrained_model(trainer, 3, "pretrained.pth")
+    for file in ("trainer.pth", "pretrained.pth"):
+        state = torch.load(file, weights_only=True)
+        assert state["epoch"] == 3 and state["config"]["epochs"] == 7
+
+
+@probe("torch-load-trainer")
+def torch_load() -> None:
+    """RecBole's own kind of file is refused in one line that says what to do."""
+    from recbole.trainer.trainer import Trainer
+
+    refuses(lambda: Trainer.resume_checkpoint(state_of_a_trainer(), foreign()))
+
+
+@probe("torch-load-quick_start")
+def torch_load_quick_start() -> None:
+    from recbole.quick_start import load_data_and_model
+
+    refuses(lambda: load_data_and_model(foreign()))
+
+
+@probe("torch-load-nais")
+def torch_load_nais() -> None:
+    from recbole.model.general_recommender.nais import NAIS
+
+    refuses(lambda: NAIS._load_pretrain(SimpleNamespace(pretrain_path=foreign())))
+
+
+@probe("torch-load-neumf")
+def torch_load_neumf() -> None:
+    from recbole.model.general_recommender.neumf import NeuMF
+
+    refuses(lambda: NeuMF.load_pretrain(SimpleNamespace(mf_pretrain_path=foreign())))
+
+
+def foreign() -> str:
+    import torch
+
+    torch.save({"config": state_of_a_trainer().config}, "foreign.pth", pickle_protocol=4)
+    return "foreign.pth"
+
+
+def refuses(read: Callable[[], Any]) -> None:
+    try:
+        read()
+    except Exception as error:
+        assert "--trust" in str(error) and "\n" not in str(error), error
+    else:
+        raise AssertionError("a file with pickled objects was read")
+
+
+@probe("torch-rebuild-config")
+def rebuild_config() -> None:
+    """A config read from a checkpoint is a Config again, whatever was written of it."""
+    import torch
+    from recbole.config import Config
+    from recbole.utils import InputType
+
+    module = importlib.import_module("recbole.quick_start.quick_start")
+    config = state_of_a_trainer().config
+    values = {
+        key: value for key, value in config.final_config_dict.items() if key not in ("device", "single_spec")
+    }
+    values |= {"MODEL_TYPE": "GENERAL", "MODEL_INPUT_TYPE": "PAIRWISE", "eval_type": "RANKING"}
+    torch.save({"config": values}, "plain.pth")
+    seen: list[Any] = []
+    module.init_seed = lambda seed, reproducibility: None
+    module.init_logger = seen.append
+    module.create_dataset = MagicMock(side_effect=KeyboardInterrupt)
+    with suppress(KeyboardInterrupt):
+        module.load_data_and_model("plain.pth")
+    assert isinstance(seen[0], Config) and seen[0]["MODEL_INPUT_TYPE"] is InputType.PAIRWISE
+    assert seen[0]["device"].type == config["device"].type and seen[0].model == "BPR"
+    assert sorted(str(seen[0]).splitlines()) == sorted(str(config).splitlines())
+
+
+@probe("torch-other-parameter")
+def other_parameter() -> None:
+    """A module among the other parameters is restored from its weights (DIN's embedding layer)."""
+    import torch
+    from recbole.model.abstract_recommender import AbstractRecommender
+
+    class Model(AbstractRecommender):
+        def __init__(self) -> None:
+            torch.nn.Module.__init__(self)
+            self.part = torch.nn.Linear(1, 1)
+            self.other_parameter_name = ["part"]
+
+    trainer = state_of_a_trainer()
+    trainer.model = Model()
+    if not PATCHED:
+        torch.save({"other_parameter": trainer.model.other_parameter()}, "module.pth")
+        torch.load("module.pth")
+    from recbole.trainer.trainer import Trainer
+
+    Trainer._save_checkpoint(trainer, 1)
+    want = trainer.model.part.weight.item()
+    trainer.model = Model()
+    trainer.optimizer = torch.optim.Adam(trainer.model.parameters())
+    part = trainer.model.part
+    Trainer.resume_checkpoint(trainer, "trainer.pth")
+    assert part is trainer.model.part and part.weight.item() == want
+
+
+@probe("torch-save-neumf")
+def save_neumf() -> None:
+    import torch
+    from recbole.model.general_recommender.neumf import NeuMF
+
+    part = torch.nn.Linear(1, 1)
+    part.mf_train, part.mlp_train, part.mf_pretrain_path = True, False, "mf.pth"
+    NeuMF.dump_parameters(part)
+    assert set(torch.load("mf.pth", weights_only=True)) == {"weight", "bias"}
+
+
+def epoch_like(**more: Any) -> Any:
+    import torch
+
+    weight = torch.ones(1, requires_grad=True)
+    return SimpleNamespace(
+        model=MagicMock(calculate_loss=lambda interaction: (weight * 2).sum()),
+        enable_scaler=False,
+        enable_amp=False,
+        config={"single_spec": True},
+        device=torch.device("cpu"),
+        optimizer=torch.optim.SGD([weight], lr=0.1),
+        clip_grad_norm=None,
+        gpu_available=False,
+        _check_nan=lambda loss: None,
+    )
+
+
+@probe("torch-grad-scaler")
+def grad_scaler() -> None:
+    from recbole.trainer.trainer import Trainer
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        assert Trainer._train_epoch(epoch_like(), [MagicMock()], 0) == 2
+
+
+@probe("torch-autocast")
+def autocast() -> None:
+    from recbole.trainer.trainer import NCLTrainer
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*GradScaler")
+        warnings.filterwarnings("error", message=".*autocast", category=FutureWarning)
+        assert NCLTrainer._train_epoch(epoch_like(), [MagicMock()], 0) == 2
+
+
+@probe("torchvision-nms")
+def torchvision_nms() -> None:
+    importlib.import_module("torchvision")
+
+
+def main() -> None:
+    errors: dict[str, str] = {}
+    for name, check in PROBES.items():
+        try:
+            check()
+        except Exception as error:
+            errors[name] = f"{type(error).__name__}: {error}"
+        else:
+            errors[name] = ""
+    active = [patch.name for patch in recbole_mm.compat.active_patches()] if PATCHED else []
+    print(json.dumps({"errors": errors, "active": active}))
+
+
+main()
