@@ -9,8 +9,9 @@ import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import orjson
 import pyarrow as pa
 from pyarrow import json as arrow_json
@@ -20,7 +21,9 @@ from recbole_mm.errors import WrongUse
 
 CHUNK = 1 << 20
 MAX_LINE = 64 << 20
+LINE_FEED, BRACE = ord("\n"), ord("{")
 UTF8_MARK = b"\xef\xbb\xbf"
+T = TypeVar("T")
 loads = orjson.loads
 JSONDecodeError = orjson.JSONDecodeError
 
@@ -39,7 +42,7 @@ def read_blocks(path: str | Path, problems: Problems) -> Iterator[bytes]:
         raise WrongUse(f"{path}: no such file")
     cut_before = problems.counts.get("truncated", 0)
     rest = b""
-    for number, block in enumerate(_ahead(_unpacked(path, problems))):
+    for number, block in enumerate(ahead(_unpacked(path, problems))):
         if number == 0:
             if block[:2] in (b"\xff\xfe", b"\xfe\xff"):
                 raise WrongUse(f"{path}: UTF-16 text; convert it to UTF-8 first (iconv -f UTF-16 -t UTF-8)")
@@ -68,8 +71,9 @@ def parse_block(block: bytes, schema: pa.Schema) -> pa.Table | None:
 
     None means that some line is no plain UTF-8 JSON object of these types: read the lines with `parse`.
     """
-    rows = block.count(b"\n")
-    if block.count(b"\n{") + block.startswith(b"{") != rows:
+    data = np.frombuffer(block, np.uint8)
+    starts = np.flatnonzero(data == LINE_FEED) + 1
+    if not block.startswith(b"{") or (data[starts[:-1]] != BRACE).any():
         return None
     try:
         if not block.isascii():
@@ -81,7 +85,7 @@ def parse_block(block: bytes, schema: pa.Schema) -> pa.Table | None:
         )
     except (pa.ArrowInvalid, UnicodeDecodeError):
         return None
-    return table.combine_chunks() if table.num_rows == rows else None
+    return table.combine_chunks() if table.num_rows == len(starts) else None
 
 
 def parse(line: bytes, where: str, problems: Problems) -> dict[str, Any] | None:
@@ -167,16 +171,16 @@ def _unpacked(path: Path, problems: Problems) -> Iterator[bytes]:
             problems.add("truncated", f"{path} (unexpected end)")
 
 
-def _ahead(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """The same blocks, made in a second thread, at most four waiting."""
-    waiting: queue.Queue[bytes | BaseException | None] = queue.Queue(maxsize=4)
+def ahead(values: Iterator[T]) -> Iterator[T]:
+    """The same values, made in a second thread, at most four waiting."""
+    waiting: queue.Queue[T | BaseException | None] = queue.Queue(maxsize=4)
     stop = threading.Event()
 
     def fill() -> None:
         last: BaseException | None = None
         try:
-            for block in blocks:
-                if not _put(waiting, block, stop):
+            for value in values:
+                if not _put(waiting, value, stop):
                     return
         except BaseException as error:  # handed to the reader, which raises it
             last = error
@@ -185,10 +189,10 @@ def _ahead(blocks: Iterator[bytes]) -> Iterator[bytes]:
     thread = threading.Thread(target=fill, daemon=True)
     thread.start()
     try:
-        while (block := waiting.get()) is not None:
-            if isinstance(block, BaseException):
-                raise block
-            yield block
+        while (value := waiting.get()) is not None:
+            if isinstance(value, BaseException):
+                raise value
+            yield value
     finally:
         stop.set()
         thread.join()
