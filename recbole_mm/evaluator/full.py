@@ -1,0 +1,116 @@
+"""The pass of a full-ranking loader: score, mask, rank, one batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recbole_mm.evaluator.auc import pooled_auc
+from recbole_mm.evaluator.query import Batch, EvalTask
+from recbole_mm.evaluator.rank import BatchRanks, rank_batch
+from recbole_mm.evaluator.record import Record, Wanted, gather
+from recbole_mm.evaluator.sampled import rank_lists
+from recbole_mm.evaluator.score import Scorer
+
+Progress = Callable[[Sequence[Any]], Any]
+
+
+def full_pass(
+    scorer: Scorer,
+    eval_data: Any,
+    task: EvalTask,
+    wanted: Wanted,
+    negatives: dict[str, np.ndarray],
+    progress: Progress,
+) -> Record:
+    """Rank the positives of every query; ``negatives``: item ids [P, N] of each sampled protocol."""
+    ranks: list[BatchRanks] = []
+    pos_score: list[np.ndarray] = []
+    neg_score: dict[str, list[np.ndarray]] = {name: [] for name in negatives}
+    for index, batch in enumerate(progress(task.batches)):
+        part = task.positives_of(batch)
+        row = torch.from_numpy(task.pos_query[part] - batch.start).to(scorer.device)
+        item = torch.from_numpy(task.pos_item[part]).to(scorer.device)
+        scores = scorer(interaction_of(eval_data, task, batch))
+        for name, ids in negatives.items():
+            columns = torch.from_numpy(ids[part]).to(scorer.device).clamp_min(0)
+            neg_score[name].append(scores[row.unsqueeze(1), columns].cpu().numpy())
+        scores, col = candidates_of(scores, task, batch, item)
+        kept = scores[row, col]
+        pos_score.append(kept.cpu().numpy())
+        if not wanted.ranking:
+            continue
+        mask(scores, task, index, batch)
+        scores[row, col] = kept
+        ranked = rank_batch(scores, row, col, wanted.k, need_auc=wanted.query_auc, need_list=wanted.lists)
+        ranks.append(_global_items(ranked, task, batch))
+    record = Record(
+        task.user,
+        task.domain,
+        task.n_pos,
+        task.pos_query,
+        task.pos_item,
+        np.concatenate(pos_score),
+        task.items,
+    )
+    if wanted.ranking:
+        gather(record, ranks, wanted)
+    for name, parts in neg_score.items():
+        record.sampled[name] = rank_lists(record.pos_score, np.concatenate(parts), negatives[name] >= 0)
+    if wanted.pooled_auc:
+        record.pooled = pooled_auc(record.pos_score, _negative_scores(scorer, eval_data, task))
+    return record
+
+
+def interaction_of(eval_data: Any, task: EvalTask, batch: Batch) -> Any:
+    """The loader's own rows for the queries of a batch (a slice where they are consecutive: no copy)."""
+    rows = task.row[batch.start : batch.stop]
+    consecutive = rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all()
+    index = slice(int(rows[0]), int(rows[-1]) + 1) if consecutive else rows
+    if not eval_data.is_sequential:
+        return eval_data.user_df[index]
+    dataset = eval_data._dataset
+    return eval_data.transform(dataset, dataset[index])
+
+
+def candidates_of(scores: Tensor, task: EvalTask, batch: Batch, item: Tensor) -> tuple[Tensor, Tensor]:
+    """The batch's candidate columns, and the columns of its positives. PAD is masked or no candidate."""
+    if not torch.is_floating_point(scores):
+        scores = scores.float()
+    if batch.domain not in task.columns:
+        scores[:, 0] = -torch.inf
+        return scores, item
+    columns = task.columns[batch.domain]
+    local = torch.from_numpy(task.local).to(scores.device)[item]
+    if columns[-1] - columns[0] == len(columns) - 1:
+        return scores[:, int(columns[0]) : int(columns[-1]) + 1].contiguous(), local
+    return scores.index_select(1, torch.from_numpy(columns).to(scores.device)), local
+
+
+def mask(scores: Tensor, task: EvalTask, index: int, batch: Batch) -> None:
+    """Put -inf on the masked cells, in place."""
+    scores.view(-1).index_fill_(0, task.mask_of(index).to(scores.device), -torch.inf)
+
+
+def _negative_scores(scorer: Scorer, eval_data: Any, task: EvalTask) -> Iterator[np.ndarray]:
+    """All candidates' scores but the positives', one batch at a time: a second pass, so that none are kept."""
+    for index, batch in enumerate(task.batches):
+        part = task.positives_of(batch)
+        row = torch.from_numpy(task.pos_query[part] - batch.start).to(scorer.device)
+        item = torch.from_numpy(task.pos_item[part]).to(scorer.device)
+        scores, col = candidates_of(scorer(interaction_of(eval_data, task, batch)), task, batch, item)
+        mask(scores, task, index, batch)
+        scores[row, col] = -torch.inf
+        yield scores[scores > -torch.inf].cpu().numpy()
+
+
+def _global_items(ranked: BatchRanks, task: EvalTask, batch: Batch) -> BatchRanks:
+    """Columns of a domain back to item ids."""
+    if ranked.columns is None or batch.domain not in task.columns:
+        return ranked
+    items = np.where(ranked.columns < 0, -1, task.columns[batch.domain][ranked.columns])
+    return BatchRanks(ranked.position, ranked.mean_rank, ranked.candidates, items)

@@ -1,0 +1,30 @@
+"""Value metrics (AUC, LogLoss, MAE, RMSE) on a labelled loader, with RecBole's own formulas."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from recbole.evaluator.register import metrics_dict
+
+from recbole_mm.evaluator.full import Progress
+from recbole_mm.evaluator.score import predict_rows
+
+
+def labelled_pass(
+    model: Any, eval_data: Any, config: Any, names: list[str], size: int, device: Any, progress: Progress
+) -> tuple[OrderedDict[str, float], pd.DataFrame]:
+    """Metrics over all rows, and a table (user id, label, score). ``size``: rows of one call of ``predict``."""
+    score, label, user = [], [], []
+    for interaction, *_ in progress(eval_data):
+        score.append(predict_rows(model, interaction, device, size).cpu().numpy())
+        label.append(interaction[config["LABEL_FIELD"]].cpu().numpy().reshape(-1))
+        user.append(interaction[eval_data._dataset.uid_field].cpu().numpy())
+    scores, labels = np.concatenate(score), np.concatenate(label)
+    metrics: OrderedDict[str, float] = OrderedDict()
+    for name in names:
+        value = metrics_dict[name](config).metric_info(scores, labels)
+        metrics[name] = round(float(value), config["metric_decimal_place"])
+    return metrics, pd.DataFrame({"user": np.concatenate(user), "label": labels, "score": scores})

@@ -1,0 +1,71 @@
+"""The pass of RecBole's ``uniN`` and ``popN`` loaders, without its users × items matrix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from recbole_mm.evaluator.auc import pooled_auc
+from recbole_mm.evaluator.full import Progress
+from recbole_mm.evaluator.rank import BatchRanks, rank_batch
+from recbole_mm.evaluator.record import Record, Wanted, gather
+from recbole_mm.evaluator.score import predict_rows
+
+
+def listed_pass(
+    model: Any, eval_data: Any, wanted: Wanted, size: int, device: Any, progress: Progress
+) -> Record:
+    """Rank the positives among the negatives that RecBole's own loader draws (the same, in the same order).
+
+    RecBole writes the scores into a matrix of -inf, so an item drawn twice for a user counts once. Here a user's
+    distinct items are the columns of a narrow row. ``size``: rows of one call of ``predict``.
+    """
+    dataset = eval_data._dataset
+    I = dataset.item_num  # noqa: E741
+    ranks: list[BatchRanks] = []
+    users: list[np.ndarray] = []
+    pos: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    negatives: list[np.ndarray] = []
+    done = 0
+    for interaction, row_of, positive_u, positive_i in progress(eval_data):
+        scores = predict_rows(model, interaction, device, size).float().cpu()
+        cell = row_of.numpy() * I + interaction[dataset.iid_field].cpu().numpy()
+        cell, first = np.unique(cell, return_index=True)
+        row, item = np.divmod(cell, I)
+        B = int(row[-1]) + 1
+        count = np.bincount(row, minlength=B)
+        slot = np.arange(len(row)) - (np.cumsum(count) - count)[row]
+        narrow = torch.full((B, int(count.max())), -torch.inf)
+        narrow[torch.from_numpy(row), torch.from_numpy(slot)] = scores[torch.from_numpy(first)]
+        item_at = np.full(narrow.shape, -1, np.int64)
+        item_at[row, slot] = item
+        pos_cell = np.unique(positive_u.numpy() * I + positive_i.numpy())
+        at = np.searchsorted(cell, pos_cell)
+        pos_row, pos_col = torch.from_numpy(row[at]), torch.from_numpy(slot[at])
+        ranked = rank_batch(
+            narrow, pos_row, pos_col, wanted.k, need_auc=wanted.query_auc, need_list=wanted.lists
+        )
+        ranks.append(ranked if ranked.columns is None else _items(ranked, item_at))
+        user = np.empty(B, np.int64)
+        user[row_of.numpy()] = interaction[dataset.uid_field].cpu().numpy()
+        users.append(user)
+        pos.append((row[at] + done, item[at], narrow[pos_row, pos_col].numpy()))
+        if wanted.pooled_auc:
+            narrow[pos_row, pos_col] = -torch.inf
+            negatives.append(narrow[narrow > -torch.inf].numpy())
+        done += B
+    query, item, score = (np.concatenate(p) for p in zip(*pos, strict=True))
+    record = Record(np.concatenate(users), None, np.bincount(query, minlength=done), query, item, score, I)
+    gather(record, ranks, wanted)
+    if wanted.pooled_auc:
+        record.pooled = pooled_auc(score, negatives)
+    return record
+
+
+def _items(ranked: BatchRanks, item_at: np.ndarray) -> BatchRanks:
+    columns = ranked.columns
+    assert columns is not None
+    items = np.where(columns < 0, -1, np.take_along_axis(item_at, np.maximum(columns, 0), axis=1))
+    return BatchRanks(ranked.position, ranked.mean_rank, ranked.candidates, items)

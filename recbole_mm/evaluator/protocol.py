@@ -1,0 +1,58 @@
+"""Evaluation protocols by name: which items are masked, and which candidates compete.
+
+``recbole``    full ranking; training and, at test time, validation items of the user are masked.
+``mmrec``      full ranking; only training items are masked, at test time too (MMRec's published tables).
+``sampled-N``  one list of 1 + N for every positive; negatives uniform over the candidates the user never touched.
+
+On RecBole's ``uniN``, ``popN`` and labelled loaders, ``recbole`` means: as the loader says.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from recbole_mm.errors import WrongUse
+from recbole_mm.evaluator.setting import setting
+
+FULL = ("recbole", "mmrec")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One protocol. ``negatives`` is N of ``sampled-N`` and 0 for a full ranking."""
+
+    name: str
+    negatives: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether all candidates are ranked."""
+        return self.negatives == 0
+
+
+def parse(name: str) -> Protocol:
+    """``recbole``, ``mmrec`` or ``sampled-N``."""
+    if name in FULL:
+        return Protocol(name)
+    match = re.fullmatch(r"sampled-([1-9]\d*)", str(name))
+    if match:
+        return Protocol(name, int(match.group(1)))
+    close = get_close_matches(str(name), [*FULL, "sampled-9", "sampled-100"], n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    raise WrongUse(f"protocol: {name!r} is not one of recbole, mmrec, sampled-N{hint}")
+
+
+def protocols(config: Any) -> list[Protocol]:
+    """The protocols of a run, the primary one first (it gives the plain metric keys)."""
+    names = setting(config, "protocol", "recbole")
+    found = [parse(name) for name in ([names] if isinstance(names, str) else names)]
+    if not found:
+        raise WrongUse("protocol: the list is empty; name at least one of recbole, mmrec, sampled-N")
+    if len({p.name for p in found}) < len(found):
+        raise WrongUse(f"protocol: {[p.name for p in found]} names one twice")
+    if sum(p.is_full for p in found) > 1:
+        raise WrongUse("protocol: recbole and mmrec mask differently and cannot share one run; choose one")
+    return found

@@ -1,0 +1,201 @@
+"""What is asked: queries, their positives and their masked items, read once from a RecBole loader."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recbole_mm.errors import WrongUse
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Queries ``start:stop``, all with the same candidates (``domain`` -1: all items)."""
+
+    start: int
+    stop: int
+    domain: int
+
+
+@dataclass
+class EvalTask:
+    """The queries of one loader. Q queries, P positives, I items.
+
+    user, row [Q]          internal user id; row of the loader's table that the model is given
+    domain [Q] | None      domain of the candidates, None: all items
+    pos_query, pos_item [P]   ascending by query, no pair twice
+    batches                consecutive, domains never mixed
+    columns                candidates of a domain (item ids, ascending); empty dict: all items
+    mask_flat, mask_start  masked cells as row · width + column of their batch, and where each batch begins
+    """
+
+    user: np.ndarray
+    row: np.ndarray
+    domain: np.ndarray | None
+    pos_query: np.ndarray
+    pos_item: np.ndarray
+    n_pos: np.ndarray
+    items: int
+    batches: list[Batch]
+    columns: dict[int, np.ndarray]
+    local: np.ndarray
+    mask_flat: np.ndarray
+    mask_start: np.ndarray
+
+    @property
+    def queries(self) -> int:
+        """Q."""
+        return len(self.user)
+
+    def width(self, domain: int) -> int:
+        """Columns that the rows of a domain have."""
+        return len(self.columns[domain]) if domain in self.columns else self.items
+
+    def mask_of(self, index: int) -> Tensor:
+        """Flat cells to mask in batch ``index``."""
+        return torch.from_numpy(self.mask_flat[self.mask_start[index] : self.mask_start[index + 1]])
+
+    def positives_of(self, batch: Batch) -> slice:
+        """The batch's part of the positives."""
+        start, stop = np.searchsorted(self.pos_query, [batch.start, batch.stop])
+        return slice(int(start), int(stop))
+
+
+def item_domain(dataset: Any) -> np.ndarray | None:
+    """Domain of each item [I], -1 for PAD; None on a single-domain dataset."""
+    domain = getattr(dataset, "item_domain", None)
+    return None if domain is None else np.asarray(domain)
+
+
+def phase_pairs(eval_data: Any, *, train_only: bool) -> tuple[np.ndarray, np.ndarray]:
+    """(user, item) pairs of the phases before the loader's: what RecBole masks. Pairs may repeat.
+
+    RecBole masks used − positive; the positives' scores are put back after masking instead.
+    """
+    dataset, sampler = eval_data._dataset, eval_data._sampler
+    parts = getattr(sampler, "datasets", None)
+    if parts is not None and getattr(sampler, "phase", None) in sampler.phases:
+        before = parts[: sampler.phases.index(sampler.phase)]
+        return pairs_of(before[:1] if train_only else before, dataset)
+    history = getattr(eval_data, "uid2history_item", [])
+    users = [u for u, h in enumerate(history) if h is not None and len(h)]
+    if not users:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    if train_only:
+        raise WrongUse("protocol: mmrec needs a loader whose sampler keeps its training data; use recbole")
+    sizes = [len(history[u]) for u in users]
+    return np.repeat(users, sizes), np.concatenate([history[u].numpy() for u in users])
+
+
+def pairs_of(datasets: list[Any], dataset: Any) -> tuple[np.ndarray, np.ndarray]:
+    """All (user, item) pairs of some datasets."""
+    fields = (dataset.uid_field, dataset.iid_field)
+    empty = np.empty(0, np.int64)
+    users, items = ([d.inter_feat[f].numpy() for d in datasets] for f in fields)
+    if len(datasets) == 1:
+        return users[0], items[0]
+    return (np.concatenate(users), np.concatenate(items)) if datasets else (empty, empty)
+
+
+def build_task(eval_data: Any, *, candidates: str, train_only: bool, budget: int) -> EvalTask:
+    """Read the queries of a full-ranking loader.
+
+    ``candidates``: ``all`` or ``domain`` (one query for each user and domain with positives; the dataset must carry
+    ``item_domain``). ``budget``: scores that a batch may hold.
+    """
+    dataset = eval_data._dataset
+    I = dataset.item_num  # noqa: E741
+    of_item = item_domain(dataset) if candidates == "domain" else None
+    if eval_data.is_sequential:
+        user = dataset.inter_feat[dataset.uid_field].numpy()
+        pos_item = dataset.inter_feat[dataset.iid_field].numpy()
+        row = np.arange(len(user))
+        domain = None if of_item is None else of_item[pos_item]
+        order = np.arange(len(user)) if domain is None else np.argsort(domain, kind="stable")
+        user, row, pos_item = user[order], row[order], pos_item[order]
+        domain = None if domain is None else domain[order]
+        pos_query = np.arange(len(user))
+        mask = None
+    else:
+        table_user = eval_data.uid_list.numpy()
+        row_of = np.full(dataset.user_num, -1, np.int64)
+        row_of[table_user] = np.arange(len(table_user))
+        pos_user, pos_item = pairs_of([dataset], dataset)
+        group = row_of[pos_user]
+        if of_item is not None:
+            group = of_item[pos_item] * len(table_user) + group
+        key = np.unique(group * I + pos_item)
+        group, pos_item = np.divmod(key, I)
+        if of_item is None:
+            pos_query, row, domain = group, np.arange(len(table_user)), None
+        else:
+            found, pos_query = np.unique(group, return_inverse=True)
+            domain, row = np.divmod(found, len(table_user))
+        user = table_user[row]
+        mask = _masked(eval_data, train_only, user, domain, of_item)
+    n_pos = np.bincount(pos_query, minlength=len(user))
+    columns = (
+        {}
+        if of_item is None or domain is None
+        else {int(d): np.flatnonzero(of_item == d) for d in np.unique(domain)}
+    )
+    local = np.arange(I)
+    for ids in columns.values():
+        local[ids] = np.arange(len(ids))
+    batches = _batches(len(user), domain, max(1, budget // I))
+    task = EvalTask(
+        user, row, domain, pos_query, pos_item, n_pos, I, batches, columns, local,
+        np.empty(0, np.int64), np.zeros(len(batches) + 1, np.int64),
+    )  # fmt: skip
+    if mask is not None:
+        _lay_out(task, *mask)
+    return task
+
+
+def _masked(
+    eval_data: Any, train_only: bool, user: np.ndarray, domain: np.ndarray | None, of_item: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(query, item) pairs to mask."""
+    users, items = phase_pairs(eval_data, train_only=train_only)
+    lookup = np.full(
+        (eval_data._dataset.user_num, 1 if of_item is None else int(of_item.max()) + 1), -1, np.int32
+    )
+    lookup[user, 0 if domain is None else domain] = np.arange(len(user))
+    query = lookup[users, 0] if of_item is None else lookup[users, of_item[items]]
+    asked = query >= 0
+    return (query, items) if asked.all() else (query[asked], items[asked])
+
+
+def _lay_out(task: EvalTask, query: np.ndarray, item: np.ndarray) -> None:
+    """Order the masked pairs by batch and turn them into flat cells."""
+    batch_of = np.repeat(
+        np.arange(len(task.batches), dtype=np.uint16 if len(task.batches) < 65536 else np.int64),
+        [b.stop - b.start for b in task.batches],
+    )[query]
+    if len(task.batches) > 1 and (batch_of[1:] < batch_of[:-1]).any():
+        order = np.argsort(batch_of, kind="stable")  # radix sort on 16 bits
+        batch_of, query, item = batch_of[order], query[order], item[order]
+    start = np.array([b.start for b in task.batches])
+    width = np.array([task.width(b.domain) for b in task.batches])
+    if task.columns:
+        task.mask_flat = (query - start[batch_of]) * width[batch_of] + task.local[item]
+    else:
+        task.mask_flat = (query.astype(np.int64) - start[batch_of]) * task.items + item
+    task.mask_start = np.concatenate([[0], np.bincount(batch_of, minlength=len(task.batches)).cumsum()])
+
+
+def _batches(queries: int, domain: np.ndarray | None, size: int) -> list[Batch]:
+    """Cut the queries, ordered by domain, into batches of one domain each."""
+    if domain is None:
+        return [Batch(a, min(a + size, queries), -1) for a in range(0, queries, size)]
+    edges = [0, *(np.flatnonzero(np.diff(domain)) + 1).tolist(), queries]
+    return [
+        Batch(a, min(a + size, stop), int(domain[start]))
+        for start, stop in pairwise(edges)
+        for a in range(start, stop, size)
+    ]

@@ -1,0 +1,74 @@
+"""What a pass over the queries leaves behind, from which every number is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from recbole_mm.evaluator.rank import BatchRanks
+from recbole_mm.evaluator.sampled import ListRanks
+
+Array = np.ndarray
+
+
+@dataclass
+class Record:
+    """Q queries, P positives (ascending by query, no pair twice).
+
+    position    [P] 0-based place in the list of length max K, -1 outside; None if no full ranking was asked for
+    mean_rank   [P] rank among the candidates, ties averaged; candidates [Q] their number (both None without an AUC)
+    lists       [Q, K] recommended items, -1 where a list ends (None without an item metric)
+    sampled     ranks of the lists of each ``sampled-N``
+    pooled      pooled AUC (None unless asked for)
+    """
+
+    user: Array
+    domain: Array | None
+    n_pos: Array
+    pos_query: Array
+    pos_item: Array
+    pos_score: Array
+    items: int
+    position: Array | None = None
+    mean_rank: Array | None = None
+    candidates: Array | None = None
+    lists: Array | None = None
+    sampled: dict[str, ListRanks] = field(default_factory=dict)
+    pooled: float | None = None
+
+    @property
+    def queries(self) -> int:
+        """Q."""
+        return len(self.user)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a run asks for."""
+
+    metrics: list[str]
+    topk: list[int]
+    ranking: bool
+    query_auc: bool
+    pooled_auc: bool
+    lists: bool
+
+    @property
+    def k(self) -> int:
+        """The longest list."""
+        return max(self.topk)
+
+
+def gather(record: Record, ranks: list[BatchRanks], wanted: Wanted) -> None:
+    """Put the ranks of all batches, in order, into the record."""
+    record.position = np.concatenate([r.position for r in ranks])
+    if wanted.query_auc:
+        record.mean_rank = np.concatenate([r.mean_rank for r in ranks if r.mean_rank is not None])
+        record.candidates = np.concatenate([r.candidates for r in ranks if r.candidates is not None])
+    if wanted.lists:
+        record.lists = np.full((record.queries, wanted.k), -1, np.int64)
+        start = 0
+        for columns in (r.columns for r in ranks if r.columns is not None):
+            record.lists[start : start + len(columns), : columns.shape[1]] = columns
+            start += len(columns)

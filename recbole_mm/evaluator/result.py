@@ -1,0 +1,52 @@
+"""What an evaluation gives: the metrics, the groups, and one row for every query."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+
+class EvalResult:
+    """``metrics``: RecBole's keys, rounded; ``groups``: None unless ``eval_groups`` asks; ``queries``: unrounded.
+
+    The two tables are made when they are first read, so a validation that needs only the metrics pays for neither.
+    ``protocol`` is the protocols' names, the primary one first; ``notes`` says what a reader must know.
+    """
+
+    def __init__(
+        self,
+        metrics: OrderedDict[str, float],
+        protocol: list[str],
+        queries: Callable[[], pd.DataFrame] = pd.DataFrame,
+        groups: Callable[[], pd.DataFrame] | None = None,
+        notes: list[str] | None = None,
+    ) -> None:
+        self.metrics, self.protocol, self.notes = metrics, protocol, notes or []
+        self._queries, self._groups = queries, groups
+
+    @cached_property
+    def queries(self) -> pd.DataFrame:
+        """User (token), domain where there are several, n_positives, the metrics of each query."""
+        return self._queries()
+
+    @cached_property
+    def groups(self) -> pd.DataFrame | None:
+        """group, value, n_queries, n_positives, the metrics of each group."""
+        return None if self._groups is None else self._groups()
+
+    def save_queries(self, path: str | Path) -> Path:
+        """Write the per-query table as parquet, whole or not at all."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            self.queries.to_parquet(part, index=False)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+        return path
