@@ -115,6 +115,11 @@ class InteractionTable:
         columns = [self.user, self.item, self.rating, self.timestamp, *(name for name, _ in self.kept)]
         self.columns = [column for column in columns if column is not None]
         table.check(self.columns)
+        fields = ["user_id", "item_id", *(["rating"] if self.rating else [])]
+        fields += [*(["timestamp"] if self.timestamp else []), *(_field(name) for name, _ in self.kept)]
+        for field in fields:
+            if fields.count(field) > 1:
+                raise WrongUse(f"--keep: the .inter file would have '{field}' twice; leave one out")
 
     @property
     def pairs(self) -> np.ndarray:
@@ -171,17 +176,17 @@ class InteractionTable:
         column = self.timestamp
         if not pd.api.types.is_datetime64_any_dtype(series.dtype):
             if self._dates is None:
-                self._dates = bool(pd.to_numeric(series, errors="coerce").isna().any())
+                self._dates = bool(pd.to_numeric(series[:1], errors="coerce").isna().any())
             if not self._dates:
                 return _numbers(series, where, column, before)
         dates = pd.to_datetime(series, format="ISO8601", utc=True, errors="coerce")
         if dates.isna().any():
             row = int(dates.isna().to_numpy().argmax())
             raise WrongUse(
-                f"{where}: row {before + row + 1} has {series.iloc[row]!r} in '{column}', neither a number "
-                "in every row nor an ISO date (2024-05-31, 2024-05-31T12:00:00)"
+                f"{where}: row {before + row + 1} has {series.iloc[row]!r} in '{column}', neither seconds "
+                "nor an ISO date (2024-05-31, 2024-05-31T12:00:00)"
             )
-        return (dates - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
+        return dates.dt.as_unit("us").astype(np.int64) / 1e6
 
 
 def _numbers(series: pd.Series, where: str, column: str, before: int) -> pd.Series:
