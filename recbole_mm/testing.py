@@ -190,7 +190,7 @@ class ModelContract:
             loss = built.loss(batch)
             loss.backward()
             optimizer.step()
-            losses.append(float(loss))
+            losses.append(loss.item())
         assert losses[-1] < 0.9 * losses[0]
 
     def test_gradients_do_not_leak_between_steps(self, tmp_path: Path) -> None:
@@ -233,10 +233,13 @@ class ModelContract:
         torch.manual_seed(1)
         batch = built.batch()
         scores, loss = built.scores(), built.loss(batch)
-        for k, name in enumerate(built.model.features.names):
-            absent = ~built.model.features.present[:, k]
+        features = getattr(built.model, "features", None)
+        if features is None:
+            pytest.skip("the model takes no features")
+        for k in range(len(features.names)):
+            absent = ~features.present[:, k]
             assert absent[1:].any()
-            getattr(built.model.features, f"table_{k}")[absent] = torch.nan
+            getattr(features, f"table_{k}")[absent] = torch.nan
         torch.manual_seed(1)
         assert torch.equal(built.scores(), scores)
         assert torch.equal(built.loss(batch), loss)

@@ -1,4 +1,4 @@
-"""What every model with content shares: the frozen feature table, and the towers' full ranking."""
+"""What our models share: two towers and their full ranking, and the frozen features of those with content."""
 
 from __future__ import annotations
 
@@ -13,33 +13,26 @@ from torch import Tensor
 from recbole_mm.layer.feature import FeatureTable
 
 
-class MultimodalRecommender(GeneralRecommender):
-    """A general recommender over ``dataset.modality``, trained on triplets ``user [B], item [B], neg [B, N]``.
+class TripletRecommender(GeneralRecommender):
+    """A general recommender of two towers, trained on triplets ``user [B], item [B], neg [B, N]``.
 
     A subclass gives :meth:`encode_items` and :meth:`user_vectors` and gets ``predict`` and ``full_sort_predict``:
     the score is the dot product of an item's vector with its user's vector for the item's domain.
     """
 
     input_type = InputType.PAIRWISE
-    multimodal = True
     triplet_batches = True
-    #: an item without any interaction can be scored
-    scores_from_features = True
 
     item_domain: Tensor
 
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
-        budget = int(config["feature_memory_mib"]) << 20
-        self.features = FeatureTable(dataset.modality, dataset.modality.present, budget)
-        self.modalities = self.features.names
         domain = getattr(dataset, "item_domain", None)
         self.n_domains = 1 if domain is None else len(dataset.domain_names)
         if domain is None:
             domain = torch.zeros(self.n_items, dtype=torch.long)
         self.register_buffer("item_domain", domain.clamp(min=0), persistent=False)
         self._item_cache: Tensor | None = None
-        self._feature_learning_rate = config["feature_learning_rate"]
 
     def encode_items(self, items: Tensor) -> Tensor:
         """Item vectors ``[n, d]`` of ``items [n]``."""
@@ -90,15 +83,34 @@ class MultimodalRecommender(GeneralRecommender):
             self._item_cache = item_emb
         return item_emb
 
-    def train(self, mode: bool = True) -> MultimodalRecommender:
-        """Set the mode; forgets cached item vectors."""
+    def forget_cached(self) -> None:
+        """Forget what was computed for scoring; the mode or the weights have changed."""
         self._item_cache = None
+
+    def train(self, mode: bool = True) -> TripletRecommender:
+        """Set the mode; forgets cached vectors."""
+        self.forget_cached()
         return super().train(mode)
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Load weights; forgets cached item vectors."""
-        self._item_cache = None
+        """Load weights; forgets cached vectors."""
+        self.forget_cached()
         return super().load_state_dict(*args, **kwargs)
+
+
+class MultimodalRecommender(TripletRecommender):
+    """Two towers over the features of ``dataset.modality``."""
+
+    multimodal = True
+    #: an item without any interaction can be scored
+    scores_from_features = True
+
+    def __init__(self, config: Any, dataset: Any):
+        super().__init__(config, dataset)
+        budget = int(config["feature_memory_mib"]) << 20
+        self.features = FeatureTable(dataset.modality, dataset.modality.present, budget)
+        self.modalities = self.features.names
+        self._feature_learning_rate = config["feature_learning_rate"]
 
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
         """Optimiser groups: parameters on features may have a learning rate of their own."""

@@ -1,0 +1,93 @@
+r"""GCE: graph convolutional embeddings with the domain as a context node (arXiv 2103.03587).
+
+.. math::
+    E = \tilde D^{-1/2} (A + I) \tilde D^{-1/2} W \qquad
+    \hat x_{ui} = \tfrac12 \sum_{k=1}^{d} \Big[\big(\textstyle\sum_n e_{nk}\big)^2 - \sum_n e_{nk}^2\Big]
+
+over the nodes n in {user, item, domain of the item}; one-hot inputs, one convolution, BPR. The edges are user–item
+from training rows, user–domain where the user has a training row in it, and item–domain.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor, nn
+
+from recbole_mm.layer.graph import normalized_adjacency
+from recbole_mm.layer.loss import bpr
+from recbole_mm.layer.scoring import candidate_scores
+from recbole_mm.model.base import TripletRecommender
+
+
+class GCE(TripletRecommender):
+    """Nodes: users, then items, then domains.
+
+    The factorisation machine over three vectors is ``u·i + u·c + i·c``, a dot product of ``[u ; 1 ; u·c]`` and
+    ``[i ; i·c ; 1]``.
+    """
+
+    adjacency: Tensor
+
+    def __init__(self, config: Any, dataset: Any):
+        super().__init__(config, dataset)
+        n_nodes = self.n_users + self.n_items + self.n_domains
+        self.weight = nn.Parameter(torch.empty(n_nodes, config["embedding_size"]))
+        nn.init.xavier_normal_(self.weight)
+        users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
+        domain = self.item_domain.numpy()
+        first_item, first_domain = self.n_users, self.n_users + self.n_items
+        real = np.arange(1, self.n_items)
+        rows = np.concatenate([users, users, first_item + real])
+        columns = np.concatenate(
+            [first_item + items, first_domain + domain[items], first_domain + domain[real]]
+        )
+        graph = normalized_adjacency(rows, columns, n_nodes, self_loops=True)
+        self.register_buffer("adjacency", graph, persistent=False)
+        self._node_cache: Tensor | None = None
+
+    def _nodes(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Vectors of users ``[U, d]``, items ``[I, d]``, domains ``[K, d]``."""
+        nodes = self._node_cache
+        if nodes is None:
+            nodes = torch.sparse.mm(self.adjacency, self.weight)
+            if not self.training and not torch.is_grad_enabled():
+                self._node_cache = nodes
+        users, items, domains = nodes.split([self.n_users, self.n_items, self.n_domains])
+        return users, items, domains
+
+    def _item_tower(self, items: Tensor, nodes: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        item_emb, context = nodes[1][items], nodes[2][self.item_domain[items]]
+        with_context = (item_emb * context).sum(dim=1, keepdim=True)
+        return torch.cat([item_emb, with_context, torch.ones_like(with_context)], dim=1)
+
+    def _user_tower(self, users: Tensor, nodes: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        user_emb = nodes[0][users]
+        with_context = (user_emb @ nodes[2].t()).unsqueeze(-1)
+        user_emb = user_emb.unsqueeze(1).expand(-1, self.n_domains, -1)
+        return torch.cat([user_emb, torch.ones_like(with_context), with_context], dim=2)
+
+    def encode_items(self, items: Tensor) -> Tensor:
+        """``[n, d + 2]``."""
+        return self._item_tower(items, self._nodes())
+
+    def user_vectors(self, users: Tensor) -> Tensor:
+        """``[n, K, d + 2]``."""
+        return self._user_tower(users, self._nodes())
+
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
+        """BPR over the batch."""
+        users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        nodes = self._nodes()
+        user_emb = self.own_vector(self._user_tower(users, nodes), items)
+        item_emb = self._item_tower(torch.arange(self.n_items, device=users.device), nodes)
+        positive = (user_emb * item_emb[items]).sum(dim=1)
+        return bpr(positive, candidate_scores(user_emb, item_emb, negatives))
+
+    def forget_cached(self) -> None:
+        """Forget the convolved nodes too."""
+        super().forget_cached()
+        self._node_cache = None

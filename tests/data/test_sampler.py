@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recbole_mm.data.sampler import NegativeSampler
+from recbole_mm.errors import Failure, WrongUse
+
+
+def sampler(users: list[int], items: list[int], n_items: int = 7, **kwargs: object) -> NegativeSampler:
+    return NegativeSampler(np.array(users), np.array(items), n_items, rng=np.random.default_rng(1), **kwargs)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_negatives_are_unseen_and_of_the_positives_domain(data: st.DataObject) -> None:
+    n_items = data.draw(st.integers(8, 30))
+    domain = np.array([-1, *(data.draw(st.integers(0, 2)) for _ in range(n_items - 1))])
+    pairs = data.draw(st.sets(st.tuples(st.integers(1, 4), st.integers(1, n_items - 1)), min_size=1, max_size=12))
+    users, items = (np.array(column) for column in zip(*sorted(pairs), strict=True))
+    try:
+        draw = NegativeSampler(users, items, n_items, rng=np.random.default_rng(0), item_domain=domain)
+    except Failure:
+        full = [
+            (u, d)
+            for u in set(users)
+            for d in set(domain[1:])
+            if {i for i in range(1, n_items) if domain[i] == d} <= set(items[users == u])
+        ]
+        assert full
+        return
+    negatives = draw.sample(users, items, 5)
+    assert negatives.shape == (len(users), 5)
+    for user, item, row in zip(users, items, negatives, strict=True):
+        assert (domain[row] == domain[item]).all()
+        assert not set(row) & set(items[users == user])
+
+
+def test_uniform_is_uniform() -> None:
+    drawn = sampler([1], [3]).sample(np.array([1]), np.array([3]), 60_000)
+    share = np.bincount(drawn.ravel(), minlength=7) / 60_000
+    np.testing.assert_allclose(share, [0, 0.2, 0.2, 0, 0.2, 0.2, 0.2], atol=0.01)
+
+
+def test_popularity_counts_training_rows_to_the_power_alpha() -> None:
+    draw = sampler([1, 2, 3, 4, 5, 6], [3, 1, 1, 1, 1, 2], distribution="popularity", alpha=0.5)
+    share = np.bincount(draw.sample(np.array([1]), np.array([3]), 60_000).ravel(), minlength=7) / 60_000
+    np.testing.assert_allclose(share, [0, 2 / 3, 1 / 3, 0, 0, 0, 0], atol=0.01)
+
+
+def test_the_generator_decides() -> None:
+    first, second = (sampler([1, 2], [3, 4]).sample(np.array([1, 2]), np.array([3, 4]), 8) for _ in range(2))
+    assert (first == second).all()
+
+
+def test_a_user_with_everything_is_named() -> None:
+    with pytest.raises(Failure, match="internal id 1 .* all 6 items"):
+        sampler([1] * 6, [1, 2, 3, 4, 5, 6])
+
+
+def test_unknown_distribution() -> None:
+    with pytest.raises(WrongUse, match="'zipf'"):
+        sampler([1], [2], distribution="zipf")

@@ -1,0 +1,79 @@
+"""Fusion, scoring, features, graph: against the plainest way to compute the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_mm.layer.feature import FeatureTable
+from recbole_mm.layer.fusion import GateFusion, SumFusion, WeightFusion
+from recbole_mm.layer.graph import normalized_adjacency
+from recbole_mm.layer.profile import mean_features
+from recbole_mm.layer.scoring import candidate_scores
+
+PRESENT = torch.tensor([[1, 1], [1, 0], [0, 0]], dtype=torch.bool)
+
+
+class Source:
+    """Ten items of three numbers each, item i holds i, i + .1, i + .2."""
+
+    width = 3
+    nbytes = 10 * 3 * 4
+
+    def take(self, items: np.ndarray) -> np.ndarray:
+        return (items[:, None] + np.array([0, 0.1, 0.2])).astype(np.float32)
+
+
+@pytest.mark.parametrize("fusion", [SumFusion(), GateFusion(4), WeightFusion(2)])
+def test_fusion_ignores_what_is_absent(fusion: torch.nn.Module) -> None:
+    modal, id_emb = torch.randn(3, 2, 4), torch.randn(3, 4)
+    poisoned = torch.where(PRESENT.unsqueeze(-1), modal, torch.nan)
+    fused = fusion(poisoned, PRESENT, id_emb)
+    torch.testing.assert_close(fused, fusion(modal, PRESENT, id_emb))
+    torch.testing.assert_close(fused[2], id_emb[2])
+    # one modality alone is itself, at the start of training
+    torch.testing.assert_close(fused[1], modal[1, 0] + id_emb[1])
+
+
+def test_sum_fusion_is_the_sum() -> None:
+    modal, id_emb = torch.randn(3, 2, 4), torch.randn(3, 4)
+    torch.testing.assert_close(SumFusion()(modal, PRESENT, id_emb)[0], modal[0, 0] + modal[0, 1] + id_emb[0])
+
+
+@pytest.mark.parametrize("n_items", [5, 5000])
+def test_both_ways_of_scoring_agree(n_items: int) -> None:
+    user, item = torch.randn(6, 8), torch.randn(n_items, 8)
+    candidates = torch.randint(n_items, (6, 3))
+    scores = candidate_scores(user, item, candidates)
+    for b in range(6):
+        for k in range(3):
+            torch.testing.assert_close(scores[b, k], user[b] @ item[candidates[b, k]])
+
+
+@pytest.mark.parametrize("budget", [0, 1 << 20])
+def test_features_are_the_same_from_buffer_and_from_disk(budget: int) -> None:
+    table = FeatureTable({"text": Source()}, torch.ones(10, 1, dtype=torch.bool), budget)
+    items = torch.tensor([7, 2, 7])
+    torch.testing.assert_close(table("text", items), torch.from_numpy(Source().take(items.numpy())))
+    assert table.resident is (budget > 0)
+    assert not table.state_dict()
+
+
+def test_adjacency_by_hand() -> None:
+    # a path 0 - 1 - 2 with loops: degrees 2, 3, 2
+    graph = normalized_adjacency(np.array([0, 1, 1]), np.array([1, 2, 2]), 4, self_loops=True).to_dense()
+    expected = torch.tensor(
+        [[1 / 2, 6**-0.5, 0, 0], [6**-0.5, 1 / 3, 6**-0.5, 0], [0, 6**-0.5, 1 / 2, 0], [0, 0, 0, 1]]
+    )
+    torch.testing.assert_close(graph, expected)
+
+
+def test_users_are_the_mean_of_what_they_took() -> None:
+    present = np.ones((10, 1), dtype=bool)
+    present[3] = False
+    users, items = np.array([1, 1, 1, 1, 2]), np.array([2, 4, 4, 3, 3])
+    means, has = mean_features(users, items, 4, {"text": Source()}, present)
+    np.testing.assert_allclose(means["text"][1], [3.0, 3.1, 3.2], rtol=1e-6)  # item 4 once, item 3 not at all
+    assert has.ravel().tolist() == [False, True, False, False]
+    assert not means["text"][2].any()

@@ -1,0 +1,69 @@
+"""Every loss against a naive loop over its formula, in single and double precision."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+from recbole_mm.layer.loss import bpr, info_nce, symmetric_info_nce
+
+DTYPES = [torch.float32, torch.float64]
+
+
+@pytest.fixture(params=DTYPES)
+def scores(request: pytest.FixtureRequest) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    positive = torch.randn(5, generator=generator, dtype=request.param)
+    return positive, torch.randn(5, 4, generator=generator, dtype=request.param)
+
+
+def close(value: torch.Tensor, expected: float) -> None:
+    assert value.shape == ()
+    assert value.item() == pytest.approx(expected, rel=1e-5 if value.dtype == torch.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.2, 1.0])
+def test_info_nce(scores: tuple[torch.Tensor, torch.Tensor], temperature: float) -> None:
+    positive, negatives = scores
+    total = 0.0
+    for p, row in zip(positive.tolist(), negatives.tolist(), strict=True):
+        top = math.exp(p / temperature)
+        total -= math.log(top / (top + sum(math.exp(n / temperature) for n in row)))
+    close(info_nce(positive, negatives, temperature), total / 5)
+
+
+def test_info_nce_survives_huge_scores() -> None:
+    positive, negatives = torch.tensor([1e4]), torch.tensor([[-1e4, 1e4]])
+    assert info_nce(positive, negatives, 0.05).item() == pytest.approx(math.log(2))
+
+
+def test_bpr(scores: tuple[torch.Tensor, torch.Tensor]) -> None:
+    positive, negatives = scores
+    total = 0.0
+    for p, row in zip(positive.tolist(), negatives.tolist(), strict=True):
+        total -= sum(math.log(1 / (1 + math.exp(n - p))) for n in row)
+    close(bpr(positive, negatives), total / 20)
+
+
+def test_bpr_refuses_to_broadcast_a_column() -> None:
+    with pytest.raises(AssertionError):
+        bpr(torch.zeros(5, 1), torch.zeros(5, 4))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_symmetric_info_nce(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(3)
+    left, right = (torch.randn(4, 6, generator=generator, dtype=dtype) for _ in range(2))
+    total = 0.0
+    for a, b in ((left, right), (right, left)):
+        for i in range(4):
+            cosines = [F.cosine_similarity(a[i], b[j], dim=0).item() / 0.2 for j in range(4)]
+            total -= math.log(math.exp(cosines[i]) / sum(map(math.exp, cosines))) / 8
+    close(symmetric_info_nce(left, right, 0.2), total)
+
+
+def test_symmetric_info_nce_of_nothing_is_zero() -> None:
+    assert symmetric_info_nce(torch.zeros(0, 3), torch.zeros(0, 3), 0.2).item() == 0.0
