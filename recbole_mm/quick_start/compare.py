@@ -1,0 +1,315 @@
+"""Several models on the same split with the same budget, over several seeds, as one honest table."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import shlex
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recbole_mm.config import Config, check_dataset
+from recbole_mm.config.properties import load_user
+from recbole_mm.config.values import parse_cli
+from recbole_mm.errors import Failure, Interrupted, WrongUse
+from recbole_mm.files import write_text
+from recbole_mm.quick_start.columns import check_columns, evaluation_of
+from recbole_mm.quick_start.embedded import ensure_embedded_stores
+from recbole_mm.quick_start.fingerprint import run_key, versions
+from recbole_mm.quick_start.logger import init_logger
+from recbole_mm.quick_start.preset import (
+    Preset,
+    Settings,
+    control_rows,
+    load_preset,
+    preset_names,
+    rows_of,
+)
+from recbole_mm.quick_start.pulse import Pulse
+from recbole_mm.quick_start.run import run_one
+from recbole_mm.report.plot import write_figures
+from recbole_mm.report.runs import Run, load_run, save_run
+from recbole_mm.report.summary import Comparison, Row
+from recbole_mm.report.table import document, frame, markdown
+
+HELP = "several models on the same split with the same budget, as a table"
+FIRST_SEED = 2020
+# settings in which no two rows may differ, wherever they come from
+_EQUAL = (
+    "epochs stopping_step eval_step valid_metric eval_args split split_seed eval_candidates protocol".split()
+)
+_BUDGET = ("epochs", "stopping_step", "eval_step", "valid_metric", "valid_metric_bigger")
+_SPLIT = ("split", "split_seed", "eval_args")
+_PROTOCOL = ("protocol", "eval_candidates", "metrics", "topk")
+
+
+@dataclass
+class Step:
+    """One run to come: a row under one seed, and the name of its result."""
+
+    row: Row
+    seed: int
+    settings: Settings
+    key: str
+
+
+def compare(
+    models: Sequence[str] | None = None,
+    dataset: str | None = None,
+    seeds: int | Sequence[int] | None = None,
+    *,
+    metrics: Sequence[str] | None = None,
+    presets: Sequence[str] = (),
+    out: str | Path | None = None,
+    controls: bool = False,
+    missing: Sequence[float] = (),
+    config_files: Sequence[str] = (),
+    config_dict: Settings | None = None,
+    fresh: bool = False,
+    command: str | None = None,
+) -> Comparison:
+    """Run every row under every seed, write table.md, table.csv, result.json and figures, return the comparison.
+
+    Args:
+        models: names of models or of the preset's rows; None for all rows of the preset.
+        dataset: its name; None for the preset's.
+        seeds: how many (2020, 2021, ...), or the seeds themselves: initialisation, order and negatives.
+        metrics: columns of the table; the first is the headline.
+        presets: names or yaml files, later ones over earlier ones.
+        out: folder of the results; finished runs in it are taken up again.
+        controls: add ids only, shuffled and noise features for every row that reads features.
+        missing: shares of features to mask, for the same rows.
+        config_files: yaml files with settings for all rows.
+        config_dict: settings for all rows, over everything but a row's own switches.
+        fresh: run again what is finished.
+        command: the command line, for the record.
+
+    Raises:
+        WrongUse: a row could not even be configured; nothing has been run then.
+    """
+    preset = load_preset(presets)
+    dataset = dataset or preset.dataset
+    if not dataset:
+        raise WrongUse("name a data set: --dataset ml-100k")
+    rows = rows_of(preset, models)
+    rows += control_rows(rows, controls, missing)
+    columns = check_columns(metrics or preset.metrics)
+    numbers = seed_list(preset.seeds if seeds is None else seeds)
+    folder = Path(out or f"results/{preset.name or 'compare'}-{dataset}")
+    overrides = dict(config_dict or {})
+    if "seed" in overrides:
+        raise WrongUse("--seed is what a comparison varies: give --seeds 3 or --seeds 2020,2021")
+    files = {key: value for path in config_files for key, value in load_user(path).items()}
+
+    steps, common = plan(preset, rows, dataset, numbers, columns, files, overrides, folder)
+    run_all(steps, dataset, folder / "runs", fresh)
+    comparison = Comparison(
+        rows=rows,
+        columns=columns,
+        dataset=dataset,
+        seeds=numbers,
+        preset=preset.name,
+        reference=preset.reference,
+        published_columns=preset.published_columns,
+        published_source=preset.published_source,
+        common={**common, "versions": versions(), "command": command},
+    )
+    write_results(comparison, folder)
+    return comparison
+
+
+def plan(
+    preset: Preset,
+    rows: Sequence[Row],
+    dataset: str,
+    seeds: Sequence[int],
+    columns: Sequence[str],
+    files: Settings,
+    overrides: Settings,
+    folder: Path,
+) -> tuple[list[Step], dict[str, Any]]:
+    """Configure every row before anything runs; (the runs, seed by seed, and what all rows share).
+
+    Raises ``WrongUse`` on the first row that cannot be configured, or whose budget or evaluation is another.
+    """
+    steps, shared = [], {}
+    evaluation = evaluation_of(columns, preset.common(dataset, files, overrides))
+    for row in rows:
+        settings = {
+            "checkpoint_dir": str(folder / "checkpoints"),
+            **preset.settings(row, dataset, files, overrides),
+            **evaluation,
+        }
+        config = Config(row.model, dataset, None, {**settings, "seed": seeds[0]})
+        check_dataset(config)
+        ensure_embedded_stores(config)
+        row.settings = settings
+        steps += [Step(row, seed, settings, run_key(config, seed)) for seed in seeds]
+        mine = {key: config[key] for key in _EQUAL}
+        first = shared.setdefault("of", (row.label, mine, config))
+        for key in _EQUAL:
+            if mine[key] != first[1][key]:
+                raise WrongUse(
+                    f"{row.label} would run with {key}: {mine[key]}, {first[0]} with {first[1][key]}; "
+                    f"give one value for all (--{key}=...)"
+                )
+    config = shared["of"][2]
+    common = {
+        name: {key: config[key] for key in keys}
+        for name, keys in (("budget", _BUDGET), ("split", _SPLIT), ("protocol", _PROTOCOL))
+    }
+    return sorted(steps, key=lambda step: seeds.index(step.seed)), common
+
+
+def run_all(steps: Sequence[Step], dataset: str, folder: Path, fresh: bool) -> None:
+    """Fill ``runs`` and ``errors`` of every row; finished runs are read from ``folder``, others run and written."""
+    todo = []
+    for step in steps:
+        run = None if fresh else load_run(folder, step.key)
+        if run is None:
+            todo.append(step)
+        else:
+            step.row.runs[step.seed] = run
+    if len(todo) < len(steps):
+        print(
+            f"{len(steps) - len(todo)} of {len(steps)} runs are finished in {folder} and taken from there (--fresh: anew)"
+        )
+    known = {row.label: row.field_values("seconds") for row in {id(s.row): s.row for s in steps}.values()}
+    with Pulse([step.row.label for step in todo], {k: v for k, v in known.items() if v}) as pulse:
+        for step in todo:
+            pulse.start(f"{step.row.label}, seed {step.seed}")
+            try:
+                run = (
+                    load_run(folder, step.key) if not fresh else None
+                )  # another row may be the very same run
+                run = run or _run(step, dataset, folder)
+            except KeyboardInterrupt as error:
+                done = sum(len(row.runs) for row in {id(s.row): s.row for s in steps}.values())
+                kept = (
+                    f"{done} of {len(steps)} runs are kept in {folder}; the same command goes on from there"
+                )
+                raise Interrupted(kept) from error
+            except Exception as error:  # one row must not take the others with it
+                step.row.errors[step.seed] = _one_line(error)
+                write_text(folder / f"{step.key}.error.txt", traceback.format_exc())
+                pulse.end(f"failed: {_one_line(error)}")
+            else:
+                step.row.runs[step.seed] = run
+                pulse.end(_outcome(run))
+
+
+def _run(step: Step, dataset: str, folder: Path) -> Run:
+    config = Config(step.row.model, dataset, None, {**step.settings, "seed": step.seed})
+    with init_logger(config, verbosity="quiet", folder=folder.parent / "log"):
+        result = run_one(config)
+    bigger = config["valid_metric_bigger"]
+    record = {
+        **result.record,
+        "valid_score_bigger": True if bigger is None else bool(bigger),
+        "key": step.key,
+    }
+    run = Run(record, result.queries, result.groups, result.history)
+    save_run(folder, step.key, run)
+    del result, config
+    gc.collect()
+    return run
+
+
+def write_results(comparison: Comparison, folder: Path) -> None:
+    """Write table.md, table.csv, result.json, and figures where there is something to draw."""
+    write_text(folder / "table.md", markdown(comparison))
+    write_text(folder / "table.csv", frame(comparison).to_csv(index=False))
+    text = json.dumps(document(comparison), indent=1, default=str, allow_nan=True)
+    write_text(folder / "result.json", text + "\n")
+    write_figures(comparison, folder)
+
+
+def seed_list(seeds: int | Sequence[int]) -> list[int]:
+    """``3`` as 2020, 2021, 2022; a list as it is. Raises ``WrongUse`` on none or on one twice."""
+    numbers = (
+        list(range(FIRST_SEED, FIRST_SEED + seeds)) if isinstance(seeds, int) else [int(s) for s in seeds]
+    )
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise WrongUse(f"--seeds: expected a count from 1 on or different seeds, got {seeds}")
+    return numbers
+
+
+def _outcome(run: Run) -> str:
+    record = run.record
+    valid = record.get("best_valid_score")
+    score = "" if valid is None else f"valid {valid:.4f}, "
+    epochs = int(record.get("epochs_run") or 0)
+    return f"{score}{epochs} epoch{'s' * (epochs != 1)} ({record.get('stopped_by')})"
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if isinstance(error, (WrongUse, Failure)) else f"{type(error).__name__}: {text}"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``recbole-mm compare``; every other ``--key=value`` is a setting of all rows."""
+    parser.add_argument("--models", default="", help="comma-separated: models, or rows of the preset")
+    parser.add_argument("--dataset", "-d", help="a folder of data_path; ml-100k is built in")
+    parser.add_argument("--seeds", help="how many (default 3), or a list: 2020,2021")
+    parser.add_argument("--preset", nargs="+", default=[], help=f"{', '.join(preset_names())}, or yaml files")
+    parser.add_argument(
+        "--metrics", help="columns, the first is the headline: ndcg@10,recall@10,gauc,sampled-9/ndcg@10"
+    )
+    parser.add_argument("--controls", action="store_true", help="add ids only, shuffled features and noise")
+    parser.add_argument("--missing", help="shares of features to mask: 0,.3,.6,.9")
+    parser.add_argument("--config_files", default="", help="yaml files, separated by spaces")
+    parser.add_argument("--out", help="folder of the results (default: results/<preset>-<dataset>)")
+    parser.add_argument("--fresh", action="store_true", help="run again what is finished there")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Compare, print the table and where it lies; 1 if a run failed."""
+    out = Path(args.out) if args.out else None
+    comparison = compare(
+        _words(args.models),
+        args.dataset,
+        _seeds(args.seeds),
+        metrics=_words(args.metrics),
+        presets=args.preset,
+        out=out,
+        controls=args.controls,
+        missing=_shares(args.missing),
+        config_files=args.config_files.split(),
+        config_dict=parse_cli(args.overrides)[0],
+        fresh=args.fresh,
+        command=shlex.join(["recbole-mm", *sys.argv[1:]]),
+    )
+    folder = out or Path(f"results/{comparison.preset or 'compare'}-{comparison.dataset}")
+    print()
+    print(markdown(comparison))
+    print(f"wrote {folder}/: table.md, table.csv, result.json")
+    return 1 if comparison.failed else 0
+
+
+def _words(text: str | None) -> list[str]:
+    return [word.strip() for word in (text or "").split(",") if word.strip()]
+
+
+def _seeds(text: str | None) -> int | list[int] | None:
+    if text is None:
+        return None
+    words = _words(text)
+    if not words or not all(word.isdigit() for word in words):
+        raise WrongUse(f"--seeds: expected a count (3) or seeds (2020,2021), got '{text}'")
+    return [int(word) for word in words] if "," in text else int(words[0])
+
+
+def _shares(text: str | None) -> list[float]:
+    try:
+        shares = [float(word) for word in _words(text)]
+    except ValueError:
+        shares = [-1.0]
+    if not all(0 <= share < 1 for share in shares):
+        raise WrongUse(f"--missing: expected shares from 0 to below 1, separated by commas, got '{text}'")
+    return shares

@@ -1,0 +1,125 @@
+"""The name of a run: a hash of all that made it, so that a finished run is taken up again only if nothing changed."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import recbole_mm
+from recbole_mm.modality import find_stores
+from recbole_mm.plain import readable
+from recbole_mm.quick_start.run import LIBRARIES
+
+# rooms whose code decides the figures of any run, and of one of a model of ours
+_ROOMS = ("compat", "data", "evaluator", "trainer")
+_ROOMS_OF_OURS = ("layer", "modality")
+# whose versions say what their code is
+_INSTALLED = frozenset(["recbole", "torch", "builtins", "abc", "typing"])
+# keys that change no figure
+_SILENT = frozenset(
+    [
+        "checkpoint_dir",
+        "show_progress",
+        "state",
+        "log_wandb",
+        "wandb_project",
+        "gpu_id",
+        "worker",
+        "nproc",
+        "ip",
+        "port",
+    ]
+)
+
+
+def run_key(config: Any, seed: int) -> str:
+    """``<model>-<seed>-<hash>`` of a complete configuration with this seed.
+
+    The hash covers every setting, the versions of the libraries, the code behind the run, the data files (size and
+    time) and the manifests of the stores.
+    """
+    settings = readable({k: v for k, v in config.final_config_dict.items() if k not in _SILENT})
+    made_of = {
+        "settings": {**settings, "seed": seed},
+        "versions": versions(),
+        "code": code_of(config.model_class),
+        "data": sorted(_data(config)),
+    }
+    text = json.dumps(made_of, sort_keys=True, default=str)
+    return f"{config.model_class.__name__}-{seed}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of the libraries that decide a result; ``source`` where one is not installed as a package."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = recbole_mm.__version__ if name == "recbole_mm" else "source"
+    return found
+
+
+def code_of(model_class: type) -> list[str]:
+    """Hashes of the sources behind a result: our rooms, and the files of the model's classes that are not RecBole's.
+
+    So a change of one model leaves the finished runs of the others valid.
+    """
+    files = {
+        Path(inspect.getfile(c)) for c in model_class.__mro__ if c.__module__.split(".")[0] not in _INSTALLED
+    }
+    rooms = _ROOMS + (_ROOMS_OF_OURS if files else ())
+    return [*(_room_code(room) for room in rooms), *(_hash(path) for path in sorted(files))]
+
+
+@cache
+def _room_code(room: str) -> str:
+    root = Path(recbole_mm.__file__).parent / room
+    text = "".join(f"{path.relative_to(root)} {_hash(path)}\n" for path in sorted(root.rglob("*.py")))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _data(config: Any) -> Iterator[str]:
+    """The files that the run reads: data sets, a split file, the stores of a multimodal model."""
+    folder = Path(str(config["data_path"]))
+    yield from _files(folder)
+    for domain in config["domains"] or []:
+        yield from _files(folder.parent / str(domain))
+    for value in config.final_config_dict.values():
+        for text in value.values() if isinstance(value, dict) else [value]:
+            if isinstance(text, str) and "/" in text and (Path(text) / "manifest.json").is_file():
+                yield _store(Path(text))
+            elif (
+                isinstance(text, str) and text.endswith((".csv", ".parquet", ".npz")) and Path(text).is_file()
+            ):
+                yield _file(Path(text))
+    if getattr(config.model_class, "multimodal", False):
+        for name in [config["dataset"], *(config["domains"] or [])]:
+            for store in find_stores(Path(str(config["modality_path"])) / str(name)).values():
+                yield _store(Path(store))
+
+
+def _files(folder: Path) -> Iterator[str]:
+    for path in folder.iterdir() if folder.is_dir() else []:
+        if path.is_file():
+            yield _file(path)
+
+
+def _file(path: Path) -> str:
+    found = path.stat()
+    return f"{path.name} {found.st_size} {found.st_mtime_ns}"
+
+
+def _store(folder: Path) -> str:
+    return f"{folder.name} {_hash(folder / 'manifest.json')}"

@@ -1,0 +1,281 @@
+"""Presets: the rows of a published table, their switches, and settings chosen on validation.
+
+The format stands at the head of ``properties/preset/default.yaml``, which every comparison starts from.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from recbole_mm.config.properties import load_user, properties_dir
+from recbole_mm.errors import WrongUse
+from recbole_mm.model import get_model
+from recbole_mm.report.summary import Row
+
+Settings = dict[str, Any]
+
+_KEYS: dict[str, type | tuple[type, ...]] = {
+    "description": str,
+    "dataset": str,
+    "seeds": (int, list),
+    "metrics": list,
+    "reference": str,
+    "config": dict,
+    "models": dict,
+    "rows": list,
+    "published": dict,
+    "datasets": dict,
+}
+_ROW_KEYS: dict[str, type | tuple[type, ...]] = {
+    "label": str,
+    "model": str,
+    "baseline": bool,
+    "settings": dict,
+    "published": dict,
+}
+_DATASET_KEYS: dict[str, type | tuple[type, ...]] = {"config": dict, "models": dict, "rows": dict}
+_PUBLISHED_KEYS: dict[str, type | tuple[type, ...]] = {"source": str, "columns": dict}
+# levels of names above a single setting, which is replaced as a whole
+_DEPTH = {"config": 1, "models": 2, "rows": 2, "published": 2}
+# what all rows share, or the table compares nothing
+SHARED = frozenset(
+    "epochs stopping_step eval_step valid_metric valid_metric_bigger eval_args split split_seed eval_candidates"
+    " protocol metrics topk seed domains domain_rule domain_field domain_groups data_path load_col".split()
+)
+
+
+@dataclass
+class Preset:
+    """A preset as read, layers already merged."""
+
+    name: str | None = None
+    dataset: str | None = None
+    seeds: int | list[int] = 3
+    metrics: list[str] = field(default_factory=list)
+    reference: str | None = None
+    config: Settings = field(default_factory=dict)
+    models: dict[str, Settings] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    published_columns: dict[str, list[str]] = field(default_factory=dict)
+    published_source: str | None = None
+    datasets: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def common(self, dataset: str, files: Settings, overrides: Settings) -> Settings:
+        """Settings that every row starts from."""
+        return {**self.config, **self._of(dataset, "config"), **files, **overrides}
+
+    def settings(self, row: Row, dataset: str, files: Settings, overrides: Settings) -> Settings:
+        """All settings of a row; its own switches come last, since they make it what it is."""
+        layers = [
+            self.config,
+            self._of(dataset, "config"),
+            self.models.get(row.model, {}),
+            self._of(dataset, "models").get(row.model, {}),
+            files,
+            self._of(dataset, "rows").get(row.label, {}),
+            overrides,
+            row.settings,
+        ]
+        return {key: value for layer in layers for key, value in layer.items()}
+
+    def _of(self, dataset: str, section: str) -> dict[str, Any]:
+        return self.datasets.get(dataset, {}).get(section) or {}
+
+
+def preset_names() -> list[str]:
+    """The presets that ship with the package."""
+    return sorted(
+        path.stem for path in (properties_dir() / "preset").glob("*.yaml") if path.stem != "default"
+    )
+
+
+def load_preset(names: Sequence[str] = ()) -> Preset:
+    """The default preset with the named ones (names or yaml files) over it, later ones winning key by key.
+
+    Raises ``WrongUse`` on an unknown preset, an unknown key, a value of the wrong type.
+    """
+    merged: Settings = {}
+    for path in [_find("default"), *(_find(name) for name in names)]:
+        merged = _merge(merged, _checked(path))
+    published = merged.get("published", {})
+    columns = {k: [v] if isinstance(v, str) else list(v) for k, v in published.get("columns", {}).items()}
+    return Preset(
+        name=Path(names[0]).stem if names else None,
+        dataset=merged.get("dataset"),
+        seeds=merged.get("seeds", 3),
+        metrics=[str(metric).lower() for metric in merged.get("metrics", [])],
+        reference=merged.get("reference"),
+        config=merged.get("config", {}),
+        models=merged.get("models", {}),
+        rows=merged.get("rows", []),
+        published_columns=columns,
+        published_source=published.get("source"),
+        datasets=merged.get("datasets", {}),
+    )
+
+
+def rows_of(preset: Preset, models: Sequence[str] | None = None) -> list[Row]:
+    """The rows of the table: those of the preset, or the named ones (labels of the preset or models).
+
+    Raises ``WrongUse`` when there is none, or one label stands for two rows.
+    """
+    entries = [{"label": entry["model"], **entry} for entry in preset.rows]
+    if models:
+        by_label = {entry["label"]: entry for entry in entries}
+        entries = [by_label.get(name, {"label": _short(name), "model": name}) for name in models]
+    if not entries:
+        raise WrongUse(
+            "nothing to compare; name models (--models BPR,CMC) or a preset: " + ", ".join(preset_names())
+        )
+    labels = [entry["label"] for entry in entries]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise WrongUse(f"two rows are called '{label}'; give one of them another label")
+    if preset.reference is not None and preset.reference not in labels:
+        preset.reference = None
+    return [
+        Row(
+            label=entry["label"],
+            model=entry["model"],
+            settings=dict(entry.get("settings") or {}),
+            baseline=bool(entry.get("baseline", _is_recbole(entry["model"]))),
+            published={k: float(v) for k, v in (entry.get("published") or {}).items()},
+        )
+        for entry in entries
+    ]
+
+
+def control_rows(rows: Iterable[Row], controls: bool, missing: Sequence[float]) -> list[Row]:
+    """For every row whose model reads features: the same on ids alone, shuffled, noise and masked features.
+
+    Raises ``WrongUse`` when controls are asked for and no row reads features.
+    """
+    kinds: list[tuple[str, Settings, float | None]] = []
+    if controls:
+        kinds += [
+            ("ids only", {"modalities": []}, None),
+            ("shuffled features", {"feature_control": "shuffled"}, None),
+            ("noise features", {"feature_control": "noise"}, None),
+        ]
+    kinds += [(f"{share:.0%} masked", {"feature_missing": share}, share) for share in missing if share > 0]
+    found = [
+        Row(
+            label=f"{row.label}, {name}",
+            model=row.model,
+            settings={**row.settings, **settings},
+            of=row.label,
+            control=None if share is not None else name,
+            missing=share,
+        )
+        for row in rows
+        if reads_features(row)
+        for name, settings, share in kinds
+    ]
+    if kinds and not found:
+        raise WrongUse("--controls and --missing need a model that reads features; none of these rows does")
+    return found
+
+
+def reads_features(row: Row) -> bool:
+    """Whether the row's model is multimodal and its switches leave it a modality."""
+    off = row.settings.get("modalities", True) == [] or row.settings.get("fusion") == "none"
+    return bool(getattr(get_model(row.model), "multimodal", False)) and not off
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?``, or the known ones."""
+    known = sorted(known)
+    close = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(known)}"
+
+
+def _short(model: str) -> str:
+    """``path/to/file.py:Class`` and ``package.module.Class`` as ``Class``."""
+    return (
+        model.split(":")[-1]
+        if ":" in model
+        else Path(model).stem
+        if model.endswith(".py")
+        else model.split(".")[-1]
+    )
+
+
+def _is_recbole(model: str) -> bool:
+    return get_model(model).__module__.startswith("recbole.")
+
+
+def _find(name: str) -> Path:
+    folder = properties_dir() / "preset"
+    if (folder / f"{name}.yaml").is_file() and not name.endswith((".yaml", ".yml")):
+        return folder / f"{name}.yaml"
+    if name.endswith((".yaml", ".yml")):
+        return Path(name)
+    raise WrongUse(f"no preset '{name}'{nearest(name, preset_names())}")
+
+
+def _checked(path: Path) -> dict[str, Any]:
+    """Read one preset file and check every key and type of it."""
+    values = load_user(path)
+    _check(values, _KEYS, f"{path}")
+    values = {key: value for key, value in values.items() if value is not None}
+    for k, row in enumerate(values.get("rows", [])):
+        where = f"{path}: row {k + 1}"
+        if not isinstance(row, dict) or "model" not in row:
+            raise WrongUse(f"{where}: expected a mapping with `model`")
+        _check(row, _ROW_KEYS, where)
+        _no_shared(row.get("settings") or {}, where)
+    _check(values.get("published", {}), _PUBLISHED_KEYS, f"{path}: published")
+    _check_settings(values.get("models", {}), f"{path}: models")
+    for name, section in values.get("datasets", {}).items():
+        where = f"{path}: datasets.{name}"
+        if not isinstance(section, dict):
+            raise WrongUse(f"{where}: expected a mapping")
+        _check(section, _DATASET_KEYS, where)
+        for part in ("models", "rows"):
+            _check_settings(section.get(part) or {}, f"{where}.{part}")
+    return values
+
+
+def _check(values: dict[str, Any], known: dict[str, type | tuple[type, ...]], where: str) -> None:
+    for key, value in values.items():
+        if key not in known:
+            raise WrongUse(f"{where}: unknown key '{key}'{nearest(str(key), known)}")
+        if value is not None and not isinstance(value, known[key]):
+            wanted = known[key] if isinstance(known[key], tuple) else (known[key],)
+            names = " or ".join(kind.__name__ for kind in wanted)  # type: ignore[union-attr]
+            raise WrongUse(f"{where}: '{key}' must be {names}, got {value!r}")
+
+
+def _check_settings(sections: dict[str, Any], where: str) -> None:
+    for name, settings in sections.items():
+        if not isinstance(settings, dict):
+            raise WrongUse(f"{where}.{name}: expected a mapping of settings, got {settings!r}")
+        _no_shared(settings, f"{where}.{name}")
+
+
+def _no_shared(settings: Settings, where: str) -> None:
+    for key in settings:
+        if key in SHARED:
+            raise WrongUse(f"{where}: '{key}' is the same for all rows; put it under `config`")
+
+
+def _merge(below: Settings, above: Settings, depth: int = 0) -> Settings:
+    """``above`` over ``below``, key by key down to ``depth``; known sections down to single settings."""
+    merged = dict(below)
+    for key, value in above.items():
+        down = depth - 1 if depth else _DEPTH.get(key, 0)
+        old = merged.get(key)
+        if key == "datasets" and not depth:
+            merged[key] = {
+                **(old or {}),
+                **{name: _merge((old or {}).get(name, {}), v) for name, v in value.items()},
+            }
+        elif down and isinstance(old, dict) and isinstance(value, dict):
+            merged[key] = _merge(old, value, down)
+        else:
+            merged[key] = value
+    return merged

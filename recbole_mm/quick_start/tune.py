@@ -1,0 +1,256 @@
+"""Search of settings on validation, one trial after another. The test set is never read."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import random
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recbole_mm.config import Config, check_dataset, properties_dir
+from recbole_mm.config.properties import load_user
+from recbole_mm.config.values import parse_cli
+from recbole_mm.errors import Failure, Interrupted, WrongUse
+from recbole_mm.files import write_text
+from recbole_mm.model import get_model
+from recbole_mm.quick_start.embedded import ensure_embedded_stores
+from recbole_mm.quick_start.fingerprint import run_key
+from recbole_mm.quick_start.logger import init_logger
+from recbole_mm.quick_start.preset import SHARED, Settings, load_preset, preset_names
+from recbole_mm.quick_start.pulse import Pulse
+from recbole_mm.quick_start.run import run_one
+from recbole_mm.report.summary import Row
+
+HELP = "search settings of one model on validation"
+TRIALS = 12  # the same effort for every model
+
+
+@dataclass
+class Search:
+    """What a search found: its trials in the order of running, and the best of them (None if all failed)."""
+
+    model: str
+    dataset: str
+    space: dict[str, list[Any]]
+    trials: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Any] | None = None
+
+
+def tune(
+    model: str,
+    dataset: str | None = None,
+    trials: int | None = TRIALS,
+    *,
+    space: str | Path | None = None,
+    presets: Sequence[str] = (),
+    order_seed: int = 0,
+    out: str | Path | None = None,
+    config_files: Sequence[str] = (),
+    config_dict: Settings | None = None,
+    command: str | None = None,
+) -> Search:
+    """Run trials of the space in an order drawn from ``order_seed``; write trials.jsonl and best.yaml.
+
+    Args:
+        model: a model.
+        dataset: its name; None for the preset's.
+        trials: how many points of the space; None for all.
+        space: a yaml of ``key: [values]``; None for ``properties/tune/<Model>.yaml``.
+        presets: whose budget, split and protocol the trials have, so that they fit the comparison.
+        order_seed: decides which points come first.
+        out: folder; finished trials in it are taken up again.
+        config_files: yaml files with settings of all trials.
+        config_dict: settings of all trials, over the files.
+        command: the command line, written into best.yaml.
+
+    Raises:
+        WrongUse: no space, a malformed one, or a point that cannot be configured.
+        Failure: no trial finished.
+    """
+    preset = load_preset(presets)
+    dataset = dataset or preset.dataset
+    if not dataset:
+        raise WrongUse("name a data set: --dataset ml-100k")
+    name = get_model(model).__name__
+    search = Search(
+        model, dataset, read_space(Path(space) if space else properties_dir() / f"tune/{name}.yaml")
+    )
+    folder = Path(out or f"results/tune/{name}-{dataset}")
+    files = {key: value for path in config_files for key, value in load_user(path).items()}
+    settings = preset.settings(Row(name, model), dataset, files, dict(config_dict or {}))
+    settings.setdefault("checkpoint_dir", str(folder / "checkpoints"))
+    both = sorted(set(search.space) & set(config_dict or {}))
+    if both:
+        raise WrongUse(
+            f"--{both[0]} is given and is searched; leave it out, or name a space without it (--space)"
+        )
+
+    points = ordered(search.space, order_seed)[:trials]
+    config = _config(model, dataset, settings, points[0])
+    check_dataset(config)
+    ensure_embedded_stores(config)
+    seed, bigger = int(config["seed"]), bool(config["valid_metric_bigger"])
+    planned = [(point, run_key(_config(model, dataset, settings, point), seed)) for point in points]
+    journal = folder / "trials.jsonl"
+    done = {line["key"]: line for line in read_journal(journal) if line.get("valid_score") is not None}
+    search.trials = _run_trials(search, settings, planned, done, journal)
+    scored = [trial for trial in search.trials if trial["valid_score"] is not None]
+    if not scored:
+        raise Failure(f"no trial of {name} finished; {journal} says why: {search.trials[0]['error']}")
+    search.best = (max if bigger else min)(scored, key=lambda trial: trial["valid_score"])
+    write_text(folder / "best.yaml", best_yaml(search, str(config["valid_metric"]), command))
+    return search
+
+
+def _run_trials(
+    search: Search,
+    settings: Settings,
+    planned: Sequence[tuple[Settings, str]],
+    done: dict[str, dict[str, Any]],
+    journal: Path,
+) -> list[dict[str, Any]]:
+    kept = [done[key]["seconds"] for _, key in planned if key in done]
+    if kept:
+        print(f"{len(kept)} of {len(planned)} trials are finished in {journal} and taken from there")
+    names = [search.model] * (len(planned) - len(kept))
+    trials = []
+    with Pulse(names, {search.model: kept} if kept else {}) as pulse:
+        for point, key in planned:
+            if key in done:
+                trials.append(done[key])
+                continue
+            pulse.start(f"{search.model} {', '.join(f'{k}={v}' for k, v in point.items())}")
+            try:
+                trial = _trial(search, settings, point, key, journal.parent)
+            except KeyboardInterrupt as error:
+                raise Interrupted(f"{journal} keeps the finished trials; the same command goes on") from error
+            append(journal, trial)
+            trials.append(trial)
+            failed = trial["valid_score"] is None
+            pulse.end(f"failed: {trial['error']}" if failed else f"valid {trial['valid_score']:.4f}")
+    return trials
+
+
+def _trial(search: Search, settings: Settings, point: Settings, key: str, folder: Path) -> dict[str, Any]:
+    trial: dict[str, Any] = {"key": key, "point": point, "valid_score": None, "error": None}
+    try:
+        config = _config(search.model, search.dataset, settings, point)
+        with init_logger(config, verbosity="quiet", folder=folder / "log"):
+            result = run_one(config, test=False)
+    except Exception as error:  # one point must not end the search
+        return trial | {"error": f"{type(error).__name__}: {' '.join(str(error).split())}", "seconds": 0.0}
+    record = result.record
+    trial |= {"valid_score": record["best_valid_score"], "valid_result": record["best_valid_result"]}
+    trial |= {name: record.get(name) for name in ("epochs_run", "stopped_by", "seconds")}
+    for path in (record.get("files") or {}).values():
+        Path(path).unlink(missing_ok=True)
+    gc.collect()
+    return trial
+
+
+def _config(model: str, dataset: str, settings: Settings, point: Settings) -> Config:
+    return Config(model, dataset, None, {**settings, **point})
+
+
+def read_space(path: Path) -> dict[str, list[Any]]:
+    """``key: [values]`` from a yaml file. Raises ``WrongUse`` naming the file and the key."""
+    if not path.is_file():
+        there = sorted(each.stem for each in (properties_dir() / "tune").glob("*.yaml"))
+        raise WrongUse(f"no search space {path}; give one with --space FILE (there are {', '.join(there)})")
+    space = load_user(path)
+    for key, values in space.items():
+        if not isinstance(values, list) or not values:
+            raise WrongUse(f"{path}: '{key}' must be a list of values, got {values!r}")
+        if key in SHARED:
+            raise WrongUse(f"{path}: '{key}' is the same for all models of a comparison; it is not searched")
+    if not space:
+        raise WrongUse(f"{path}: the space is empty; write lines of 'key: [values]'")
+    return space
+
+
+def ordered(space: dict[str, list[Any]], seed: int) -> list[Settings]:
+    """Every point of the grid, in an order that ``seed`` decides."""
+    points = [dict(zip(space, values, strict=True)) for values in product(*space.values())]
+    random.Random(seed).shuffle(points)
+    return points
+
+
+def read_journal(path: Path) -> list[dict[str, Any]]:
+    """Finished trials; a last line that a kill cut off is passed over."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return found
+
+
+def append(path: Path, trial: dict[str, Any]) -> None:
+    """Add a trial as one line and bring it to the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cut = path.is_file() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write("\n" * cut + json.dumps(trial, default=str) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def best_yaml(search: Search, metric: str, command: str | None) -> str:
+    """The best values as a preset of their own: ``compare --preset cmc <this file>`` takes them."""
+    assert search.best is not None
+    body = {"datasets": {search.dataset: {"models": {search.model: search.best["point"]}}}}
+    head = [
+        f"# {metric} on validation {search.best['valid_score']:.4f}, the best of {len(search.trials)} trials; "
+        f"training ended by {search.best['stopped_by']}",
+        *([f"# found by: {command}"] if command else []),
+    ]
+    return "\n".join(head) + "\n" + yaml.safe_dump(body, sort_keys=False)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``recbole-mm tune``; every other ``--key=value`` is a setting of all trials."""
+    parser.add_argument(
+        "--model", "-m", required=True, help="a model's name, path/to/file.py:Class or dotted name"
+    )
+    parser.add_argument("--dataset", "-d", help="a folder of data_path; ml-100k is built in")
+    parser.add_argument("--trials", default=str(TRIALS), help=f"how many points, or all (default {TRIALS})")
+    parser.add_argument("--space", help="yaml of key: [values] (default: properties/tune/<Model>.yaml)")
+    parser.add_argument(
+        "--preset", nargs="+", default=[], help=f"budget and split of {', '.join(preset_names())}"
+    )
+    parser.add_argument("--order-seed", type=int, default=0, help="decides which points come first")
+    parser.add_argument("--config_files", default="", help="yaml files, separated by spaces")
+    parser.add_argument("--out", help="folder of the results (default: results/tune/<Model>-<dataset>)")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Search and print the best values as yaml."""
+    if args.trials != "all" and not (args.trials.isdigit() and int(args.trials)):
+        raise WrongUse(f"--trials: expected a count or all, got '{args.trials}'")
+    search = tune(
+        args.model,
+        args.dataset,
+        None if args.trials == "all" else int(args.trials),
+        space=args.space,
+        presets=args.preset,
+        order_seed=args.order_seed,
+        out=args.out,
+        config_files=args.config_files.split(),
+        config_dict=parse_cli(args.overrides)[0],
+        command=shlex.join(["recbole-mm", *sys.argv[1:]]),
+    )
+    folder = Path(args.out or f"results/tune/{get_model(args.model).__name__}-{search.dataset}")
+    print((folder / "best.yaml").read_text(encoding="utf-8"), end="")
+    print(f"wrote {folder}/: trials.jsonl, best.yaml")
+    return 0

@@ -1,0 +1,306 @@
+"""A comparison as Markdown, CSV and JSON. Pure: from records to text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from tabulate import tabulate
+
+from recbole_mm.report.paired import PairedTest, paired_tests, query_column
+from recbole_mm.report.summary import (
+    Comparison,
+    Row,
+    bigger_is_better,
+    mean_seconds,
+    order_sentences,
+    reference_row,
+    relative_change,
+    spread,
+)
+
+CAP_MARK, PART_MARK = "†", "‡"
+
+
+def figure(values: Sequence[float], bold: bool = False) -> str:
+    """``mean ± std`` to four decimals, without the spread when there is none."""
+    found = spread(values)
+    if found is None:
+        return "–"
+    text = f"{found.mean:.4f}" if found.std == 0 else f"{found.mean:.4f} ± {found.std:.4f}"
+    return f"**{text}**" if bold else text
+
+
+def percent(change: float | None) -> str:
+    """A relative change with its sign."""
+    return "–" if change is None else f"{change:+.1%}"
+
+
+def p_text(p: float | None) -> str:
+    """A p-value to three decimals."""
+    if p is None:
+        return "–"
+    return "<.001" if p < 0.001 else f"{p:.3f}".lstrip("0")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _best(rows: Sequence[Row], column: str) -> str | None:
+    """The best mean as it is displayed, so that rows that look equal are equally bold."""
+    means = [found.mean for row in rows if (found := spread(row.values(column)))]
+    if len(means) < 2:
+        return None
+    return f"{(max if bigger_is_better(column) else min)(means):.4f}"
+
+
+def _metric_cells(row: Row, columns: Sequence[str], best: dict[str, str | None]) -> list[str]:
+    cells = []
+    for column in columns:
+        found = spread(row.values(column))
+        cells.append(
+            figure(row.values(column), found is not None and f"{found.mean:.4f}" == best.get(column))
+        )
+    return cells
+
+
+def _name(row: Row) -> str:
+    """The label with the marks that the footnotes explain."""
+    return row.label + CAP_MARK * bool(row.capped_seeds) + PART_MARK * bool(row.errors and row.runs)
+
+
+def _failed(row: Row, width: int) -> list[str]:
+    return [row.label, f"failed: {next(iter(row.errors.values()))}", *[""] * (width - 2)]
+
+
+def main_table(comparison: Comparison, tests: Sequence[PairedTest]) -> str:
+    """The table of all rows that are no control: mean ± std, best in bold, against the reference, published."""
+    rows, reference = comparison.main_rows, reference_row(comparison)
+    columns, headline = comparison.columns, comparison.headline
+    best = {column: _best(rows, column) for column in columns}
+    p_holm = {test.row: test.p_holm for test in tests if test.metric == query_column(headline)}
+    beside = {wanted[0]: name for name, wanted in comparison.published_columns.items() if wanted}
+
+    header = ["model"]
+    for column in columns:
+        header += [column, f"published {beside[column].upper()}"] if column in beside else [column]
+    if reference is not None:
+        header += [f"{headline} vs {reference.label}", "p (Holm)"]
+    header += ["valid", "epochs", "time"]
+
+    body = []
+    for row in rows:
+        if not row.runs:
+            body.append(_failed(row, len(header)))
+            continue
+        line = [_name(row)]
+        for column, cell in zip(columns, _metric_cells(row, columns, best), strict=True):
+            line.append(cell)
+            if column in beside:
+                value = row.published.get(beside[column])
+                line.append("–" if value is None else f"{value:.3f}")
+        if reference is not None:
+            same = row is reference
+            line += ["" if same else percent(relative_change(row, reference, headline))]
+            line += [p_text(p_holm[row.label]) if row.label in p_holm else ""]
+        epochs = row.field_values("epochs_run")
+        line += [
+            figure(row.field_values("best_valid_score")),
+            f"{sum(epochs) / len(epochs):.0f}" if epochs else "–",
+        ]
+        body.append([*line, duration(mean_seconds(row))])
+    return _github(header, body)
+
+
+def footnotes(comparison: Comparison) -> list[str]:
+    """What the marks mean, how the reference was chosen, and where the order differs from the published one."""
+    notes, reference = [], reference_row(comparison)
+    cap = comparison.common.get("budget", {}).get("epochs")
+    for row in comparison.rows:
+        if row.capped_seeds:
+            notes.append(
+                f"{CAP_MARK} {row.label}: stopped by the cap of {cap} epochs and not by early stopping in "
+                f"{len(row.capped_seeds)} of {len(row.runs)} runs; it might have risen further."
+            )
+        if row.errors:
+            mark = f"{PART_MARK} " if row.runs else ""
+            for seed, message in row.errors.items():
+                notes.append(f"{mark}{row.label}: seed {seed} failed: {message}")
+    if reference is not None and comparison.reference is None:
+        notes.append(f"Reference: {reference.label}, the best baseline by its score on validation.")
+    n = len(comparison.seeds)
+    notes.append(
+        f"{n} seed{'s' * (n > 1)}; ± is the sample standard deviation over seeds (none: the seeds agree). "
+        "Best in bold. p: paired t-test over queries on the mean over seeds, two-sided, Holm-corrected."
+    )
+    return notes + order_sentences(comparison)
+
+
+def tests_table(tests: Sequence[PairedTest]) -> str:
+    """Every paired test: difference, bootstrap interval, t, Wilcoxon, Holm."""
+    header = [
+        "row",
+        "against",
+        "metric",
+        "queries",
+        "difference",
+        "95 % interval",
+        "p (t)",
+        "p (Wilcoxon)",
+        "p (Holm)",
+    ]
+    body = [
+        [
+            t.row,
+            t.reference,
+            t.metric,
+            str(t.queries),
+            f"{t.difference:+.4f}",
+            f"[{t.low:+.4f}, {t.high:+.4f}]",
+            p_text(t.p_t),
+            p_text(t.p_wilcoxon),
+            p_text(t.p_holm),
+        ]
+        for t in tests
+    ]
+    return _github(header, body)
+
+
+def controls_table(comparison: Comparison, tests: Sequence[PairedTest]) -> str | None:
+    """Each multimodal row over its controls (ids only, shuffled, noise); None when there are none."""
+    parents = [
+        row for row in comparison.main_rows if any(r.of == row.label and r.control for r in comparison.rows)
+    ]
+    if not parents:
+        return None
+    columns, headline = comparison.columns, comparison.headline
+    p_holm = {test.row: test.p_holm for test in tests if test.metric == query_column(headline)}
+    body = []
+    for parent in parents:
+        group = [parent, *(r for r in comparison.rows if r.of == parent.label and r.control)]
+        best = {column: _best(group, column) for column in columns}
+        for row in group:
+            name = parent.label if row is parent else f"{parent.label}: {row.control}"
+            if not row.runs:
+                body.append([name, *_failed(row, len(columns) + 3)[1:]])
+                continue
+            change = "" if row is parent else percent(relative_change(row, parent, headline))
+            p = p_text(p_holm.get(row.label)) if row is not parent else ""
+            body.append([name, *_metric_cells(row, columns, best), change, p])
+    return _github(["features", *columns, f"{headline} vs complete", "p (Holm)"], body)
+
+
+def missing_table(comparison: Comparison) -> str | None:
+    """The curve over masked features: one line a model and share; None when it was not asked for."""
+    body = []
+    for parent in comparison.main_rows:
+        points = [row for row in comparison.rows if row.of == parent.label and row.missing is not None]
+        for row in [parent, *sorted(points, key=lambda r: r.missing or 0.0)] if points else []:
+            cells = _metric_cells(row, comparison.columns, {})
+            change = "" if row is parent else percent(relative_change(row, parent, comparison.headline))
+            name = [parent.label, f"{row.missing or 0:.0%}"]
+            body.append([*name, *cells, change] if row.runs else [*name, *_failed(row, len(cells) + 2)[1:]])
+    header = ["model", "masked", *comparison.columns, f"{comparison.headline} vs complete"]
+    return _github(header, body) if body else None
+
+
+def markdown(comparison: Comparison) -> str:
+    """The whole report: title, main table, notes, controls, curve, paired tests."""
+    tests = paired_tests(comparison)
+    about = comparison.common.get("split")
+    parts = [f"## {comparison.preset or 'Comparison'} on {comparison.dataset}"]
+    parts += [f"Split: {about}" if about else "", main_table(comparison, tests)]
+    parts += ["\n".join(f"- {note}" for note in footnotes(comparison))]
+    for title, table in (
+        ("Do the features help?", controls_table(comparison, tests)),
+        ("Features masked", missing_table(comparison)),
+        ("Paired tests", tests_table(tests) if tests else None),
+    ):
+        parts += [f"### {title}", table] if table else []
+    if comparison.published_source:
+        parts.append(f"Published figures: {comparison.published_source}.")
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def frame(comparison: Comparison) -> pd.DataFrame:
+    """One line a row: mean and std of every column, validation, budget, change against the reference, p, published."""
+    tests, reference, headline = paired_tests(comparison), reference_row(comparison), comparison.headline
+    p_holm = {test.row: test.p_holm for test in tests if test.metric == query_column(headline)}
+    lines = []
+    for row in comparison.rows:
+        line: dict[str, Any] = {"label": row.label, "model": row.model, "control_of": row.of}
+        line |= {"status": status(row), "seeds": len(row.runs)}
+        for column in comparison.columns:
+            found = spread(row.values(column))
+            line |= {column: found and found.mean, f"{column} std": found and found.std}
+        valid = spread(row.field_values("best_valid_score"))
+        line |= {"valid": valid and valid.mean, "stopped by cap": len(row.capped_seeds)}
+        line |= {
+            "epochs": ";".join(f"{e:.0f}" for e in row.field_values("epochs_run")),
+            "seconds": mean_seconds(row),
+        }
+        against = comparison.row(row.of) if row.of else reference
+        line |= {"against": against and against.label, "p (Holm)": p_holm.get(row.label)}
+        line["change"] = relative_change(row, against, headline) if against else None
+        line |= {f"published {name}": row.published.get(name) for name in comparison.published_columns}
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def status(row: Row) -> str:
+    """``done``, ``failed`` or ``partly failed``."""
+    if not row.errors:
+        return "done"
+    return "partly failed" if row.runs else "failed"
+
+
+def document(comparison: Comparison) -> dict[str, Any]:
+    """Everything as plain values: what the rows share, every record, the tests and the notes."""
+    reference = reference_row(comparison)
+    rows = []
+    for row in comparison.rows:
+        summary = {
+            c: {"values": row.values(c)} | vars(found)
+            for c in comparison.columns
+            if (found := spread(row.values(c)))
+        }
+        rows.append(
+            {"label": row.label, "model": row.model, "settings": row.settings, "baseline": row.baseline}
+            | {
+                "control_of": row.of,
+                "control": row.control,
+                "missing": row.missing,
+                "published": row.published,
+            }
+            | {
+                "status": status(row),
+                "errors": row.errors,
+                "stopped_by_cap": row.capped_seeds,
+                "metrics": summary,
+            }
+            | {"per_seed": {seed: row.runs[seed].record for seed in sorted(row.runs)}}
+        )
+    return {
+        "dataset": comparison.dataset,
+        "preset": comparison.preset,
+        "seeds": comparison.seeds,
+        "metrics": comparison.columns,
+        "reference": reference and reference.label,
+        **comparison.common,
+        "rows": rows,
+        "tests": [vars(test) for test in paired_tests(comparison)],
+        "notes": footnotes(comparison),
+    }
+
+
+def _github(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    safe = [[cell.replace("|", "\\|") for cell in line] for line in body]
+    align = ["left", *["right"] * (len(header) - 1)]
+    return tabulate(
+        safe, headers=[*header], tablefmt="github", disable_numparse=True, colalign=align if safe else None
+    )

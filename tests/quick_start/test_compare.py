@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import argparse
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from recbole_mm.errors import Interrupted, WrongUse
+from recbole_mm.quick_start import compare as module
+from recbole_mm.quick_start.compare import add_arguments, compare, main, seed_list
+from recbole_mm.quick_start.run import RunResult
+
+# test NDCG of a model, validation score
+QUALITY = {"ItemKNN": (0.25, 0.20), "BPR": (0.10, 0.30), "CMC": (0.40, 0.50), "VBPR": (0.30, 0.40)}
+
+
+@pytest.fixture
+def calls(monkeypatch, tmp_path):
+    """A training that takes no time: its scores follow from the model and the seed."""
+    made = []
+
+    def run_one(config, **_):
+        name, seed = config["model"], config["seed"]
+        made.append((name, seed, dict(config.external_config_dict)))
+        test, valid = QUALITY[name]
+        shift = 0.0 if name == "ItemKNN" else (seed - 2020) / 100
+        noise = np.random.default_rng([seed, len(name)]).normal(0, 0.01, 40)
+        queries = pd.DataFrame(
+            {
+                "user": [f"u{k}" for k in range(40)],
+                "n_positives": 1,
+                "ndcg@10": test + noise,
+                "auc": 0.5 + noise,
+            }
+        )
+        record = {
+            "model": name,
+            "seed": seed,
+            "best_valid_score": valid + shift,
+            "test_result": {"ndcg@10": test + shift, "gauc": 0.5},
+            "epochs_run": 7,
+            "stopped_by": "cap" if name == "BPR" else "early stopping",
+            "seconds": 2.0,
+        }
+        history = (
+            [{"epoch": 0, "batches": 2, "terms": {"contrastive": 4.0, "domain": 2.0}}]
+            if name == "CMC"
+            else []
+        )
+        return RunResult(record, queries, None, history)
+
+    monkeypatch.setattr(module, "run_one", run_one)
+    monkeypatch.setattr(module, "ensure_embedded_stores", lambda config: None)
+    monkeypatch.chdir(tmp_path)
+    return made
+
+
+def toy(**more):
+    options = {
+        "models": ["ItemKNN", "BPR", "CMC"],
+        "dataset": "ml-100k",
+        "seeds": 2,
+        "metrics": ["ndcg@10", "gauc"],
+    }
+    return compare(**{**options, "out": "out", **more})
+
+
+def test_every_row_runs_under_every_seed_with_one_budget(calls):
+    toy(config_dict={"epochs": 9})
+    assert {(name, seed) for name, seed, _ in calls} == {
+        (name, seed) for name in ("ItemKNN", "BPR", "CMC") for seed in (2020, 2021)
+    }
+    shared = ("epochs", "stopping_step", "eval_step", "valid_metric", "metrics", "topk")
+    assert len({tuple(str(settings[key]) for key in shared) for *_, settings in calls}) == 1
+    assert calls[0][2]["epochs"] == 9
+
+
+def test_the_files_hold_what_was_run(calls, tmp_path):
+    comparison = toy(command="recbole-mm compare ...")
+    assert not comparison.failed
+    result = json.loads((tmp_path / "out/result.json").read_text())
+    assert result["reference"] == "BPR"  # best on validation, though ItemKNN is better on test
+    assert result["budget"]["epochs"] == 300
+    assert result["split"]["split_seed"] == 2020
+    assert result["command"] == "recbole-mm compare ..."
+    rows = {row["label"]: row for row in result["rows"]}
+    assert rows["CMC"]["metrics"]["ndcg@10"]["values"] == pytest.approx([0.40, 0.41])
+    assert rows["BPR"]["stopped_by_cap"] == [2020, 2021]
+    assert set(rows["CMC"]["per_seed"]) == {"2020", "2021"}
+    table = pd.read_csv(tmp_path / "out/table.csv").set_index("label")
+    assert table.loc["CMC", "ndcg@10"] == pytest.approx(0.405)
+    assert table.loc["CMC", "ndcg@10 std"] == pytest.approx(0.01 / 2**0.5)
+    text = (tmp_path / "out/table.md").read_text()
+    assert "BPR†" in text
+    assert "cap of 300 epochs" in text
+    assert (tmp_path / "out/loss.html").is_file()
+    losses = pd.read_csv(tmp_path / "out/loss.csv")
+    assert losses[losses["term"] == "contrastive"]["loss"].tolist() == [2.0, 2.0]
+
+
+def test_a_killed_comparison_goes_on_with_what_is_unfinished(calls, monkeypatch, capsys):
+    inner = module.run_one
+
+    def dies(config, **kwargs):
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return inner(config, **kwargs)
+
+    monkeypatch.setattr(module, "run_one", dies)
+    with pytest.raises(Interrupted, match="3 of 6 runs are kept"):
+        toy()
+    monkeypatch.setattr(module, "run_one", inner)
+    first = list(calls)
+    comparison = toy()
+    assert "3 of 6 runs are finished" in capsys.readouterr().out
+    assert len(calls) == 6
+    assert not {(n, s) for n, s, _ in first} & {(n, s) for n, s, _ in calls[3:]}
+    assert all(len(row.runs) == 2 for row in comparison.rows)
+
+
+def test_a_finished_comparison_runs_nothing_until_a_setting_changes_or_it_is_asked_to(calls):
+    toy()
+    toy()
+    assert len(calls) == 6
+    toy(config_dict={"learning_rate": 0.5})
+    assert len(calls) == 12
+    toy(fresh=True)
+    assert len(calls) == 18
+    toy(seeds=3)
+    assert len(calls) == 21
+
+
+def test_a_failing_row_does_not_take_the_others_with_it(calls, monkeypatch, tmp_path):
+    inner = module.run_one
+
+    def fails(config, **kwargs):
+        if config["model"] == "BPR":
+            raise RuntimeError("out of\nmemory")
+        return inner(config, **kwargs)
+
+    monkeypatch.setattr(module, "run_one", fails)
+    comparison = toy()
+    assert comparison.failed
+    assert len(comparison.row("CMC").runs) == 2
+    assert comparison.row("BPR").errors == dict.fromkeys((2020, 2021), "RuntimeError: out of memory")
+    assert "failed: RuntimeError: out of memory" in (tmp_path / "out/table.md").read_text()
+    assert "Traceback" in next((tmp_path / "out/runs").glob("BPR-2020-*.error.txt")).read_text()
+    monkeypatch.setattr(module, "run_one", inner)
+    assert not toy().failed  # a failure is tried again
+
+
+def test_controls_keep_their_switch_against_the_command_line(calls):
+    toy(
+        models=["CMC"],
+        seeds=1,
+        controls=True,
+        missing=[0, 0.5],
+        config_dict={"modalities": ["text"], "epochs": 3},
+    )
+    seen = [{k: s.get(k) for k in ("modalities", "feature_control", "feature_missing")} for *_, s in calls]
+    assert seen == [
+        {"modalities": ["text"], "feature_control": None, "feature_missing": None},
+        {"modalities": [], "feature_control": None, "feature_missing": None},
+        {"modalities": ["text"], "feature_control": "shuffled", "feature_missing": None},
+        {"modalities": ["text"], "feature_control": "noise", "feature_missing": None},
+        {"modalities": ["text"], "feature_control": None, "feature_missing": 0.5},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"models": ["BPR", "CMCC"]}, "did you mean 'CMC'"),
+        ({"config_dict": {"learnign_rate": 1}}, "learning_rate"),
+        ({"config_dict": {"seed": 1}}, "--seeds"),
+        ({"dataset": "nosuch"}, "nosuch"),
+        ({"seeds": 0}, "--seeds"),
+        ({"metrics": ["ndgc@10"]}, "did you mean 'NDCG'"),
+        ({"metrics": ["ndcg"]}, "ndcg@10"),
+        ({"models": ["BPR", "DeepFM"]}, "eval_args"),
+    ],
+)
+def test_what_cannot_be_configured_is_said_before_anything_runs(calls, options, words):
+    with pytest.raises(WrongUse) as caught:
+        toy(**options)
+    assert words in str(caught.value)
+    assert calls == []
+
+
+def test_seeds_are_a_count_or_a_list():
+    assert seed_list(3) == [2020, 2021, 2022]
+    assert seed_list([7, 5]) == [7, 5]
+    with pytest.raises(WrongUse):
+        seed_list([5, 5])
+
+
+def test_the_command_prints_the_table_and_tells_of_failures_by_its_exit_code(calls, monkeypatch, capsys):
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    words = "--models BPR,CMC --dataset ml-100k --seeds 2020,2021 --metrics ndcg@10 --out here --epochs=4"
+    args, args.overrides = parser.parse_known_args(words.split())[0], ["--epochs=4"]
+    assert main(args) == 0
+    said = capsys.readouterr().out
+    assert "| CMC" in said
+    assert "wrote here/" in said
+    assert "[4/4]" in said
+    assert calls[0][2]["epochs"] == 4
+
+    monkeypatch.setattr(module, "run_one", lambda config, **_: 1 / 0)
+    args.fresh = True
+    assert main(args) == 1

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import pytest
+
+from recbole_mm.config.properties import load_user, properties_dir
+from recbole_mm.errors import WrongUse
+from recbole_mm.quick_start.columns import check_columns, evaluation_of
+from recbole_mm.quick_start.preset import control_rows, load_preset, preset_names, rows_of
+from recbole_mm.report.summary import Row
+
+
+def write(path, text):
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_shipped_preset_is_well_formed(name):
+    preset = load_preset([name])
+    assert preset.rows
+    check_columns(preset.metrics)
+    labels = [row.get("label", row["model"]) for row in preset.rows]
+    assert len(set(labels)) == len(labels)
+    assert preset.reference is None or preset.reference in labels
+    for columns in preset.published_columns.values():
+        assert set(columns) <= set(preset.metrics)
+
+
+def test_the_ablation_has_the_switches_of_the_publication():
+    rows = {row.label: row for row in rows_of(load_preset(["cmc-ablation"]))}
+    assert {label: row.settings for label, row in rows.items()} == {
+        "complete": {},
+        "no contrastive learning": {"contrastive": False},
+        "no cross-domain fusion": {"cross_domain_fusion": False, "beta": 0},
+        "no image": {"modalities": ["text"]},
+        "no multimodal fusion": {"fusion": "none"},
+    }
+    assert rows["complete"].published == {"ndcg": 0.725, "auc": 0.826}
+
+
+def test_layers_win_in_the_order_that_the_head_of_the_default_preset_says(tmp_path):
+    path = write(
+        tmp_path / "p.yaml",
+        """
+config: {epochs: 1, learning_rate: 1, a: 1, b: 1}
+models: {CMC: {learning_rate: 3, a: 3}}
+rows: [{label: cut, model: CMC, settings: {fusion: none}}]
+datasets:
+  toy: {config: {a: 2, b: 2, c: 2}, models: {CMC: {learning_rate: 4}}, rows: {cut: {d: 6}}}
+""",
+    )
+    preset = load_preset([path])
+    row = rows_of(preset)[0]
+    found = preset.settings(row, "toy", {"c": 5, "d": 5}, {"e": 7, "fusion": "sum"})
+    wanted = {"epochs": 1, "learning_rate": 4, "a": 3, "b": 2, "c": 5, "d": 6, "e": 7, "fusion": "none"}
+    assert {key: found[key] for key in wanted} == wanted
+    assert preset.settings(row, "other", {}, {})["learning_rate"] == 3
+
+
+def test_a_later_preset_adds_to_an_earlier_one(tmp_path):
+    first = write(tmp_path / "a.yaml", "models: {BPR: {learning_rate: 1, x: 1}}\nrows: [{model: BPR}]\n")
+    best = write(tmp_path / "b.yaml", "datasets: {toy: {models: {BPR: {learning_rate: 2}}}}\n")
+    preset = load_preset([first, best])
+    settings = preset.settings(rows_of(preset)[0], "toy", {}, {})
+    assert (settings["learning_rate"], settings["x"]) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("metrix: [ndcg@10]", "metrics"),
+        ("rows: [{model: BPR, setings: {}}]", "settings"),
+        ("rows: [{label: x}]", "row 1"),
+        ("seeds: many", "seeds"),
+        ("models: {BPR: {epochs: 5}}", "epochs"),
+        ("rows: [{model: BPR, settings: {split_seed: 5}}]", "split_seed"),
+        ("datasets: {hm: {model: {}}}", "models"),
+        ("datasets: {hm: {models: {BPR: 3}}}", "datasets.hm.models.BPR"),
+    ],
+)
+def test_a_malformed_preset_is_one_line_with_the_place(tmp_path, text, words):
+    path = write(tmp_path / "p.yaml", text)
+    with pytest.raises(WrongUse) as caught:
+        load_preset([path])
+    message = str(caught.value)
+    assert words in message
+    assert path in message
+    assert "\n" not in message
+
+
+def test_an_unknown_preset_proposes_one():
+    with pytest.raises(WrongUse, match="did you mean 'cmc-ablation'"):
+        load_preset(["cmc-ablations"])
+
+
+def test_models_choose_rows_of_the_preset_by_label_and_add_others():
+    rows = rows_of(load_preset(["cmc"]), ["MF", "LightGCN", "CMC"])
+    assert [(row.label, row.model, row.baseline) for row in rows] == [
+        ("MF", "BPR", True),
+        ("LightGCN", "LightGCN", True),
+        ("CMC", "CMC", False),
+    ]
+    with pytest.raises(WrongUse, match="two rows"):
+        rows_of(load_preset(), ["BPR", "BPR"])
+    with pytest.raises(WrongUse, match="nothing to compare"):
+        rows_of(load_preset())
+
+
+def test_controls_are_added_to_rows_that_read_features():
+    rows = [Row("BPR", "BPR"), Row("CMC", "CMC", {"x": 1}), Row("cut", "CMC", {"fusion": "none"})]
+    controls = control_rows(rows, True, [0, 0.3])
+    assert [(c.label, c.of, c.control, c.missing) for c in controls] == [
+        ("CMC, ids only", "CMC", "ids only", None),
+        ("CMC, shuffled features", "CMC", "shuffled features", None),
+        ("CMC, noise features", "CMC", "noise features", None),
+        ("CMC, 30% masked", "CMC", None, 0.3),
+    ]
+    assert controls[0].settings == {"x": 1, "modalities": []}
+    assert controls[1].settings == {"x": 1, "feature_control": "shuffled"}
+    assert controls[3].settings == {"x": 1, "feature_missing": 0.3}
+    with pytest.raises(WrongUse, match="reads features"):
+        control_rows(rows[:1], True, [])
+
+
+def test_columns_ask_for_the_metrics_depths_and_protocols_they_need():
+    columns = check_columns(["NDCG@10", "recall@20", "gauc", "sampled-9/meanauc"])
+    assert evaluation_of(columns, {"valid_metric": "MRR@5"}) == {
+        "metrics": ["ndcg", "recall", "gauc", "meanauc", "mrr"],
+        "topk": [5, 10, 20],
+        "protocol": ["recbole", "sampled-9"],
+    }
+    assert evaluation_of(["ndcg@10"], {"protocol": "mmrec", "topk": 50})["protocol"] == "mmrec"
+
+
+@pytest.mark.parametrize("column", ["ndcg", "gauc@10", "ndcg@", "ndcg@0", "sampled/ndcg@10", "", "a b"])
+def test_a_column_that_no_result_has_is_refused(column):
+    with pytest.raises(WrongUse):
+        check_columns([column])
+
+
+def test_all_search_spaces_are_of_one_size():
+    sizes = {}
+    for path in sorted((properties_dir() / "tune").glob("*.yaml")):
+        sizes[path.stem] = 1
+        for values in load_user(path).values():
+            assert len(set(map(str, values))) == len(values)
+            sizes[path.stem] *= len(values)
+    assert len(sizes) >= 9
+    assert set(sizes.values()) == {24}, sizes

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from recbole_mm.errors import Failure, Interrupted, WrongUse
+from recbole_mm.quick_start import tune as module
+from recbole_mm.quick_start.preset import load_preset, rows_of
+from recbole_mm.quick_start.run import RunResult
+from recbole_mm.quick_start.tune import ordered, read_journal, read_space, tune
+
+
+@pytest.fixture
+def calls(monkeypatch, tmp_path):
+    """Validation is best at learning rate .003; the test set must not be asked for."""
+    made = []
+
+    def run_one(config, **options):
+        assert options == {"test": False}
+        made.append((config["learning_rate"], config["train_batch_size"]))
+        score = 0.5 - abs(config["learning_rate"] - 0.003) - config["train_batch_size"] / 1e6
+        record = {"best_valid_score": score, "best_valid_result": {"ndcg@10": score}, "test_result": None}
+        record |= {"epochs_run": 3, "stopped_by": "early stopping", "seconds": 1.0, "files": {}}
+        return RunResult(record, None, None, [])
+
+    monkeypatch.setattr(module, "run_one", run_one)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "space.yaml").write_text("learning_rate: [1e-3, 3e-3, 1e-2]\ntrain_batch_size: [512, 2048]\n")
+    return made
+
+
+def search(**more):
+    return tune("BPR", "ml-100k", **{"trials": None, "space": "space.yaml", "out": "out", **more})
+
+
+def test_the_best_point_on_validation_is_found_and_written_as_a_preset(calls, tmp_path):
+    found = search(command="recbole-mm tune ...")
+    assert len(calls) == len(set(calls)) == 6
+    assert found.best["point"] == {"learning_rate": 0.003, "train_batch_size": 512}
+    text = (tmp_path / "out/best.yaml").read_text()
+    assert "recbole-mm tune ..." in text
+    point = {"learning_rate": 0.003, "train_batch_size": 512}
+    assert yaml.safe_load(text) == {"datasets": {"ml-100k": {"models": {"BPR": point}}}}
+    preset = load_preset(["ml-100k", str(tmp_path / "out/best.yaml")])
+    row = next(row for row in rows_of(preset) if row.model == "BPR")
+    assert preset.settings(row, "ml-100k", {}, {})["train_batch_size"] == 512
+
+
+def test_trials_come_in_an_order_the_seed_decides_and_fewer_are_the_first_of_more(calls):
+    space = read_space(module.Path("space.yaml"))
+    points = ordered(space, 0)
+    assert points == ordered(space, 0)
+    assert points != ordered(space, 1)
+    search(trials=2, out="two")
+    assert calls == [(p["learning_rate"], p["train_batch_size"]) for p in points[:2]]
+
+
+def test_an_interrupted_search_goes_on(calls, monkeypatch, tmp_path):
+    inner = module.run_one
+
+    def dies(config, **options):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return inner(config, **options)
+
+    monkeypatch.setattr(module, "run_one", dies)
+    with pytest.raises(Interrupted):
+        search()
+    journal = tmp_path / "out/trials.jsonl"
+    with journal.open("a") as stream:
+        stream.write('{"key": "cut of')  # what a kill in the middle of a line leaves
+    monkeypatch.setattr(module, "run_one", inner)
+    found = search()
+    assert len(calls) == len(set(calls)) == 6
+    assert len(found.trials) == 6
+    assert len(read_journal(journal)) == 6
+
+
+def test_a_trial_that_fails_is_kept_in_the_journal_and_not_chosen(calls, monkeypatch, tmp_path):
+    inner = module.run_one
+
+    def fails(config, **options):
+        if config["learning_rate"] == 0.003:
+            raise RuntimeError("NaN")
+        return inner(config, **options)
+
+    monkeypatch.setattr(module, "run_one", fails)
+    assert search().best["point"]["learning_rate"] == 0.001
+    errors = [json.loads(line)["error"] for line in (tmp_path / "out/trials.jsonl").read_text().splitlines()]
+    assert errors.count("RuntimeError: NaN") == 2
+    monkeypatch.setattr(module, "run_one", lambda config, **_: 1 / 0)
+    with pytest.raises(Failure, match="no trial of BPR finished"):
+        search(out="none")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("learning_rate: 0.1", "must be a list"),
+        ("epochs: [1, 2]", "epochs"),
+        ("learnign_rate: [1]", "learning_rate"),
+        ("", "empty"),
+    ],
+)
+def test_a_malformed_space_is_refused_before_anything_runs(calls, tmp_path, text, words):
+    (tmp_path / "space.yaml").write_text(text)
+    with pytest.raises(WrongUse, match=words):
+        search()
+    assert calls == []
+
+
+def test_a_searched_key_cannot_be_given_too(calls):
+    with pytest.raises(WrongUse, match="--learning_rate"):
+        search(config_dict={"learning_rate": 0.1})

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from recbole_mm.report.runs import Run, load_run, save_run
+from recbole_mm.report.summary import (
+    Comparison,
+    Row,
+    mean_queries,
+    order_sentences,
+    reference_row,
+    relative_change,
+    spread,
+)
+
+
+def run(valid: float, test: dict[str, float], stopped: str = "early stopping", queries=None, **more) -> Run:
+    record = {
+        "best_valid_score": valid,
+        "test_result": test,
+        "stopped_by": stopped,
+        "epochs_run": 10,
+        "seconds": 4.0,
+    }
+    return Run({**record, **more}, queries)
+
+
+def test_spread_is_mean_and_sample_standard_deviation():
+    found = spread([0.1, 0.2, 0.6])
+    assert found is not None
+    assert found.mean == pytest.approx(0.3)
+    # squares of -.2, -.1, .3 sum to .14; over n - 1 = 2
+    assert found.std == pytest.approx(0.07**0.5)
+
+
+def test_equal_values_have_exactly_no_spread():
+    assert spread([0.1, 0.1, 0.1]).std == 0.0
+    assert spread([0.4]).std == 0.0
+    assert spread([]) is None
+
+
+def two_baselines() -> list[Row]:
+    """A is better on validation, B on test."""
+    return [
+        Row("A", "A", baseline=True, runs={2020: run(0.30, {"ndcg@10": 0.10})}),
+        Row("B", "B", baseline=True, runs={2020: run(0.20, {"ndcg@10": 0.40})}),
+        Row("ours", "CMC", runs={2020: run(0.90, {"ndcg@10": 0.15}), 2021: run(0.90, {"ndcg@10": 0.25})}),
+    ]
+
+
+def test_the_best_baseline_is_chosen_on_validation():
+    comparison = Comparison(two_baselines(), ["ndcg@10"], "toy", [2020])
+    assert reference_row(comparison).label == "A"
+
+
+def test_a_smaller_validation_score_may_be_the_better_one():
+    rows = two_baselines()
+    for row in rows:
+        for each in row.runs.values():
+            each.record["valid_score_bigger"] = False
+    assert reference_row(Comparison(rows, ["rmse"], "toy", [2020])).label == "B"
+
+
+def test_a_failed_baseline_is_no_reference_and_a_named_row_is():
+    rows = two_baselines()
+    rows[0].runs.clear()
+    rows[0].errors[2020] = "no"
+    assert reference_row(Comparison(rows, ["ndcg@10"], "toy", [2020])).label == "B"
+    assert reference_row(Comparison(rows, ["ndcg@10"], "toy", [2020], reference="ours")).label == "ours"
+
+
+def test_relative_change_is_against_the_reference():
+    a, _, ours = two_baselines()
+    assert relative_change(ours, a, "ndcg@10") == pytest.approx(1.0)  # .2 against .1
+    assert relative_change(a, ours, "ndcg@10") == pytest.approx(-0.5)
+    assert relative_change(a, ours, "absent") is None
+
+
+def test_queries_are_averaged_over_seeds_by_user_and_domain():
+    first = pd.DataFrame({"user": ["u", "u", "v"], "domain": ["x", "y", "x"], "ndcg@10": [1.0, 0.0, 0.5]})
+    second = pd.DataFrame({"user": ["v", "u", "u"], "domain": ["x", "y", "x"], "ndcg@10": [0.7, 0.4, 0.0]})
+    row = Row("r", "r", runs={0: run(0, {}, queries=first), 1: run(0, {}, queries=second)})
+    table = mean_queries(row)
+    assert table["user"].tolist() == ["u", "u", "v"]
+    assert table["domain"].tolist() == ["x", "y", "x"]
+    assert table["ndcg@10"].tolist() == pytest.approx([0.5, 0.2, 0.6])
+
+
+def test_order_is_said_only_where_it_differs():
+    rows = [
+        Row("MF", "BPR", published={"ndcg": 0.6}, runs={0: run(0, {"ndcg@10": 0.3, "s/ndcg@10": 0.1})}),
+        Row("CMC", "CMC", published={"ndcg": 0.7}, runs={0: run(0, {"ndcg@10": 0.2, "s/ndcg@10": 0.2})}),
+        Row("EASE", "EASE", runs={0: run(0, {"ndcg@10": 0.9, "s/ndcg@10": 0.9})}),
+    ]
+    both = Comparison(rows, ["ndcg@10"], "toy", [0], published_columns={"ndcg": ["s/ndcg@10", "ndcg@10"]})
+    assert order_sentences(both) == [
+        "Our order by ndcg@10 differs from the published one by NDCG: ours MF > CMC; published CMC > MF."
+    ]
+
+
+def test_a_run_comes_back_as_it_was_written(tmp_path):
+    queries = pd.DataFrame({"user": ["007"], "ndcg@10": [0.5]})
+    stored = run(0.1, {"ndcg@10": 0.5}, queries=queries)
+    stored.history = [{"epoch": 0, "terms": {"loss": 1.0}}]
+    assert load_run(tmp_path, "k") is None
+    save_run(tmp_path, "k", stored)
+    again = load_run(tmp_path, "k")
+    assert again.record == stored.record
+    assert again.history == stored.history
+    assert again.groups is None
+    pd.testing.assert_frame_equal(again.queries, queries, check_dtype=False)
+
+
+def test_a_run_without_its_json_is_not_finished(tmp_path):
+    save_run(tmp_path, "k", run(0.1, {}, queries=pd.DataFrame({"user": ["1"], "ndcg@10": [0.5]})))
+    (tmp_path / "k.json").unlink()
+    assert load_run(tmp_path, "k") is None
+    assert [p.name for p in tmp_path.iterdir()] == ["k.queries.parquet"]
