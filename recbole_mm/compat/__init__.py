@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from recbole_mm.compat import numpy, pandas, ray, scipy, thop, torch, torchvision
+from recbole_mm.compat import numpy, pandas, ray, scipy, thop, torch, torchvision, worker
 from recbole_mm.compat.hook import RECBOLE_VERSION, REMEDY, PatchingFinder, RecBoleImportError
 from recbole_mm.compat.patch import AttributePatch, Patch, SourcePatch
 
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 ALL_PATCHES: list[Patch] = [
-    patch for room in (numpy, pandas, scipy, torch, ray, thop, torchvision) for patch in room.PATCHES
+    patch for room in (numpy, pandas, scipy, torch, ray, worker, thop, torchvision) for patch in room.PATCHES
 ]
 _finder = PatchingFinder(ALL_PATCHES)
 

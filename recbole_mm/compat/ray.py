@@ -15,13 +15,14 @@ def report(**metrics: Any) -> None:
     # the process of a trial has imported ray before it calls us
     if "ray.tune" not in sys.modules:
         return
-    from ray import tune
+    from ray import train, tune
 
+    session: Any = tune if hasattr(tune, "get_context") else train  # ray below 2.43
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns that we are outside of a trial; that is the question
-        trial = tune.get_context().get_trial_id()
+        trial = session.get_context().get_trial_id()
     if trial is not None:
-        tune.report(dict(metrics))
+        session.report(dict(metrics))
 
 
 def _needed() -> bool:

@@ -4,4 +4,4 @@ A converter is a module of this room with ``HELP``, ``add_arguments(parser)`` an
 name here makes it ``recbole-mm convert <name>`` (``_`` as ``-``).
 """
 
-CONVERTERS = ("table", "amazon", "movielens")
+CONVERTERS = ("table", "amazon", "movielens", "mmrec", "recbole_cdr", "atomic_set")

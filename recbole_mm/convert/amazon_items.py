@@ -26,7 +26,7 @@ TEXT_COLUMNS = ("title", "brand", "categories", "features", "description")
 ROWS = 20_000  # of a chunk
 LONGEST = 4096  # characters of a field in .item; items.parquet has the whole
 _PYTHON_ID = re.compile(rb"""['"]asin['"]:\s*['"]([^'"]+)['"]""")
-_TAG = re.compile(r"<[^<>]{0,2000}>")
+_TAG = re.compile(r"<[/!a-zA-Z][^<>]{0,2000}>")
 _PRICE = re.compile(r"\d[\d,]*(?:\.\d+)?")
 
 

@@ -158,7 +158,7 @@ def _unpacked(path: Path, problems: Problems) -> Iterator[bytes]:
             try:
                 block = inflate.decompress(data, 4 * CHUNK)
             except zlib.error as error:
-                problems.add("truncated", f"{path} ({error})")
+                problems.add("truncated", f"{path.name} ({error})")
                 return
             if block:
                 yield block
@@ -168,7 +168,7 @@ def _unpacked(path: Path, problems: Problems) -> Iterator[bytes]:
                 inflate = zlib.decompressobj(wbits=31)
                 started = False
         if started:
-            problems.add("truncated", f"{path} (unexpected end)")
+            problems.add("truncated", f"{path.name} (unexpected end)")
 
 
 def ahead(values: Iterator[T]) -> Iterator[T]:

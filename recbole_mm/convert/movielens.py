@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 from pathlib import Path
 
 import pandas as pd
 
+from recbole_mm.convert.amazon_items import find_images
+from recbole_mm.convert.filter import add_filter_arguments, filters_from
+from recbole_mm.convert.frames import ITEM, RATING, TIME, USER, write_dataset
+from recbole_mm.convert.movielens_files import read_movielens
+from recbole_mm.convert.problems import Problems
+from recbole_mm.convert.sources import add_output_arguments
+from recbole_mm.convert.staging import Staging
+from recbole_mm.convert.summary import report
 from recbole_mm.errors import WrongUse
+
+HELP = "MovieLens 100k, 1M, 10M, 20M, 25M, 32M and latest to atomic files and items.parquet"
 
 
 def _read_atomic(path: str | Path, wanted: tuple[str, ...]) -> pd.DataFrame:
@@ -69,3 +80,103 @@ def item_text(item_file: str | Path) -> pd.DataFrame:
         genres = items[genre].str.strip()
         text = text.where(genres == "", (text + ". " + genres).str.removeprefix(". "))
     return pd.DataFrame({"token": items["item_id"], "text": text}, dtype=str)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``recbole-mm convert movielens``."""
+    parser.add_argument("folder", help="the unpacked release: with u.data, ratings.dat or ratings.csv")
+    parser.add_argument("--name", help="of the data set (default: the folder's name)")
+    parser.add_argument("--overviews", metavar="CSV", help="texts by movie_id, movieId or item_id")
+    parser.add_argument(
+        "--overview-columns",
+        default="overview",
+        metavar="A,B",
+        help="its columns to take (default: overview)",
+    )
+    parser.add_argument("--posters", metavar="FOLDER", help="images <movie id>.jpg or .png")
+    parser.add_argument(
+        "--kg", metavar="FILE", help="RecBole's .kg file: a column `knowledge` in items.parquet"
+    )
+    parser.add_argument("--link", metavar="FILE", help="RecBole's .link file, with --kg")
+    add_output_arguments(parser)
+    add_filter_arguments(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Convert one release."""
+    folder = Path(args.folder)
+    if bool(args.kg) != bool(args.link):
+        raise WrongUse("--kg and --link go together")
+    problems = Problems()
+    filters = filters_from(args)
+    data = read_movielens(folder, problems)
+    films = data.films
+    items = pd.DataFrame(
+        {
+            ITEM: films["item"],
+            "movie_title:token_seq": films["title"],
+            "release_year:token": films["year"],
+            "class:token_seq": films["genres"],
+        }
+    )
+    for name in ("imdb", "tmdb"):
+        if name in films.columns:
+            items[f"{name}_id:token"] = films[name]
+    inter = data.ratings.rename(columns={"user": USER, "item": ITEM, "rating": RATING, "timestamp": TIME})
+    users = None if data.users is None else data.users.rename(columns=lambda name: f"{name}:token")
+    if users is not None:
+        users = users.rename(columns={"user:token": USER})
+    with Staging(args.out, args.name or folder.resolve().name) as staging:
+        texts = _texts(films, staging, args)
+        summary, _, _ = write_dataset(
+            staging,
+            inter,
+            items,
+            users,
+            texts,
+            filters=filters,
+            problems=problems,
+            strict=args.strict,
+            source=data.source,
+        )
+    report([summary], target=args.json)
+    return 0
+
+
+def _texts(films: pd.DataFrame, staging: Staging, args: argparse.Namespace) -> pd.DataFrame:
+    """The columns of ``items.parquet``."""
+    texts = pd.DataFrame(
+        {
+            "item_id": films["item"],
+            "title": films["title"],
+            "year": films["year"],
+            "genres": [", ".join(genres) for genres in films["genres"]],
+        }
+    )
+    if args.overviews:
+        texts = texts.merge(
+            _overviews(Path(args.overviews), args.overview_columns.split(",")), on="item_id", how="left"
+        )
+    if args.kg:
+        knowledge = knowledge_documents(args.kg, args.link).rename(
+            columns={"token": "item_id", "text": "knowledge"}
+        )
+        texts = texts.merge(knowledge, on="item_id", how="left")
+    if args.posters:
+        texts["image_path"] = texts["item_id"].map(find_images(args.posters, staging.folder))
+    return texts
+
+
+def _overviews(path: Path, columns: list[str]) -> pd.DataFrame:
+    """``item_id`` and ``columns`` of a CSV by film."""
+    if not path.is_file():
+        raise WrongUse(f"{path}: no such file")
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8", encoding_errors="replace")
+    key = next((name for name in ("item_id", "movie_id", "movieId") if name in frame.columns), None)
+    for name, option in (
+        (key or "movie_id", "--overviews"),
+        *((name, "--overview-columns") for name in columns),
+    ):
+        if name not in frame.columns:
+            raise WrongUse(f"{option}: {path} has no column {name!r}, found {', '.join(frame.columns)}")
+    return frame.rename(columns={key: "item_id"}).drop_duplicates("item_id")[["item_id", *columns]]

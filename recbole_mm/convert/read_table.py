@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -33,6 +34,7 @@ class Table:
     separator: str | None = None
     encoding: str = "utf8"
 
+    @cached_property
     def names(self) -> list[str]:
         """Column names; errors as in ``chunks``."""
         if not self.path.is_file():
@@ -52,11 +54,10 @@ class Table:
 
     def check(self, columns: Sequence[str]) -> None:
         """Refuse a column that the table lacks."""
-        names = self.names()
         for column in columns:
-            if column not in names:
-                hint = did_you_mean(column, names)
-                raise WrongUse(f"{self.path}: no column '{column}'{hint} (there: {', '.join(names)})")
+            if column not in self.names:
+                hint = did_you_mean(column, self.names)
+                raise WrongUse(f"{self.path}: no column '{column}'{hint} (there: {', '.join(self.names)})")
 
     def chunks(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
         """Frames of these columns; from a text file every value is text, as it stands there.

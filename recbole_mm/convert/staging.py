@@ -35,6 +35,7 @@ class Staging:
         if not re.fullmatch(r"[^\s/\\:.][^\s/\\:]*", name):
             raise WrongUse(f"{name!r} is no name for a data set: no blanks, slashes, colons, leading dot")
         self.name = name
+        self.publish = True  # False: throw away what was written
         self.target = Path(out) / name
         self.folder = Path(out) / f".{name}.{os.getpid()}.partial"
 
@@ -47,7 +48,7 @@ class Staging:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None:
+            if kind is None and self.publish:
                 self._publish()
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)

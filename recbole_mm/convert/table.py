@@ -190,7 +190,10 @@ class InteractionTable:
 
 
 def _numbers(series: pd.Series, where: str, column: str, before: int) -> pd.Series:
-    numbers = pd.to_numeric(series, errors="coerce").astype(np.float64)
+    try:  # ten times faster than pandas on text, but all or nothing
+        numbers = pa.array(series).cast(pa.float64()).to_pandas()
+    except pa.ArrowException:
+        numbers = pd.to_numeric(series, errors="coerce").astype(np.float64)
     wrong = ~np.isfinite(numbers.to_numpy())
     if wrong.any():
         row = int(wrong.argmax())

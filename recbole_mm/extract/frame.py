@@ -68,9 +68,9 @@ class Frame:
     def _middle(self, image: Image) -> Image:
         if self.stretch:
             return image.resize((self.crop, self.crop), self._filter())
-        scale = self.resize / min(image.size)
-        width, height = (max(self.crop, round(side * scale)) for side in image.size)
-        left, top = (width - self.crop) // 2, (height - self.crop) // 2
+        short = min(image.size)  # cut off and rounded as torchvision does, for whose weights this is
+        width, height = (max(self.crop, self.resize * side // short) for side in image.size)
+        left, top = round((width - self.crop) / 2), round((height - self.crop) / 2)
         box = (left, top, left + self.crop, top + self.crop)
         return image.resize((width, height), self._filter()).crop(box)
 

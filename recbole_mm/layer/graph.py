@@ -29,4 +29,4 @@ def normalized_adjacency(rows: np.ndarray, columns: np.ndarray, n_nodes: int, se
     coo = (sp.diags(scale) @ adjacency @ sp.diags(scale)).tocoo()
     index = torch.from_numpy(np.stack([coo.row, coo.col]).astype(np.int64))
     values = torch.from_numpy(coo.data.astype(np.float32))
-    return torch.sparse_coo_tensor(index, values, (n_nodes, n_nodes)).coalesce()
+    return torch.sparse_coo_tensor(index, values, (n_nodes, n_nodes), check_invariants=False).coalesce()

@@ -22,7 +22,7 @@ def info_nce(positive: Tensor, negatives: Tensor, temperature: float) -> Tensor:
     """
     assert negatives.shape[0] == positive.shape[0] and positive.dim() == 1
     logits = torch.cat([positive.unsqueeze(1), negatives], dim=1) / temperature
-    return (logits.logsumexp(dim=1) - logits[:, 0]).mean()
+    return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
 
 
 def bpr(positive: Tensor, negatives: Tensor) -> Tensor:

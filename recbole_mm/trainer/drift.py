@@ -79,7 +79,7 @@ class ModelDrift:
             return False
         if isinstance(value, torch.Tensor):
             return start[1]() is value and start[2] == value._version
-        return bool(start[1] == _mark(value)[1]) or (value != value and start[1] != start[1])
+        return bool(start[1] == _mark(value)[1])
 
 
 def _kind(value: Any) -> str:

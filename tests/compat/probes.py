@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import pickle
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -192,6 +194,19 @@ def dok_update() -> None:
     matrix = dok_matrix((2, 2))
     matrix._update({(0, 1): 1})
     assert matrix.tocsr()[0, 1] == 1
+
+
+@probe("ray-worker")
+def ray_worker() -> None:
+    """A process that knows only the name of the function works."""
+    module = importlib.import_module("recbole.quick_start.quick_start")
+    for function in (module.objective_function, module.run_recboles):
+        script = (
+            f"import sys, pickle; sys.argv = ['x']; pickle.loads({pickle.dumps(function)!r});"
+            "from recbole.config import Config; Config(model='BPR', dataset='ml-100k')"
+        )
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-300:]
 
 
 @probe("ray-report")

@@ -1,13 +1,12 @@
-"""Runs that the tests start in this process or as a process of their own: ``python runs.py <json>``."""
+"""Runs that the tests start, here or as a process of their own."""
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
-import recbole_mm  # noqa: F401  first: it makes RecBole run on today's libraries
 import torch
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
@@ -15,6 +14,7 @@ from recbole.model.general_recommender import BPR
 from recbole.model.loss import BPRLoss
 from recbole.utils import get_model, init_seed
 
+import recbole_mm  # noqa: F401  first: it makes RecBole run on today's libraries
 from recbole_mm.trainer import get_trainer
 
 USERS, ITEMS = 60, 90
@@ -122,15 +122,10 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def main() -> int:
-    arguments = json.loads(sys.argv[1])
+def process(folder: Path, said: Path, **arguments: Any) -> None:
+    """A run in a process of its own; what Ctrl-C raises is written to the file `said`."""
+    os.chdir(folder)
     try:
-        run(Path(arguments.pop("folder")), **arguments)
+        run(folder, **arguments)
     except KeyboardInterrupt as error:
-        print(f"{type(error).__name__}: {error}", flush=True)
-        return 130
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        said.write_text(f"{type(error).__name__}: {error}")
