@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from recbole_mm.errors import WrongUse
@@ -21,9 +21,12 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def named_paths(
-    values: Sequence[str], names: Sequence[str] | None = None, option: str = "source"
+    values: Sequence[str],
+    names: Sequence[str] | None = None,
+    option: str = "source",
+    name_of: Callable[[str], str] | None = None,
 ) -> dict[str, Path]:
-    """``[NAME=]PATH`` as a dict; without NAME, from the position in ``names``, else from the file's name.
+    """``[NAME=]PATH`` as a dict; without NAME, from the position in ``names``, else ``name_of`` the path (`stem`).
 
     Raises:
         WrongUse: a name twice, or one that is not among ``names``.
@@ -33,7 +36,7 @@ def named_paths(
         name, separator, path = value.partition("=")
         if not separator:
             path = value
-            name = names[position] if names and position < len(names) else stem(value)
+            name = names[position] if names and position < len(names) else (name_of or stem)(value)
         if names is not None and name not in names:
             raise WrongUse(f"{option} {value!r}: no data set of that name; names: {', '.join(names)}")
         if name in found:
@@ -46,3 +49,8 @@ def stem(path: str) -> str:
     """``reviews_Beauty_5.json.gz`` -> ``Beauty``."""
     name = Path(path).name.partition(".")[0].removeprefix("reviews_")
     return name.removesuffix("_5").removesuffix("_10")
+
+
+def folder_name(path: str) -> str:
+    """The name of a folder, also of ``.``."""
+    return Path(path).resolve().name

