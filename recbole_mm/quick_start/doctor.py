@@ -1,0 +1,144 @@
+"""``recbole-mm doctor``: versions, active patches, and what really works here; needs neither RecBole nor torch.
+
+Each library is tried in a process of its own, so that one that crashes tells so and harms nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from recbole_mm import __version__
+from recbole_mm.compat import ALL_PATCHES, RECBOLE_VERSION, REMEDY
+
+HELP = "versions, active patches, and whether a GPU, ray, transformers and torchvision are usable"
+
+LIBRARIES = (
+    "recbole",
+    "torch",
+    "numpy",
+    "pandas",
+    "scipy",
+    "ray",
+    "transformers",
+    "torchvision",
+    "pyarrow",
+)
+_RECBOLE_MODULES = sorted(
+    {p.module for p in ALL_PATCHES if p.module.startswith("recbole.")} | {"recbole.quick_start"}
+)
+#: what to try -> the library it is in, and the lines to run; `detail` is shown
+TRIALS = {
+    "recbole": ("recbole", "".join(f"import {module}\n" for module in _RECBOLE_MODULES)),
+    "gpu": (
+        "torch",
+        "import torch\n"
+        "if not torch.cuda.is_available():\n"
+        "    raise SystemExit('torch is built for the CPU' if torch.version.cuda is None else 'torch sees no GPU')\n"
+        "torch.ones(2, device='cuda').sum().item()\n"
+        "detail = ', '.join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))\n",
+    ),
+    "ray": ("ray", "import ray\nimport ray.tune\n"),
+    "transformers": ("transformers", "from transformers import AutoModel, AutoTokenizer\n"),
+    "torchvision": ("torchvision", "import torchvision.models\nfrom torchvision.transforms import v2\n"),
+}
+EXTRAS = {"ray": "ray", "transformers": "extract", "torchvision": "extract"}
+_SECONDS = 300
+_BEFORE = f"import json, sys\nsys.path.insert(0, {str(Path(__file__).parents[2])!r})\nimport recbole_mm\ndetail = ''\n"
+_AFTER = (
+    "print('\\n' + json.dumps({'detail': detail, "
+    "'patches': [patch.as_dict() for patch in recbole_mm.compat.active_patches()]}))\n"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the sub-command."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Prints the findings; 1 where RecBole cannot be used, else 0."""
+    found = examine()
+    print(json.dumps(found, indent=2) if args.json else _as_text(found))
+    return 0 if found["usable"]["recbole"]["ok"] else 1
+
+
+def examine() -> dict[str, Any]:
+    """Looks at this environment (about ten seconds).
+
+    Returns:
+        ``versions`` name -> version or None; ``usable`` name -> {ok, detail}; ``patches`` the active ones;
+        ``remedy`` the command that gives the right RecBole, None where it is there.
+    """
+    versions: dict[str, str | None] = {"python": platform.python_version(), "recbole_mm": __version__}
+    versions |= {name: _version(name) for name in LIBRARIES}
+    running = {
+        name: subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", _BEFORE + code + _AFTER],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name, (library, code) in TRIALS.items()
+        if versions[library]
+    }
+    usable: dict[str, dict[str, Any]] = {}
+    patches: dict[str, dict[str, str]] = {}
+    for name, (library, _) in TRIALS.items():
+        if name not in running:
+            extra = f'; run: pip install "recbole_mm[{EXTRAS[name]}]"' if name in EXTRAS else ""
+            usable[name] = {"ok": False, "detail": f"{library} is not installed{extra}"}
+            continue
+        usable[name], active = _finish(running[name])
+        patches |= {patch["name"]: patch for patch in active}
+    remedy = None if versions["recbole"] == RECBOLE_VERSION else REMEDY
+    return {"versions": versions, "usable": usable, "patches": list(patches.values()), "remedy": remedy}
+
+
+def _version(library: str) -> str | None:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _finish(process: subprocess.Popen[str]) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    try:
+        out, err = process.communicate(timeout=_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return {"ok": False, "detail": f"not imported within {_SECONDS} s"}, []
+    if process.returncode:
+        last = (err.strip().splitlines() or [f"ended with code {process.returncode}"])[-1]
+        return {"ok": False, "detail": last}, []
+    said = json.loads(out.splitlines()[-1])
+    return {"ok": True, "detail": said["detail"]}, said["patches"]
+
+
+def _as_text(found: dict[str, Any]) -> str:
+    lines = [f"{name:<14}{version or '-'}" for name, version in found["versions"].items()]
+    lines += ["", "usable:"]
+    for name, state in found["usable"].items():
+        lines.append(
+            f"  {name:<14}{'yes' if state['ok'] else 'no'}{': ' if state['detail'] else ''}{state['detail']}"
+        )
+    lines += ["", f"{len(found['patches'])} patches active, in memory only:"]
+    for (library, why), places in _grouped(found["patches"]).items():
+        lines += [f"  {library}: {why}", f"      {'; '.join(places)}"]
+    if found["remedy"]:
+        lines += ["", f"RecBole {RECBOLE_VERSION} is needed; run: {found['remedy']}"]
+    return "\n".join(lines)
+
+
+def _grouped(patches: list[dict[str, str]]) -> dict[tuple[str, str], list[str]]:
+    groups: dict[tuple[str, str], list[str]] = {}
+    for patch in patches:
+        groups.setdefault((patch["library"], patch["why"]), []).append(patch["upstream"])
+    return dict(sorted(groups.items()))
