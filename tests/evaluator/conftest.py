@@ -13,18 +13,22 @@ import recbole_mm  # noqa: F401  (before recbole: makes it work on current libra
 recbole = pytest.importorskip("recbole")
 
 EXAMPLE = Path(recbole.__file__).parent / "dataset_example" / "ml-100k"
-USERS = 60
+USERS, ITEMS = 40, 400
 
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first users of the ml-100k that comes with RecBole."""
+    """The first users and items of the ml-100k that comes with RecBole."""
     root = tmp_path_factory.mktemp("data")
     (root / "ml-100k").mkdir()
     for path in EXAMPLE.iterdir():
         frame = pd.read_csv(path, sep="\t", dtype=str)
         if "user_id:token" in frame:
             frame = frame[frame["user_id:token"].astype(int) <= USERS]
+        if "head_id:token" in frame:
+            frame = frame[:3000]
+        if "item_id:token" in frame:
+            frame = frame[frame["item_id:token"].astype(int) <= ITEMS]
         frame.to_csv(root / "ml-100k" / path.name, sep="\t", index=False)
     return root
 
