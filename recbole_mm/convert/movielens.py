@@ -84,7 +84,9 @@ def item_text(item_file: str | Path) -> pd.DataFrame:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``recbole-mm convert movielens``."""
-    parser.add_argument("folder", help="the unpacked release: with u.data, ratings.dat or ratings.csv")
+    parser.add_argument(
+        "folder", help="the unpacked release: with u.data, ratings.dat, ratings.csv or RecBole's .inter"
+    )
     parser.add_argument("--name", help="of the data set (default: the folder's name)")
     parser.add_argument("--overviews", metavar="CSV", help="texts by movie_id, movieId or item_id")
     parser.add_argument(

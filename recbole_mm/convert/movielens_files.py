@@ -6,6 +6,7 @@ release                   ratings, films, users                          separat
 100k                      ``u.data``, ``u.item``, ``u.user``             tab and ``|``, Latin-1
 1M (and 10M)              ``ratings.dat``, ``movies.dat``, ``users.dat`` ``::``, Latin-1 (10M: UTF-8)
 latest, 20M, 25M, 32M     ``ratings.csv``, ``movies.csv``, ``links.csv`` CSV, UTF-8
+RecBole's atomic set      ``*.inter``, ``*.item``, ``*.user``            tab, UTF-8
 ========================  =============================================  ==========================
 """
 
@@ -20,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from recbole_mm.convert.frames import read_atomic
 from recbole_mm.convert.problems import Problems
 from recbole_mm.errors import WrongUse
 
@@ -62,14 +64,15 @@ def read_movielens(folder: str | Path, problems: Problems) -> MovieLens:
         WrongUse: no release's files are there.
     """
     folder = Path(folder)
+    atomic = sorted(folder.glob("*.inter"))
+    if len(atomic) == 1:
+        return _read_recbole(atomic[0], problems)
     for name, separator in (("u.data", "\t"), ("ratings.dat", "::"), ("ratings.csv", ",")):
         if (folder / name).is_file():
             ratings = _ratings(folder / name, separator, problems)
             break
     else:
-        raise WrongUse(
-            f"{folder}: no u.data, ratings.dat or ratings.csv; give the folder of the unpacked release"
-        )
+        raise WrongUse(f"{folder}: no u.data, ratings.dat, ratings.csv or .inter; give the unpacked release")
     if name == "u.data":
         films = _films_100k(folder / "u.item", problems)
         users = _table(folder / "u.user", "|", ("user", "age", "gender", "occupation", "zip_code"), problems)
@@ -99,6 +102,39 @@ def read_movielens(folder: str | Path, problems: Problems) -> MovieLens:
         films["imdb"] = ("tt" + known).where(known != "", "")
         films["tmdb"] = films["tmdb"].fillna("").str.removesuffix(".0")
     return MovieLens(ratings, films.drop_duplicates("item"), users, name)
+
+
+def _read_recbole(path: Path, problems: Problems) -> MovieLens:
+    """The atomic set that RecBole ships or offers for download: title and year are apart already."""
+
+    def read(suffix: str) -> pd.DataFrame | None:
+        file = path.with_suffix(suffix)
+        if not file.is_file():
+            return None
+        frame = read_atomic(file, problems)
+        return frame.rename(columns=lambda name: str(name).partition(":")[0])
+
+    ratings = read(".inter")
+    assert ratings is not None
+    ratings = ratings.rename(columns={"user_id": "user", "item_id": "item"})
+    for name in RATINGS:
+        if name not in ratings.columns:
+            raise WrongUse(f"{path}: no column {name!r}, found {', '.join(ratings.columns)}")
+    films, users = read(".item"), read(".user")
+    if films is None:
+        films = pd.DataFrame({"item_id": pd.unique(ratings["item"])})
+    names = {
+        "item_id": "item",
+        "movie_title": "title",
+        "release_year": "year",
+        "class": "genres",
+        "genre": "genres",
+    }
+    films = films.rename(columns=names).reindex(columns=["item", "title", "year", "genres"]).fillna("")
+    films["genres"] = [text.split() for text in films["genres"]]
+    if users is not None:
+        users = users.rename(columns={"user_id": "user"})
+    return MovieLens(ratings[list(RATINGS)], films.drop_duplicates("item"), users, path.name)
 
 
 def _ratings(path: Path, separator: str, problems: Problems) -> pd.DataFrame:

@@ -66,12 +66,31 @@ def write_csv(folder):
     return folder
 
 
+def write_recbole(folder):
+    folder.mkdir()
+    header = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
+    (folder / "x.inter").write_text(header + "".join("\t".join(row) + "\n" for row in RATINGS))
+    (folder / "x.item").write_text(
+        "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
+        "10\tToy Story\t1995\tAnimation Children's Comedy\n20\tMisérables, Les\t1995\tunknown\n",
+        encoding="utf-8",
+    )
+    return folder
+
+
+def test_recbole_set_comes_back_byte_by_byte(tmp_path):
+    folder = write_recbole(tmp_path / "ml")
+    convert(folder, "--out", tmp_path / "out")
+    for suffix in ("inter", "item"):
+        assert (tmp_path / f"out/ml/ml.{suffix}").read_bytes() == (folder / f"x.{suffix}").read_bytes()
+
+
 LAYOUTS = {"100k": write_100k, "1m": write_1m, "csv": write_csv}
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", [*LAYOUTS, "recbole"])
 def test_every_layout_gives_the_same(tmp_path, layout):
-    convert(LAYOUTS[layout](tmp_path / "ml"), "--out", tmp_path / "out")
+    convert({**LAYOUTS, "recbole": write_recbole}[layout](tmp_path / "ml"), "--out", tmp_path / "out")
     folder = tmp_path / "out" / "ml"
     assert atomic(folder / "ml.inter").values.tolist() == [list(row) for row in RATINGS]
     items = atomic(folder / "ml.item").set_index("item_id:token")
@@ -140,7 +159,7 @@ def test_faulty_ratings_are_counted(tmp_path, layout):
 
 
 def test_not_movielens(tmp_path):
-    with pytest.raises(WrongUse, match=r"no u.data, ratings.dat or ratings.csv"):
+    with pytest.raises(WrongUse, match=r"no u.data, ratings.dat, ratings.csv or .inter"):
         convert(tmp_path, "--out", tmp_path)
 
 
