@@ -18,7 +18,9 @@ def sampler(users: list[int], items: list[int], n_items: int = 7, **kwargs: obje
 def test_negatives_are_unseen_and_of_the_positives_domain(data: st.DataObject) -> None:
     n_items = data.draw(st.integers(8, 30))
     domain = np.array([-1, *(data.draw(st.integers(0, 2)) for _ in range(n_items - 1))])
-    pairs = data.draw(st.sets(st.tuples(st.integers(1, 4), st.integers(1, n_items - 1)), min_size=1, max_size=12))
+    pairs = data.draw(
+        st.sets(st.tuples(st.integers(1, 4), st.integers(1, n_items - 1)), min_size=1, max_size=12)
+    )
     users, items = (np.array(column) for column in zip(*sorted(pairs), strict=True))
     try:
         draw = NegativeSampler(users, items, n_items, rng=np.random.default_rng(0), item_domain=domain)

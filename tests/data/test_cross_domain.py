@@ -1,0 +1,186 @@
+"""Several domains over one id space, on atomic files written here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_mm.config import Config
+from recbole_mm.data import create_dataset, data_preparation
+from recbole_mm.data.cross_domain import group_of_tags
+from recbole_mm.errors import WrongUse
+from recbole_mm.modality import ModalityStore
+from recbole_mm.testing import Built, write_toy
+
+BOOKS = [
+    ("ann", "b1"),
+    ("ann", "b2"),
+    ("ann", "b3"),
+    ("bob", "b1"),
+    ("bob", "b2"),
+    ("cy", "b3"),
+    ("cy", "b1"),
+]
+FILMS = [
+    ("ann", "f1"),
+    ("ann", "f2"),
+    ("dan", "f1"),
+    ("dan", "f3"),
+    ("dan", "b1"),
+    ("bob", "f3"),
+    ("bob", "f2"),
+]
+
+
+def write_set(root: Path, name: str, rows: list[tuple[str, str]]) -> None:
+    (root / name).mkdir(parents=True, exist_ok=True)
+    lines = ["user_id:token\titem_id:token\ttimestamp:float"]
+    lines += [f"{user}\t{item}\t{k}" for k, (user, item) in enumerate(rows)]
+    (root / name / f"{name}.inter").write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    write_set(tmp_path, "books", BOOKS)
+    write_set(tmp_path, "films", FILMS)
+    return tmp_path
+
+
+def build(root: Path, **settings: Any) -> Any:
+    base = {
+        "data_path": str(root),
+        "modality_path": str(root / "modality"),
+        "domains": ["books", "films"],
+        "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+        "checkpoint_dir": str(root / "saved"),
+        "min_coverage": 0.0,
+    }
+    return create_dataset(Config(settings.pop("model", "CMC"), "both", config_dict={**base, **settings}))
+
+
+def pairs(dataset: Any) -> set[tuple[str, str, str]]:
+    frame = dataset.inter_feat
+    user, item = (dataset.id2token(f, frame[f].to_numpy()) for f in ("user_id", "item_id"))
+    return set(zip(user, item, np.array(dataset.domain_names)[frame["domain"]], strict=True))
+
+
+def test_equal_user_tokens_are_one_user(root: Path) -> None:
+    dataset = build(root)
+    assert dataset.domain_names == ["books", "films"]
+    assert dataset.user_num == 1 + 4
+    assert pairs(dataset) == {(u, i, "books") for u, i in BOOKS} | {(u, i, "films") for u, i in FILMS}
+
+
+def test_an_item_of_two_domains_belongs_to_both(root: Path) -> None:
+    dataset = build(root)
+    shared = dataset.token2id("item_id", "b1")
+    assert dataset.item_in_domain[shared].tolist() == [True, True]
+    assert dataset.item_domain[shared] == 0
+    assert dataset.item_domain[0] == -1
+
+
+def test_equal_tokens_can_be_kept_apart(root: Path) -> None:
+    dataset = build(root, item_overlap=False, user_overlap=False)
+    assert dataset.item_num == 1 + 3 + 4 and dataset.user_num == 1 + 3 + 3
+    assert int(dataset.item_in_domain.sum(dim=1).max()) == 1
+    assert ("books:ann", "books:b1", "books") in pairs(dataset)
+
+
+def test_a_link_file_says_who_is_who(root: Path) -> None:
+    (root / "link.tsv").write_text("books\tfilms\ncy\tdan\n")
+    dataset = build(root, user_link=str(root / "link.tsv"))
+    assert dataset.user_num == 1 + 3
+    assert ("cy", "f3", "films") in pairs(dataset)
+
+
+def test_the_order_of_domains_changes_nothing(root: Path) -> None:
+    first, second = build(root), build(root, domains=["films", "books"])
+    assert first.inter_feat.equals(second.inter_feat)
+    assert (first.field2id_token["item_id"] == second.field2id_token["item_id"]).all()
+
+
+def test_stores_of_each_domain_meet_on_their_items(root: Path) -> None:
+    for name, tokens, offset in (("books", ["b3", "b1"], 10.0), ("films", ["f1", "b1", "f3"], 20.0)):
+        values = (offset + np.arange(len(tokens) * 2)).reshape(-1, 2).astype(np.float32)
+        ModalityStore.write(root / "modality" / name / "text", values, tokens, modality="text", encoder="e")
+    dataset = build(root, item_overlap=False)
+    text = dataset.modality["text"]
+    ids = [dataset.token2id("item_id", t) for t in ("books:b1", "films:b1", "films:f3", "books:b2")]
+    np.testing.assert_array_equal(text.take(np.array(ids))[:3], [[12, 13], [22, 23], [24, 25]])
+    assert text.present[ids].tolist() == [True, True, True, False]
+
+
+def test_stores_of_two_encoders_are_refused(root: Path) -> None:
+    for name, width in (("books", 2), ("films", 3)):
+        ModalityStore.write(
+            root / "modality" / name / "text",
+            np.zeros((1, width), np.float32),
+            ["b1"],
+            modality="text",
+            encoder="e",
+        )
+    with pytest.raises(WrongUse, match=r"modality 'text': .*films.* \(3-d\), .*books.* \(2-d\)"):
+        build(root)
+
+
+def test_an_empty_domain_is_named(root: Path) -> None:
+    with pytest.raises(WrongUse, match="domain 'films' has no interaction left"):
+        build(root, item_inter_num_interval="[3,inf)", item_overlap=False)
+
+
+def test_a_domain_twice_or_alone_is_refused(root: Path) -> None:
+    for domains in (["books"], ["books", "books"]):
+        with pytest.raises(WrongUse, match="two or more different data sets"):
+            build(root, domains=domains)
+
+
+def test_domains_without_a_link_work_and_say_so(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("WARNING"):
+        dataset = build(root, item_overlap=False, user_overlap=False)
+    assert "nothing links them" in caplog.text
+    assert dataset.inter_num == len(BOOKS) + len(FILMS)
+
+
+def test_recboles_models_take_the_merged_set(root: Path) -> None:
+    config_of = build(root, model="BPR", split={"random": [0.5, 0.25, 0.25], "by": ["user", "domain"]})
+    train, valid, test = data_preparation(config_of.config, config_of)
+    assert sum(len(part._dataset) for part in (train, valid, test)) == len(BOOKS) + len(FILMS)
+
+
+GROUPS = {"A": ["Action", "Crime"], "B": ["Drama", "Comedy"]}
+
+
+@pytest.mark.parametrize(
+    ("tags", "group"),
+    [("Action Crime Drama", "A"), ("Drama Action", "B"), ("Action Drama", "A"), ("unknown", "B"), ("", "B")],
+)
+def test_genre_rule(tags: str, group: str) -> None:
+    assert group_of_tags(tags.split(), GROUPS) == group
+
+
+def test_genre_rule_on_the_embedded_films() -> None:
+    settings = {"domain_rule": "genre", "modalities": []}
+    dataset = create_dataset(Config("CMC", "ml-100k", config_dict=settings))
+    assert dataset.domain_names == ["A", "B"]
+    # Toy Story: Animation Children's Comedy; GoldenEye: Action Adventure Thriller
+    assert dataset.item_domain[dataset.token2id("item_id", ["1", "2"])].tolist() == [1, 0]
+    assert torch.equal(
+        dataset.item_in_domain[1:].sum(dim=1), torch.ones(dataset.item_num - 1, dtype=torch.long)
+    )
+
+
+@pytest.mark.parametrize("model", ["CMC", "GCE"])
+def test_four_domains_train(tmp_path: Path, model: str) -> None:
+    built = Built(model, write_toy(tmp_path, domains=4)).fit()
+    assert built.train_data._dataset.domain_names == ["d0", "d1", "d2", "d3"]
+    assert torch.isfinite(built.scores()).all()
+
+
+def test_negatives_come_from_the_domain_of_the_positive(tmp_path: Path) -> None:
+    built = Built("CMC", write_toy(tmp_path, domains=3))
+    batch, domain = built.batch(), built.train_data._dataset.item_domain
+    assert (domain[batch["neg_item_id"]] == domain[batch["item_id"]].unsqueeze(1)).all()
