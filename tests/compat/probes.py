@@ -200,13 +200,13 @@ def dok_update() -> None:
 def ray_worker() -> None:
     """A process that knows only the name of the function works."""
     module = importlib.import_module("recbole.quick_start.quick_start")
-    for function in (module.objective_function, module.run_recboles):
-        script = (
-            f"import sys, pickle; sys.argv = ['x']; pickle.loads({pickle.dumps(function)!r});"
-            "from recbole.config import Config; Config(model='BPR', dataset='ml-100k')"
-        )
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-300:]
+    functions = pickle.dumps((module.objective_function, module.run_recboles))
+    script = (
+        f"import sys, pickle; sys.argv = ['x']; pickle.loads({functions!r});"
+        "from recbole.config import Config; Config(model='BPR', dataset='ml-100k')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-300:]
 
 
 @probe("ray-report")
