@@ -29,7 +29,7 @@ def global_state(device: torch.device) -> dict[str, Any]:
     state = {
         "torch": torch.get_rng_state(),
         "numpy": to_plain(np.random.get_state(legacy=False)),
-        "python": to_plain(random.getstate()),
+        "python": _python_state(random.getstate()),
     }
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state_all()
@@ -40,7 +40,7 @@ def set_global_state(state: dict[str, Any], device: torch.device) -> None:
     """Undoes `global_state`; CUDA's only where both the file and this run have it."""
     torch.set_rng_state(state["torch"])
     np.random.set_state(from_plain(state["numpy"]))
-    random.setstate(from_plain(state["python"]))
+    random.setstate(_from_python_state(state["python"]))
     if device.type == "cuda" and len(state.get("cuda", ())) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])
 
@@ -53,7 +53,7 @@ def state_of(generator: Generator) -> Any:
         return to_plain(generator.bit_generator.state)
     if isinstance(generator, np.random.RandomState):
         return to_plain(generator.get_state(legacy=False))
-    return to_plain(generator.getstate())
+    return _python_state(generator.getstate())
 
 
 def set_state_of(generator: Generator, state: Any) -> None:
@@ -65,7 +65,7 @@ def set_state_of(generator: Generator, state: Any) -> None:
     elif isinstance(generator, np.random.RandomState):
         generator.set_state(from_plain(state))
     else:
-        generator.setstate(from_plain(state))
+        generator.setstate(_from_python_state(state))
 
 
 def loader_state(loader: Any) -> dict[str, Any]:
@@ -92,6 +92,16 @@ def set_loader_state(loader: Any, state: dict[str, Any], name: str) -> None:
         )
     for place, generator in here.items():
         set_state_of(generator, state[place])
+
+
+def _python_state(state: tuple[Any, ...]) -> dict[str, Any]:
+    """Python's state with its 625 integers as one tensor, which is written much faster."""
+    version, words, gauss = state
+    return {"version": version, "words": torch.tensor(words, dtype=torch.int64), "gauss": gauss}
+
+
+def _from_python_state(state: dict[str, Any]) -> tuple[Any, ...]:
+    return state["version"], tuple(state["words"].tolist()), state["gauss"]
 
 
 def _generators(part: Any, place: str, seen: set[int]) -> Iterator[tuple[str, Generator]]:

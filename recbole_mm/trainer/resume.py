@@ -29,8 +29,11 @@ _HARMLESS = {
 
 
 def optimizers_of(trainer: Any) -> dict[str, Optimizer]:
-    """All optimisers of a trainer by attribute name (RecVAE has two beside the one in use)."""
-    return {name: value for name, value in sorted(vars(trainer).items()) if isinstance(value, Optimizer)}
+    """The optimisers of a trainer by attribute name, each once (RecVAE has two, and ``optimizer`` is one of them)."""
+    found = {
+        id(value): (name, value) for name, value in vars(trainer).items() if isinstance(value, Optimizer)
+    }
+    return dict(found.values())
 
 
 def best_state(trainer: Any, epoch: int) -> dict[str, Any]:
@@ -49,13 +52,14 @@ def best_state(trainer: Any, epoch: int) -> dict[str, Any]:
 
 def last_state(trainer: Any, epoch: int, loaders: dict[str, Any]) -> dict[str, Any]:
     """The state after `epoch` (-1: before the first), with RecBole's keys and more."""
+    optimizers = optimizers_of(trainer)
     return {
         **best_state(trainer, epoch),
         "format": FORMAT,
         "saved_model_file": Path(trainer.saved_model_file).name,
         "progress": {name: to_plain(getattr(trainer, name), name) for name in _PROGRESS},
-        # by name: RecVAE has two, and `optimizer` is now one and now the other
-        "optimizers": {name: to_plain(o.state_dict(), name) for name, o in optimizers_of(trainer).items()},
+        "optimizer_in_use": next(n for n, o in optimizers.items() if o is trainer.optimizer),
+        "optimizers": {name: to_plain(o.state_dict(), name) for name, o in optimizers.items()},
         "model_drift": trainer.model_drift.state(),
         "generators": global_state(trainer.device),
         "loaders": {name: loader_state(loader) for name, loader in loaders.items()},
@@ -87,7 +91,7 @@ def restore(trainer: Any, last_file: str, loaders: dict[str, Any]) -> None:
     _warn_of_changes(state["config"], plain_config(trainer.config))
     _load_weights(trainer.model, state, last_file)
     trainer.model_drift.restore(state["model_drift"])
-    _load_optimizers(trainer, state["optimizers"], last_file)
+    _load_optimizers(trainer, state, last_file)
     for name in _PROGRESS:
         setattr(trainer, name, from_plain(state["progress"][name]))
     trainer.start_epoch = state["epoch"] + 1
@@ -120,18 +124,13 @@ def _load_weights(model: Any, state: dict[str, Any], name: str) -> None:
         raise WrongUse(f"{name}: other model, settings or data than here: {detail[:300]}") from error
 
 
-def _load_optimizers(trainer: Any, states: dict[str, Any], last_file: str) -> None:
-    for name, optimizer in optimizers_of(trainer).items():
-        if name not in states:
-            raise WrongUse(
-                f"{last_file}: has no state of {name}; resume with the configuration it was written with"
-            )
+def _load_optimizers(trainer: Any, state: dict[str, Any], last_file: str) -> None:
+    for name, saved in state["optimizers"].items():
         try:
-            optimizer.load_state_dict(from_plain(states[name]))
-        except ValueError as error:
-            raise WrongUse(
-                f"{last_file}: the optimiser has other parameter groups than here ({error})"
-            ) from error
+            getattr(trainer, name).load_state_dict(from_plain(saved))
+        except (AttributeError, ValueError) as error:
+            raise WrongUse(f"{last_file}: {name} is not the one of this configuration ({error})") from error
+    trainer.optimizer = getattr(trainer, state["optimizer_in_use"])
 
 
 def _best_file(last_file: str, state: dict[str, Any]) -> str:

@@ -113,6 +113,8 @@ def run(folder: Path, model: str, epochs: int, resume: str | None = None, **sett
 
 def same(one: Any, other: Any) -> bool:
     """Equality to the last bit, through containers and tensors."""
+    if isinstance(one, torch.Tensor) and one.is_sparse:
+        return same(one.to_dense(), other.to_dense())
     if isinstance(one, torch.Tensor):
         return isinstance(other, torch.Tensor) and one.dtype == other.dtype and torch.equal(one, other)
     if isinstance(one, dict):
