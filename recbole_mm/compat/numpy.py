@@ -32,7 +32,7 @@ def set_missing_aliases() -> None:
 def _needed() -> bool:
     import numpy as np
 
-    return not all(name in np.__dict__ for name in ("float_", "complex_", "unicode_"))
+    return not all(name in np.__dict__ for name in ALIASES)
 
 
 def _replace_settings(module: ModuleType) -> None:
