@@ -104,7 +104,8 @@ def repeated_pairs(
         return again
     pair = user.astype(np.int64) * (int(item.max()) + 1) + item
     order = np.argsort(pair, kind="stable") if timestamp is None else np.lexsort((timestamp, pair))
-    same = pair[order[1:]] == pair[order[:-1]]
+    pair = pair[order]
+    same = pair[1:] == pair[:-1]
     again[order[1:][same] if keep == "first" else order[:-1][same]] = True
     return again
 

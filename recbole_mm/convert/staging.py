@@ -20,7 +20,7 @@ from recbole_mm.errors import WrongUse
 
 SUMMARY = "summary.json"
 REVIEWS_PARQUET = "reviews.parquet"
-ROWS = 200_000  # of a chunk of interactions
+ROWS = 50_000  # of a chunk of interactions
 ROW_GROUP = 20_000
 
 
