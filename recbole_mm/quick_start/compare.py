@@ -32,6 +32,7 @@ from recbole_mm.quick_start.preset import (
 )
 from recbole_mm.quick_start.pulse import Pulse
 from recbole_mm.quick_start.run import run_one
+from recbole_mm.report.paired import paired_tests
 from recbole_mm.report.plot import write_figures
 from recbole_mm.report.runs import Run, load_run, save_run
 from recbole_mm.report.summary import Comparison, Row
@@ -39,13 +40,11 @@ from recbole_mm.report.table import document, frame, markdown
 
 HELP = "several models on the same split with the same budget, as a table"
 FIRST_SEED = 2020
-# settings in which no two rows may differ, wherever they come from
-_EQUAL = (
-    "epochs stopping_step eval_step valid_metric eval_args split split_seed eval_candidates protocol".split()
-)
+# in none of these may two rows differ, wherever the settings come from
 _BUDGET = ("epochs", "stopping_step", "eval_step", "valid_metric", "valid_metric_bigger")
 _SPLIT = ("split", "split_seed", "eval_args")
 _PROTOCOL = ("protocol", "eval_candidates", "metrics", "topk")
+_EQUAL = _BUDGET + _SPLIT + _PROTOCOL
 
 
 @dataclass
@@ -137,7 +136,8 @@ def plan(
 
     Raises ``WrongUse`` on the first row that cannot be configured, or whose budget or evaluation is another.
     """
-    steps, shared = [], {}
+    steps: list[Step] = []
+    shared: dict[str, tuple[str, Settings, Config]] = {}
     evaluation = evaluation_of(columns, preset.common(dataset, files, overrides))
     for row in rows:
         settings = {
@@ -176,9 +176,8 @@ def run_all(steps: Sequence[Step], dataset: str, folder: Path, fresh: bool) -> N
         else:
             step.row.runs[step.seed] = run
     if len(todo) < len(steps):
-        print(
-            f"{len(steps) - len(todo)} of {len(steps)} runs are finished in {folder} and taken from there (--fresh: anew)"
-        )
+        kept = f"{len(steps) - len(todo)} of {len(steps)} runs are finished in {folder}"
+        print(f"{kept} and taken from there (--fresh: anew)")
     known = {row.label: row.field_values("seconds") for row in {id(s.row): s.row for s in steps}.values()}
     with Pulse([step.row.label for step in todo], {k: v for k, v in known.items() if v}) as pulse:
         for step in todo:
@@ -222,9 +221,10 @@ def _run(step: Step, dataset: str, folder: Path) -> Run:
 
 def write_results(comparison: Comparison, folder: Path) -> None:
     """Write table.md, table.csv, result.json, and figures where there is something to draw."""
-    write_text(folder / "table.md", markdown(comparison))
-    write_text(folder / "table.csv", frame(comparison).to_csv(index=False))
-    text = json.dumps(document(comparison), indent=1, default=str, allow_nan=True)
+    tests, untested = paired_tests(comparison)
+    write_text(folder / "table.md", markdown(comparison, tests, untested))
+    write_text(folder / "table.csv", frame(comparison, tests).to_csv(index=False))
+    text = json.dumps(document(comparison, tests, untested), indent=1, default=str)
     write_text(folder / "result.json", text + "\n")
     write_figures(comparison, folder)
 
@@ -287,7 +287,7 @@ def main(args: argparse.Namespace) -> int:
     )
     folder = out or Path(f"results/{comparison.preset or 'compare'}-{comparison.dataset}")
     print()
-    print(markdown(comparison))
+    print((folder / "table.md").read_text(encoding="utf-8"))
     print(f"wrote {folder}/: table.md, table.csv, result.json")
     return 1 if comparison.failed else 0
 

@@ -43,8 +43,28 @@ _PUBLISHED_KEYS: dict[str, type | tuple[type, ...]] = {"source": str, "columns":
 _DEPTH = {"config": 1, "models": 2, "rows": 2, "published": 2}
 # what all rows share, or the table compares nothing
 SHARED = frozenset(
-    "epochs stopping_step eval_step valid_metric valid_metric_bigger eval_args split split_seed eval_candidates"
-    " protocol metrics topk seed domains domain_rule domain_field domain_groups data_path load_col".split()
+    [
+        "epochs",
+        "stopping_step",
+        "eval_step",
+        "valid_metric",
+        "valid_metric_bigger",
+        "metric_decimal_place",
+        "seed",
+    ]
+) | frozenset(
+    [
+        "eval_args",
+        "split",
+        "split_seed",
+        "eval_candidates",
+        "protocol",
+        "metrics",
+        "topk",
+        "data_path",
+        "load_col",
+    ]
+    + [f"domain{end}" for end in ("s", "_rule", "_field", "_groups")]
 )
 
 

@@ -1,4 +1,4 @@
-"""Progress of many runs: one line at each end, and between them the last epoch's line, so that it never stands still."""
+"""Progress of many runs: a line at each start and end, in between the latest epoch; it never stands still."""
 
 from __future__ import annotations
 

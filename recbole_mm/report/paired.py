@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from recbole_mm.evaluator.significance import holm, paired_test
-from recbole_mm.report.summary import Comparison, Row, mean_queries, reference_row
+from recbole_mm.report.summary import Comparison, Row, reference_row
 
-KEYS = ("user", "domain")
+KEYS = ["user", "domain"]
+BOOTSTRAP_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,12 @@ def query_column(column: str) -> str:
     return f"{protocol}{slash}{'auc' if name in ('gauc', 'meanauc') else name}"
 
 
-def paired_tests(comparison: Comparison) -> list[PairedTest]:
-    """All tests of the comparison.
+def paired_tests(comparison: Comparison) -> tuple[list[PairedTest], list[str]]:
+    """All tests of the comparison, and a sentence for each row that could not be tested.
 
     Our rows against the reference (all rows, where the preset names the reference), Holm over them; the controls
-    and the masked features of a row against that row, Holm over them.
+    and the masked features of a row against that row, Holm over them. First the mean over seeds of each query,
+    then pairs of queries.
     """
     families: list[tuple[Row, list[Row]]] = []
     reference = reference_row(comparison)
@@ -53,28 +56,59 @@ def paired_tests(comparison: Comparison) -> list[PairedTest]:
         families.append((reference, ours))
     for parent in comparison.main_rows:
         families.append((parent, [row for row in comparison.rows if row.of == parent.label]))
-    tables = {row.label: mean_queries(row) for row in comparison.rows}
+    rows = [row for first, others in families if others for row in (first, *others) if row.runs]
+    found = {row.label: mean_queries(row) for row in rows}
+    notes = [f"{label}: not tested, for {table}." for label, table in found.items() if isinstance(table, str)]
+    tables = {label: table for label, table in found.items() if not isinstance(table, str)}
+    for first, others in families:
+        for row in others if first.label in tables else []:
+            if row.label in tables and not same_queries(tables[row.label], tables[first.label]):
+                notes.append(f"{row.label}: not tested, for its queries are not those of {first.label}.")
     metrics = list(dict.fromkeys(query_column(column) for column in comparison.columns))
-    return [
-        test
-        for reference, rows in families
-        for metric in metrics
-        for test in _family(reference, rows, metric, tables)
-    ]
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    tests = []
+    for first, others in families:
+        for metric in metrics:
+            tests += _family(first, others, metric, tables, rng)
+    return tests, notes
+
+
+def mean_queries(row: Row) -> pd.DataFrame | str:
+    """One line a query, sorted: user, domain, each metric's mean over the seeds; or why there is no such table."""
+    tables = [run.queries for run in row.runs.values() if run.queries is not None]
+    if not tables:
+        return "there is no table of queries"
+    keys = [key for key in KEYS if key in tables[0]]
+    if any(table.duplicated(keys).any() for table in tables):
+        return f"several queries have the same {' and '.join(keys)}"
+    mean = pd.concat(tables).groupby(keys, dropna=False).mean(numeric_only=True).reset_index()
+    if any(len(table) != len(mean) for table in tables):
+        return "its seeds have different queries"
+    return mean
+
+
+def same_queries(first: pd.DataFrame, second: pd.DataFrame) -> bool:
+    """Whether two tables of :func:`mean_queries` hold the same queries."""
+    keys = [key for key in KEYS if key in second]
+    return set(keys) <= set(first) and first[keys].equals(second[keys])
 
 
 def _family(
-    reference: Row, rows: Sequence[Row], metric: str, tables: dict[str, pd.DataFrame | None]
+    reference: Row,
+    rows: Sequence[Row],
+    metric: str,
+    tables: dict[str, pd.DataFrame],
+    rng: np.random.Generator,
 ) -> list[PairedTest]:
-    """The tests of one metric that are corrected together; rows without the same queries are left out."""
-    theirs = tables[reference.label]
+    """The tests of one metric that are corrected together."""
+    theirs = tables.get(reference.label)
     if theirs is None or metric not in theirs:
         return []
     found = []
     for row in rows:
-        ours = tables[row.label]
+        ours = tables.get(row.label)
         if ours is not None and metric in ours and same_queries(ours, theirs):
-            found.append((row, paired_test(ours[metric].to_numpy(), theirs[metric].to_numpy())))
+            found.append((row, paired_test(ours[metric].to_numpy(), theirs[metric].to_numpy(), rng)))
     corrected = holm([result.p_t for _, result in found])
     return [
         PairedTest(
@@ -91,9 +125,3 @@ def _family(
         )
         for (row, result), p in zip(found, corrected, strict=True)
     ]
-
-
-def same_queries(ours: pd.DataFrame, theirs: pd.DataFrame) -> bool:
-    """Whether two tables of :func:`mean_queries` have the same queries (they are sorted alike)."""
-    keys = [key for key in KEYS if key in theirs]
-    return len(ours) == len(theirs) and ours[keys].equals(theirs[keys])

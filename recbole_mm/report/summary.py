@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from recbole_mm.report.runs import Run
 
@@ -136,16 +135,6 @@ def relative_change(row: Row, reference: Row, column: str) -> float | None:
     if ours is None or theirs is None or theirs.mean == 0:
         return None
     return (ours.mean - theirs.mean) / theirs.mean
-
-
-def mean_queries(row: Row) -> pd.DataFrame | None:
-    """One line a query: user, domain and each metric's mean over the seeds of the row."""
-    tables = [run.queries for run in row.runs.values() if run.queries is not None]
-    if not tables:
-        return None
-    table = pd.concat(tables, ignore_index=True)
-    keys = [key for key in ("user", "domain") if key in table]
-    return table.groupby(keys, dropna=False, sort=True).mean(numeric_only=True).reset_index()
 
 
 def order_of(rows: Sequence[Row], value: dict[str, float], bigger: bool = True) -> list[str]:

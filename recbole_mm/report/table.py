@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
-from recbole_mm.report.paired import PairedTest, paired_tests, query_column
+from recbole_mm.report.paired import PairedTest, query_column
 from recbole_mm.report.summary import (
     Comparison,
     Row,
@@ -209,13 +209,12 @@ def missing_table(comparison: Comparison) -> str | None:
     return _github(header, body) if body else None
 
 
-def markdown(comparison: Comparison) -> str:
+def markdown(comparison: Comparison, tests: Sequence[PairedTest], untested: Sequence[str] = ()) -> str:
     """The whole report: title, main table, notes, controls, curve, paired tests."""
-    tests = paired_tests(comparison)
-    about = comparison.common.get("split")
+    about = split_text(comparison.common.get("split") or {})
     parts = [f"## {comparison.preset or 'Comparison'} on {comparison.dataset}"]
     parts += [f"Split: {about}" if about else "", main_table(comparison, tests)]
-    parts += ["\n".join(f"- {note}" for note in footnotes(comparison))]
+    parts += ["\n".join(f"- {note}" for note in [*footnotes(comparison), *untested])]
     for title, table in (
         ("Do the features help?", controls_table(comparison, tests)),
         ("Features masked", missing_table(comparison)),
@@ -227,9 +226,9 @@ def markdown(comparison: Comparison) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def frame(comparison: Comparison) -> pd.DataFrame:
+def frame(comparison: Comparison, tests: Sequence[PairedTest]) -> pd.DataFrame:
     """One line a row: mean and std of every column, validation, budget, change against the reference, p, published."""
-    tests, reference, headline = paired_tests(comparison), reference_row(comparison), comparison.headline
+    reference, headline = reference_row(comparison), comparison.headline
     p_holm = {test.row: test.p_holm for test in tests if test.metric == query_column(headline)}
     lines = []
     for row in comparison.rows:
@@ -252,6 +251,22 @@ def frame(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+def split_text(split: dict[str, Any]) -> str:
+    """The split in words; empty where the record does not hold it."""
+    ours, recbole = split.get("split"), split.get("eval_args") or {}
+    seed = f"split_seed {split.get('split_seed')}"
+    if isinstance(ours, dict) and "random" in ours:
+        by = ours.get("by") or []
+        shares = " / ".join(f"{share:g}" for share in ours["random"])
+        return f"at random {shares} by {', '.join([by] if isinstance(by, str) else by)}, {seed}"
+    if ours is not None:
+        return f"as {ours} says"
+    parts = recbole.get("split")
+    if not parts:
+        return ""
+    return f"RecBole's {parts}, order {recbole.get('order')}, by {recbole.get('group_by')}, {seed}"
+
+
 def status(row: Row) -> str:
     """``done``, ``failed`` or ``partly failed``."""
     if not row.errors:
@@ -259,7 +274,9 @@ def status(row: Row) -> str:
     return "partly failed" if row.runs else "failed"
 
 
-def document(comparison: Comparison) -> dict[str, Any]:
+def document(
+    comparison: Comparison, tests: Sequence[PairedTest], untested: Sequence[str] = ()
+) -> dict[str, Any]:
     """Everything as plain values: what the rows share, every record, the tests and the notes."""
     reference = reference_row(comparison)
     rows = []
@@ -293,8 +310,8 @@ def document(comparison: Comparison) -> dict[str, Any]:
         "reference": reference and reference.label,
         **comparison.common,
         "rows": rows,
-        "tests": [vars(test) for test in paired_tests(comparison)],
-        "notes": footnotes(comparison),
+        "tests": [vars(test) for test in tests],
+        "notes": [*footnotes(comparison), *untested],
     }
 
 

@@ -26,7 +26,7 @@ def calls(monkeypatch, tmp_path):
         made.append((name, seed, dict(config.external_config_dict)))
         test, valid = QUALITY[name]
         shift = 0.0 if name == "ItemKNN" else (seed - 2020) / 100
-        noise = np.random.default_rng([seed, len(name)]).normal(0, 0.01, 40)
+        noise = np.random.default_rng([seed, *name.encode()]).normal(0, 0.01, 40)
         queries = pd.DataFrame(
             {
                 "user": [f"u{k}" for k in range(40)],

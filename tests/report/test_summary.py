@@ -7,7 +7,6 @@ from recbole_mm.report.runs import Run, load_run, save_run
 from recbole_mm.report.summary import (
     Comparison,
     Row,
-    mean_queries,
     order_sentences,
     reference_row,
     relative_change,
@@ -75,16 +74,6 @@ def test_relative_change_is_against_the_reference():
     assert relative_change(ours, a, "ndcg@10") == pytest.approx(1.0)  # .2 against .1
     assert relative_change(a, ours, "ndcg@10") == pytest.approx(-0.5)
     assert relative_change(a, ours, "absent") is None
-
-
-def test_queries_are_averaged_over_seeds_by_user_and_domain():
-    first = pd.DataFrame({"user": ["u", "u", "v"], "domain": ["x", "y", "x"], "ndcg@10": [1.0, 0.0, 0.5]})
-    second = pd.DataFrame({"user": ["v", "u", "u"], "domain": ["x", "y", "x"], "ndcg@10": [0.7, 0.4, 0.0]})
-    row = Row("r", "r", runs={0: run(0, {}, queries=first), 1: run(0, {}, queries=second)})
-    table = mean_queries(row)
-    assert table["user"].tolist() == ["u", "u", "v"]
-    assert table["domain"].tolist() == ["x", "y", "x"]
-    assert table["ndcg@10"].tolist() == pytest.approx([0.5, 0.2, 0.6])
 
 
 def test_order_is_said_only_where_it_differs():

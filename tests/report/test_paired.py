@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from recbole_mm.report.paired import mean_queries, paired_tests, query_column
+from recbole_mm.report.runs import Run
+from recbole_mm.report.summary import Comparison, Row
+
+
+def row(label: str, values: list[np.ndarray], **more) -> Row:
+    """A row whose seeds have these values of ndcg@10, one for each user."""
+    runs = {}
+    for seed, value in enumerate(values):
+        queries = pd.DataFrame({"user": [f"u{k:02d}" for k in range(len(value))], "ndcg@10": value})
+        record = {"best_valid_score": float(value.mean()), "test_result": {"ndcg@10": float(value.mean())}}
+        runs[seed] = Run(record, queries)
+    return Row(label, label, runs=runs, **more)
+
+
+def test_queries_are_averaged_over_seeds_by_user_and_domain():
+    first = pd.DataFrame({"user": ["u", "u", "v"], "domain": ["x", "y", "x"], "ndcg@10": [1.0, 0.0, 0.5]})
+    second = pd.DataFrame({"user": ["v", "u", "u"], "domain": ["x", "y", "x"], "ndcg@10": [0.7, 0.4, 0.0]})
+    table = mean_queries(Row("r", "r", runs={0: Run({}, first), 1: Run({}, second)}))
+    assert table["user"].tolist() == ["u", "u", "v"]
+    assert table["domain"].tolist() == ["x", "y", "x"]
+    assert table["ndcg@10"].tolist() == pytest.approx([0.5, 0.2, 0.6])
+
+
+def test_rows_are_tested_against_the_baseline_with_holm_over_our_rows_alone():
+    rng = np.random.default_rng(0)
+    base = rng.random(30)
+    good, weak = base + rng.normal(0.1, 0.1, 30), base + rng.normal(-0.03, 0.1, 30)
+    baseline, other = row("base", [base], baseline=True), row("other", [base - 0.5], baseline=True)
+    noise = rng.normal(0, 0.5, 30)
+    ours = [row("good", [good + noise, good - noise]), row("weak", [weak])]  # the noise of two seeds cancels
+    tests, notes = paired_tests(Comparison([baseline, other, *ours], ["ndcg@10"], "toy", [0, 1]))
+    assert notes == []
+    found = {test.row: test for test in tests}
+    assert set(found) == {"good", "weak"}
+    assert found["good"].reference == "base"
+    assert found["good"].difference > 0 > found["weak"].difference  # ours minus the baseline
+    assert found["good"].low < found["good"].difference < found["good"].high
+    p = {name: stats.ttest_rel(values, base).pvalue for name, values in (("good", good), ("weak", weak))}
+    assert p["good"] < p["weak"]
+    assert found["good"].p_t == pytest.approx(p["good"])
+    assert found["good"].p_holm == pytest.approx(min(2 * p["good"], 1))
+    assert found["weak"].p_holm == pytest.approx(max(2 * p["good"], p["weak"]))
+
+
+def test_controls_are_tested_against_their_own_row():
+    rng = np.random.default_rng(1)
+    base = rng.random(20)
+    rows = [
+        row("BPR", [base], baseline=True),
+        row("CMC", [base + 0.1]),
+        row("CMC, ids only", [base + rng.normal(0, 0.1, 20)], of="CMC", control="ids only"),
+    ]
+    tests, _ = paired_tests(Comparison(rows, ["ndcg@10"], "toy", [0]))
+    assert [(test.row, test.reference) for test in tests] == [("CMC", "BPR"), ("CMC, ids only", "CMC")]
+
+
+def test_a_named_reference_is_tested_against_every_row():
+    rng = np.random.default_rng(2)
+    rows = [row(label, [rng.random(20)]) for label in ("complete", "a", "b")]
+    tests, _ = paired_tests(Comparison(rows, ["ndcg@10"], "toy", [0], reference="complete"))
+    assert [(test.row, test.reference) for test in tests] == [("a", "complete"), ("b", "complete")]
+
+
+def test_what_cannot_be_paired_is_said_and_not_tested():
+    rng = np.random.default_rng(3)
+    base, longer = row("base", [rng.random(20)], baseline=True), row("longer", [rng.random(21)])
+    twice = row("t", [rng.random(20)])
+    twice.runs[0].queries["user"] = "u"
+    failed = Row("failed", "X", errors={0: "no"})
+    tests, notes = paired_tests(Comparison([base, longer, twice, failed], ["ndcg@10"], "toy", [0]))
+    assert tests == []
+    assert notes == [
+        "t: not tested, for several queries have the same user.",
+        "longer: not tested, for its queries are not those of base.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("column", "wanted"),
+    [
+        ("ndcg@10", "ndcg@10"),
+        ("gauc", "auc"),
+        ("sampled-9/meanauc", "sampled-9/auc"),
+        ("sampled-9/f1@5", "sampled-9/f1@5"),
+    ],
+)
+def test_the_per_query_column_behind_a_column(column, wanted):
+    assert query_column(column) == wanted

@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from recbole_mm.report.paired import PairedTest
+from recbole_mm.report.plot import loss_frame, missing_frame, write_figures
+from recbole_mm.report.runs import Run
+from recbole_mm.report.summary import Comparison, Row
+from recbole_mm.report.table import (
+    controls_table,
+    document,
+    duration,
+    figure,
+    footnotes,
+    frame,
+    main_table,
+    markdown,
+    missing_table,
+    p_text,
+    split_text,
+)
+
+
+def row(label: str, *values: float, valid: float = 0.1, stopped: str = "early stopping", **more) -> Row:
+    runs = {
+        2020 + k: Run(
+            {"best_valid_score": valid, "test_result": {"ndcg@10": value, "gauc": 0.5}, "stopped_by": stopped}
+            | {"epochs_run": 10 + k, "seconds": 30.0}
+        )
+        for k, value in enumerate(values)
+    }
+    return Row(label, label, runs=runs, **more)
+
+
+def cells(table: str, label: str) -> list[str]:
+    """The cells of the line that starts with the label."""
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    return next(line for line in lines if line[0] == label)
+
+
+def toy(**more) -> Comparison:
+    rows = [
+        row("BPR", 0.2, valid=0.3, stopped="cap", baseline=True, published={"ndcg": 0.612}),
+        row("ItemKNN", 0.1, 0.1, valid=0.2, baseline=True),
+        row("CMC", 0.2, 0.3, 0.4, valid=0.4, published={"ndcg": 0.725}),
+    ]
+    common = {"budget": {"epochs": 50}, "split": {}}
+    options = {"published_columns": {"ndcg": ["ndcg@10"]}, "published_source": "A. Author", "common": common}
+    return Comparison(rows, ["ndcg@10", "gauc"], "toy", [2020, 2021, 2022], **{**options, **more})
+
+
+def test_of(label: str, p_holm: float, reference: str = "BPR", metric: str = "ndcg@10") -> PairedTest:
+    return PairedTest(label, reference, metric, 100, 0.1, 0.05, 0.15, p_holm / 2, 0.01, p_holm)
+
+
+test_of.__test__ = False  # a helper
+
+
+def test_the_line_of_a_row_holds_mean_and_spread_published_change_and_p():
+    table = main_table(toy(), [test_of("CMC", 0.0123)])
+    assert cells(table, "model") == [
+        *(
+            "model",
+            "ndcg@10",
+            "published NDCG",
+            "gauc",
+            "ndcg@10 vs BPR",
+            "p (Holm)",
+            "valid",
+            "epochs",
+            "time",
+        ),
+    ]
+    # mean .3, deviations -.1, 0, .1: std = sqrt(.02 / 2) = .1; (.3 - .2) / .2 = +50 %
+    assert cells(table, "CMC") == [
+        *("CMC", "**0.3000 ± 0.1000**", "0.725", "**0.5000**", "+50.0%", ".012", "0.4000", "11", "30 s"),
+    ]
+    assert cells(table, "ItemKNN") == [
+        *("ItemKNN", "0.1000", "–", "**0.5000**", "-50.0%", "", "0.2000", "10", "30 s"),
+    ]
+    assert cells(table, "BPR†")[3:6] == ["**0.5000**", "", ""]
+
+
+def test_rows_that_look_equal_are_equally_bold_and_a_lone_row_is_not():
+    close = Comparison([row("a", 0.20001), row("b", 0.2), row("c", 0.19)], ["ndcg@10"], "toy", [2020])
+    table = main_table(close, [])
+    assert [cells(table, label)[1] for label in "abc"] == ["**0.2000**", "**0.2000**", "0.1900"]
+    assert cells(main_table(Comparison([row("a", 0.2)], ["ndcg@10"], "toy", [2020]), []), "a")[1] == "0.2000"
+
+
+def test_where_less_is_better_the_smallest_is_bold():
+    rows = [row("a", 0.2), row("b", 0.1)]
+    for each, value in zip(rows, (0.9, 0.4), strict=True):
+        each.runs[2020].record["test_result"]["giniindex@10"] = value
+    table = main_table(Comparison(rows, ["giniindex@10"], "toy", [2020]), [])
+    assert [cells(table, label)[1] for label in "ab"] == ["0.9000", "**0.4000**"]
+
+
+def test_a_failed_row_is_in_the_table_with_its_line():
+    comparison = toy()
+    comparison.rows.append(Row("GCE", "GCE", errors={2020: "out of | memory"}))
+    comparison.row("CMC").errors[2023] = "NaN"
+    table = main_table(comparison, [])
+    assert "| GCE " in table
+    assert "failed: out of \\| memory" in table
+    assert cells(table, "CMC‡")[0] == "CMC‡"
+    notes = footnotes(comparison)
+    assert "‡ CMC: seed 2023 failed: NaN" in notes
+    assert "GCE: seed 2020 failed: out of | memory" in notes
+
+
+def test_the_cap_and_the_choice_of_the_reference_are_footnotes():
+    notes = footnotes(toy())
+    assert notes[0].startswith(
+        "† BPR: stopped by the cap of 50 epochs and not by early stopping in 1 of 1 runs"
+    )
+    assert "Reference: BPR, the best baseline by its score on validation." in notes
+
+
+def test_the_report_names_the_order_that_differs_and_the_source():
+    comparison = toy()
+    assert "Our order" not in markdown(comparison, [])
+    comparison.row("BPR").published["ndcg"] = 0.9
+    text = markdown(comparison, [test_of("CMC", 0.01)], ["X: not tested."])
+    assert (
+        "Our order by ndcg@10 differs from the published one by NDCG: ours CMC > BPR; published BPR > CMC."
+        in text
+    )
+    assert "Published figures: A. Author." in text
+    assert "- X: not tested." in text
+    assert "### Paired tests" in text
+    assert "+0.1000" in text
+
+
+def with_controls() -> Comparison:
+    comparison = toy()
+    comparison.rows += [
+        row("CMC, ids only", 0.15, of="CMC", control="ids only"),
+        row("CMC, 60% masked", 0.2, of="CMC", missing=0.6),
+        row("CMC, 30% masked", 0.25, of="CMC", missing=0.3),
+    ]
+    return comparison
+
+
+def test_controls_stand_below_their_row_and_not_in_the_main_table():
+    comparison = with_controls()
+    assert "ids only" not in main_table(comparison, [])
+    table = controls_table(comparison, [test_of("CMC, ids only", 0.02, "CMC")])
+    assert cells(table, "CMC")[1] == "**0.3000 ± 0.1000**"
+    assert cells(table, "CMC: ids only") == ["CMC: ids only", "0.1500", "**0.5000**", "-50.0%", ".020"]
+    assert controls_table(toy(), []) is None
+
+
+def test_the_curve_over_masked_features_starts_with_the_row_itself():
+    table = missing_table(with_controls())
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    assert [line[:3] for line in lines] == [
+        ["CMC", "0%", "0.3000 ± 0.1000"],
+        ["CMC", "30%", "0.2500"],
+        ["CMC", "60%", "0.2000"],
+    ]
+    assert missing_table(toy()) is None
+    curve = missing_frame(with_controls())
+    assert sorted(curve[curve["metric"] == "ndcg@10"]["masked"]) == [0.0, 0.3, 0.6]
+
+
+def test_csv_and_json_hold_the_same_figures():
+    comparison = with_controls()
+    tests = [test_of("CMC", 0.0123), test_of("CMC, ids only", 0.02, "CMC")]
+    table = frame(comparison, tests).set_index("label")
+    assert table.loc["CMC", ["ndcg@10", "ndcg@10 std", "change", "p (Holm)"]].tolist() == pytest.approx(
+        [0.3, 0.1, 0.5, 0.0123]
+    )
+    assert table.loc["CMC, ids only", "against"] == "CMC"
+    assert table.loc["BPR", "stopped by cap"] == 1
+    plain = json.loads(json.dumps(document(comparison, tests)))
+    rows = {line["label"]: line for line in plain["rows"]}
+    assert rows["CMC"]["metrics"]["ndcg@10"]["values"] == [0.2, 0.3, 0.4]
+    assert rows["CMC"]["metrics"]["ndcg@10"]["std"] == pytest.approx(0.1)
+    assert rows["BPR"]["stopped_by_cap"] == [2020]
+    assert plain["tests"][0]["p_holm"] == 0.0123
+    assert plain["reference"] == "BPR"
+    assert plain["budget"] == {"epochs": 50}
+
+
+def test_losses_are_drawn_for_models_with_several_terms(tmp_path):
+    comparison = toy()
+    one = {"epoch": 0, "batches": 4, "terms": {"loss": 8.0}}
+    two = [
+        {"epoch": k, "batches": 4, "terms": {"contrastive": 8.0 / (k + 1), "domain": 2.0}} for k in range(2)
+    ]
+    comparison.row("BPR").runs[2020].history = [one]
+    comparison.row("CMC").runs[2020].history = two
+    losses = loss_frame(comparison)
+    assert losses[["row", "epoch", "term", "loss"]].values.tolist() == [
+        ["CMC", 1, "contrastive", 2.0],
+        ["CMC", 1, "domain", 0.5],
+        ["CMC", 2, "contrastive", 1.0],
+        ["CMC", 2, "domain", 0.5],
+    ]
+    assert write_figures(comparison, tmp_path) == [tmp_path / "loss.html"]
+    page = (tmp_path / "loss.html").read_text()
+    assert "contrastive" in page
+    assert 'src="plotly.min.js"' in page
+    assert (tmp_path / "plotly.min.js").is_file()
+    assert (tmp_path / "loss.csv").is_file()
+
+
+def test_no_figure_without_its_data(tmp_path):
+    assert write_figures(toy(), tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        (
+            {"split": {"random": [0.72, 0.08, 0.2], "by": ["user", "domain"]}, "split_seed": 1},
+            "at random 0.72 / 0.08 / 0.2 by user, domain, split_seed 1",
+        ),
+        (
+            {
+                "split": None,
+                "split_seed": 1,
+                "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user"},
+            },
+            "RecBole's {'LS': 'valid_and_test'}, order TO, by user, split_seed 1",
+        ),
+        ({}, ""),
+    ],
+)
+def test_the_split_in_words(split, words):
+    assert split_text(split) == words
+
+
+def test_figures_as_text():
+    assert figure([]) == "–"
+    assert figure([0.12344], bold=True) == "**0.1234**"
+    assert [p_text(p) for p in (None, 0.00099, 0.001, 0.5, 1.0)] == ["–", "<.001", ".001", ".500", "1.000"]
+    assert [duration(s) for s in (4.4, 89, 90, 5399, 5400)] == ["4 s", "89 s", "2 min", "90 min", "1.5 h"]
