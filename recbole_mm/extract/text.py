@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
+import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import numpy as np
 
@@ -160,12 +165,17 @@ def load_pretrained(checkpoint: str) -> tuple[Any, Any]:
     """The tokenizer and the model of a local folder, a package (`package:module`) or a hub name."""
     try:
         from transformers import AutoModel, AutoTokenizer
+        from transformers.utils import logging
     except ImportError as error:
         raise WrongUse(
             f'encoder {checkpoint} needs transformers: pip install "recbole_mm[extract]"'
         ) from error
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
+    local = not connected()
     try:
-        return AutoTokenizer.from_pretrained(checkpoint), AutoModel.from_pretrained(checkpoint)
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=local)
+        return tokenizer, AutoModel.from_pretrained(checkpoint, local_files_only=local)
     except (OSError, ValueError) as error:
         raise NoCheckpoint(
             f"encoder {checkpoint}: neither a model folder nor a model that the hub gives us "
@@ -177,6 +187,26 @@ class NoCheckpoint(WrongUse):
     """A checkpoint that is not on this machine and could not be downloaded."""
 
 
+@cache
+def connected() -> bool:
+    """Whether the hub answers; without it only folders and what was downloaded before are tried.
+
+    The hub's own client would retry for half a minute at every file.
+    """
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    if getproxies():  # then the address itself need not answer
+        return True
+    address = urlsplit(constants.ENDPOINT)
+    try:
+        socket.create_connection((str(address.hostname), address.port or 443), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
 def checkpoint_json(checkpoint: str, name: str) -> Any:
     """A JSON file of a checkpoint (folder or hub name); None when it has no such file."""
     from transformers.utils import cached_file
@@ -184,6 +214,7 @@ def checkpoint_json(checkpoint: str, name: str) -> Any:
     path = cached_file(
         checkpoint,
         name,
+        local_files_only=not connected(),
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_connection_errors=False,
     )
