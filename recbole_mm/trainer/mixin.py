@@ -51,7 +51,7 @@ class TrainerMixin(_Base):
         self.eval_result: Any = None
         self.best_epoch: int | None = None
         self.request: dict[str, Any] = {
-            "model": config["model"],
+            "model": _spec(config),
             "dataset": config["dataset"],
             "settings": plain_config(config.external_config_dict),
         }
@@ -246,11 +246,17 @@ class TrainerMixin(_Base):
         return f"{self.config['model']} has a training loop of its own and cannot go on from a checkpoint"
 
     def _interrupted(self) -> Interrupted:
-        place = f"interrupted in epoch {self._epoch + 1}"
+        place = f"in epoch {self._epoch + 1}"
         if self._writes_last:
             return Interrupted(f"{place}; go on with --resume {self.last_model_file}", self.last_model_file)
         why = "nothing was saved" if self.resumable else self._no_resume()
         return Interrupted(f"{place}; {why}")
+
+
+def _spec(config: Any) -> str:
+    """The model as `get_model` finds it again: a name, ``file.py:Class``, or a dotted name for a class."""
+    spec = getattr(config, "model_spec", None) or config["model"]
+    return spec if isinstance(spec, str) else f"{spec.__module__}.{spec.__qualname__}"
 
 
 def _present(**loaders: Any) -> dict[str, Any]:

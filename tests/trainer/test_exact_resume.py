@@ -153,7 +153,7 @@ def test_interrupt_says_how_to_go_on(
     os.kill(process.pid, signal.SIGINT)
     process.join(30)
     said = (toy / "said").read_text()
-    assert said.startswith("Interrupted: interrupted in epoch ")
+    assert said.startswith("Interrupted: in epoch ")
     assert said.endswith(f"go on with --resume {last}")
     assert_same_run(whole("TwoTerms"), run(toy, "TwoTerms", EPOCHS, resume=str(last)))
 
