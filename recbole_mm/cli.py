@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
+import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -74,14 +76,24 @@ def _dispatch(name: str, rest: list[str]) -> int:
     module = import_module(COMMANDS[name])
     parser = argparse.ArgumentParser(prog=f"recbole-mm {name}", description=module.HELP, allow_abbrev=False)
     module.add_arguments(parser)
+    args = _parse(parser, rest, keys=name in TAKE_KEYS)
+    return 0 if args is None else module.main(args)
+
+
+def _parse(parser: argparse.ArgumentParser, rest: list[str], keys: bool) -> argparse.Namespace | None:
+    """The arguments; what argparse does not know goes to ``overrides`` if ``keys``. None after ``--help``."""
+    said = io.StringIO()
     try:
-        if name not in TAKE_KEYS:
-            return module.main(parser.parse_args(rest))
-        args, overrides = parser.parse_known_args(rest)
-    except SystemExit as stop:  # argparse has printed its line
-        return int(stop.code or 0)
+        with contextlib.redirect_stderr(said):
+            args, overrides = parser.parse_known_args(rest) if keys else (parser.parse_args(rest), [])
+    except SystemExit as stop:
+        if not stop.code:
+            return None
+        # argparse prints its whole usage first
+        line = said.getvalue().strip().splitlines()[-1]
+        raise WrongUse(f"{line.partition('error: ')[2] or line} ({parser.prog} --help)") from None
     args.overrides = overrides
-    return module.main(args)
+    return args
 
 
 def _say(error: BaseException, code: int, verbose: bool) -> int:

@@ -28,6 +28,14 @@ def agg_is_whole() -> bool:
     return not isinstance(pd.Series([[1, 2], [3]]).agg(len), pd.Series)
 
 
+@cache
+def values_are_read_only() -> bool:
+    """Whether the array behind a column may not be written to."""
+    import pandas as pd
+
+    return not pd.DataFrame({"a": [1.0]})["a"].values.flags.writeable
+
+
 _LENGTHS = "Series.agg(len) is one number in pandas 3, and RecBole wants the length of each row"
 _LOST = "an inplace fillna on a selected column does nothing in pandas 3, without an error: NaN stay"
 _DATASET = "recbole.data.dataset.dataset"
@@ -96,5 +104,16 @@ PATCHES: list[Patch] = [
         "data/dataset/sequential_dataset.py:165",
         "].agg(len)",
         "].map(len)",
+    ),
+    SourcePatch(
+        "pandas-read-only",
+        "pandas",
+        _DATASET,
+        "values of a column are read-only in pandas 3, and torch warns that a tensor on them must not be written to",
+        "data/dataset/dataset.py:2199",
+        "RecBole copies the values before it makes a tensor of them",
+        needed=values_are_read_only,
+        old="value = data[k].values",
+        new="value = data[k].to_numpy(copy=True)",
     ),
 ]

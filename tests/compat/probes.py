@@ -186,6 +186,19 @@ def agg_sequential_dataset() -> None:
     assert like.inter_feat["item_length"].tolist() == [2, 1]
 
 
+@probe("pandas-read-only")
+def tensors_can_be_written() -> None:
+    import pandas as pd
+    from recbole.data.dataset import Dataset
+
+    table = pd.DataFrame({"t": [1, 2]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tensors = Dataset._dataframe_to_interaction(dataset_like(), table)
+    tensors["t"][0] = 7
+    assert table["t"].tolist() == [1, 2]
+
+
 @probe("scipy-dok-update")
 def dok_update() -> None:
     importlib.import_module("recbole.model.abstract_recommender")

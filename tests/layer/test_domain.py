@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 
 from recbole_mm.layer.domain import DOMAIN_LOSSES, cross_domain_mix
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 
 from recbole_mm.layer.loss import bpr, info_nce, symmetric_info_nce
 

@@ -1,0 +1,48 @@
+"""``register()``: RecBole's own entry points learn our models, data sets, trainers and configuration."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from recbole_mm.config import Config, check_dataset
+from recbole_mm.data import create_dataset, data_preparation
+from recbole_mm.model import get_model
+from recbole_mm.quick_start.embedded import ensure_embedded_stores
+from recbole_mm.trainer import get_trainer
+
+
+def register() -> None:
+    """Make ``recbole.quick_start.run_recbole(model="CMC", …)`` work unchanged; calling it twice does no harm.
+
+    RecBole finds models and trainers by name in its own packages. The names its ``quick_start`` and ``utils`` hold
+    are bound to ours, which find RecBole's too. As RecBole's does, the configuration made there reads the
+    ``--key=value`` arguments of the program.
+    """
+    import recbole.quick_start.quick_start as entry
+    import recbole.utils
+    import recbole.utils.utils
+
+    for module in (entry, recbole.utils, recbole.utils.utils):
+        module.get_model = get_model
+        module.get_trainer = _trainer_by_name
+    entry.Config = _config
+    entry.create_dataset = _create_dataset
+    entry.data_preparation = data_preparation
+
+
+def _config(
+    model: Any = None, dataset: str | None = None, config_file_list: Any = None, config_dict: Any = None
+) -> Config:
+    arguments = [a for a in sys.argv[1:] if a.startswith("--") and "=" in a]
+    return Config(model, dataset, config_file_list, config_dict, arguments)
+
+
+def _create_dataset(config: Config) -> Any:
+    check_dataset(config)
+    ensure_embedded_stores(config)
+    return create_dataset(config)
+
+
+def _trainer_by_name(model_type: Any, model_name: str) -> type:
+    return get_trainer({"MODEL_TYPE": model_type}, get_model(model_name))

@@ -1,0 +1,34 @@
+"""RecBole's own script works with our models, in a process of its own (register changes RecBole's modules)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from recbole_mm.testing import write_toy
+
+SCRIPT = """
+import recbole_mm
+recbole_mm.register()
+recbole_mm.register()
+from recbole.quick_start import run_recbole
+
+for model in ("CMC", "BPR"):
+    result = run_recbole(model=model, dataset="toy", config_dict={settings!r})
+    assert set(result) == {{"best_valid_score", "valid_score_bigger", "best_valid_result", "test_result"}}
+    print("done", model, result["test_result"]["ndcg@10"])
+"""
+
+
+def test_recboles_run_recbole_runs_our_model(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(settings=write_toy(tmp_path)))
+    done = subprocess.run(
+        [sys.executable, str(script), "--epochs=1", "--state=ERROR"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith("done")] == ["CMC", "BPR"]

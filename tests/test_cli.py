@@ -1,0 +1,115 @@
+"""What a person's mistake gives: exit code 1 or 2, one line that says what to do, no traceback."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from recbole_mm.cli import main
+from recbole_mm.testing import write_toy
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.chdir(tmp_path)
+    settings = write_toy(tmp_path)
+    keys = ("data_path", "modality_path", "checkpoint_dir", "min_coverage", "train_batch_size", "epochs")
+    return ["run", "--model=CMC", "--dataset=toy", *(f"--{key}={settings[key]}" for key in keys)]
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    error = capsys.readouterr().err
+    lines = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1 and error.strip().endswith(lines[0]) and "Traceback" not in error
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["--model=CMC", "--dataset=ml-100k", "--learnign_rate=0.1"], "learning_rate"),
+        (["--model=SASREC", "--dataset=ml-100k"], "SASRec"),
+        (["--model=CMC", "--dataset=nosuch"], "nosuch"),
+        (["--model=CMC", "--dataset=ml-100k", "--epochs=ten"], "epochs: expected int"),
+        (["--model=CMC", "--dataset=ml-100k", "--modalities=[txet]"], "txet"),
+        (["--model=CMC"], "--dataset"),
+        ([], "--model"),
+        (["--model=CMC", "--dataset=ml-100k", "--config_files=none.yaml"], "none.yaml"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_2(
+    arguments: list[str],
+    hint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments, run_by_default=True) == 2
+    assert hint in one_line(capsys)
+
+
+def test_a_yaml_with_a_tab(toy: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bad.yaml").write_text("epochs: 3\ntopk:\n\t- 10\n")
+    assert main([*toy, "--config_files=bad.yaml"]) == 2
+    assert "bad.yaml, line 3" in one_line(capsys)
+
+
+@pytest.mark.parametrize(("content", "hint"), [("", "is empty"), ("u1\ti1\nu2\ti2\n", "line 1")])
+def test_a_broken_inter(
+    toy: list[str], tmp_path: Path, content: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "toy" / "toy.inter").write_text(content)
+    assert main(toy) == 2
+    assert hint in one_line(capsys)
+
+
+def test_a_truncated_store(toy: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values = tmp_path / "modality" / "toy" / "text" / "values.npy"
+    values.write_bytes(values.read_bytes()[:-40])
+    assert main(toy) == 2
+    assert "values.npy" in one_line(capsys)
+
+
+def test_run_prints_a_result_and_writes_its_twin(
+    toy: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*toy, f"--json={tmp_path / 'run.json'}"]) == 0
+    assert "test:" in capsys.readouterr().out
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["stopped_by"] == "cap" and len(record["history"]) == 2
+    assert set(record["test_result"]) >= {"recall@10", "ndcg@10"}
+
+
+def test_resume_goes_on_from_the_command_line(toy: list[str], tmp_path: Path) -> None:
+    assert main([*toy, f"--json={tmp_path / 'half.json'}"]) == 0
+    half = json.loads((tmp_path / "half.json").read_text())
+    assert (
+        main(["run", f"--resume={half['files']['last']}", "--epochs=4", f"--json={tmp_path / 'rest.json'}"])
+        == 0
+    )
+    whole_arguments = [a for a in toy if not a.startswith("--epochs")]
+    assert main([*whole_arguments, "--epochs=4", f"--json={tmp_path / 'whole.json'}"]) == 0
+    rest, whole = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("rest", "whole"))
+    assert rest["test_result"] == whole["test_result"]
+    assert [e["loss"] for e in rest["history"]] == [e["loss"] for e in whole["history"]]
+
+
+def test_the_same_run_twice_is_the_same(toy: list[str], tmp_path: Path) -> None:
+    results = []
+    for name in ("a", "b"):
+        assert main([*toy, f"--json={tmp_path / name}"]) == 0
+        record = json.loads((tmp_path / name).read_text())
+        results.append((record["test_result"], [e["loss"] for e in record["history"]]))
+    assert results[0] == results[1]
+
+
+def test_unknown_commands_are_answered(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["comprae"]) == 2
+    assert "'compare'" in one_line(capsys)
+    assert main(["--help"]) == 0
+    assert "doctor" in capsys.readouterr().out
+    assert main(["store", "biuld"]) == 2
+    one_line(capsys)
