@@ -70,7 +70,10 @@ class Evaluator:
 
         Needed only where the evaluation loader does not know its training data: sequential models.
         """
-        self._train = _train_stats([train_data._dataset], train_data._dataset)
+        dataset = getattr(
+            train_data, "general_dataloader", train_data
+        )._dataset  # knowledge models: two loaders
+        self._train = _train_stats([dataset], dataset)
 
     @torch.no_grad()
     def evaluate(self, model: Any, eval_data: Any, show_progress: bool = False) -> EvalResult:

@@ -17,23 +17,29 @@ KG = {
         "link": ["item_id", "entity_id"],
     }
 }
-SEQUENTIAL = {"train_neg_sample_args": None, "MAX_ITEM_LIST_LENGTH": 10, "train_batch_size": 256}
+SEQUENTIAL = {
+    "train_neg_sample_args": None,
+    "MAX_ITEM_LIST_LENGTH": 10,
+    "n_layers": 1,
+    "hidden_size": 16,
+    "inner_size": 16,
+}
 CONTEXT = {
     "threshold": {"rating": 4},
     "load_col": {
-        "inter": ["user_id", "item_id", "rating"],
+        "inter": ["user_id", "item_id", "rating", "timestamp"],
         "item": ["item_id", "release_year"],
         "user": ["user_id", "age"],
     },
 }
 CASES = {
     "general full": ("BPR", {"eval_args": {**RATIO, "mode": "full"}}),
-    "general uni": ("BPR", {"eval_args": {**RATIO, "mode": "uni20"}}),
-    "general pop": ("BPR", {"eval_args": {**RATIO, "mode": "pop10"}}),
+    "general uni": ("BPR", {"eval_args": {**RATIO, "mode": "uni25"}}),
+    "general pop": ("BPR", {"eval_args": {**RATIO, "mode": "pop25"}}),
     "graph full": ("LightGCN", {"eval_args": {**RATIO, "mode": "full"}}),
     "item matrix full": ("EASE", {"eval_args": {**RATIO, "mode": "full"}, "train_neg_sample_args": None}),
     "sequential full": ("SASRec", {"eval_args": {**LEAVE_ONE_OUT, "mode": "full"}, **SEQUENTIAL}),
-    "sequential uni": ("SASRec", {"eval_args": {**LEAVE_ONE_OUT, "mode": "uni20"}, **SEQUENTIAL}),
+    "sequential uni": ("SASRec", {"eval_args": {**LEAVE_ONE_OUT, "mode": "uni25"}, **SEQUENTIAL}),
     "knowledge full": ("CFKG", {"eval_args": {**RATIO, "mode": "full"}, **KG}),
     "context full": (
         "FM",
@@ -60,7 +66,7 @@ def test_same_values(case: str, build, reseed) -> None:
         **settings,
     }
     config, model, trainer, (train, valid, test) = build(name, **settings)
-    trainer.eval_collector.data_collect(train)
+    trainer.eval_collector.data_collect(getattr(train, "general_dataloader", train))  # it knows no other
     _let_counts_pass(trainer.eval_collector.data_struct)
     evaluator = Evaluator(config)
     evaluator.data_collect(train)
