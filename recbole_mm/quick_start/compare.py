@@ -9,52 +9,35 @@ import shlex
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from recbole_mm.config import Config, check_dataset
+from recbole_mm.config import Config
 from recbole_mm.config.properties import load_user
 from recbole_mm.config.values import parse_cli
 from recbole_mm.errors import Failure, Interrupted, WrongUse
 from recbole_mm.files import write_text
-from recbole_mm.quick_start.columns import check_columns, evaluation_of
-from recbole_mm.quick_start.embedded import ensure_embedded_stores
-from recbole_mm.quick_start.fingerprint import run_key, versions
+from recbole_mm.quick_start.columns import check_columns
+from recbole_mm.quick_start.controls import control_rows
+from recbole_mm.quick_start.fingerprint import versions
 from recbole_mm.quick_start.logger import init_logger
+from recbole_mm.quick_start.plan import Step, plan
 from recbole_mm.quick_start.preset import (
-    Preset,
     Settings,
-    control_rows,
     load_preset,
     preset_names,
     rows_of,
 )
 from recbole_mm.quick_start.pulse import Pulse
 from recbole_mm.quick_start.run import run_one
+from recbole_mm.report.export import document, frame
 from recbole_mm.report.paired import paired_tests
 from recbole_mm.report.plot import write_figures
 from recbole_mm.report.runs import Run, load_run, save_run
-from recbole_mm.report.summary import Comparison, Row
-from recbole_mm.report.table import document, frame, markdown
+from recbole_mm.report.summary import Comparison
+from recbole_mm.report.table import markdown
 
 HELP = "several models on the same split with the same budget, as a table"
 FIRST_SEED = 2020
-# in none of these may two rows differ, wherever the settings come from
-_BUDGET = ("epochs", "stopping_step", "eval_step", "valid_metric", "valid_metric_bigger")
-_SPLIT = ("split", "split_seed", "eval_args")
-_PROTOCOL = ("protocol", "eval_candidates", "metrics", "topk")
-_EQUAL = _BUDGET + _SPLIT + _PROTOCOL
-
-
-@dataclass
-class Step:
-    """One run to come: a row under one seed, and the name of its result."""
-
-    row: Row
-    seed: int
-    settings: Settings
-    key: str
 
 
 def compare(
@@ -122,50 +105,6 @@ def compare(
     return comparison
 
 
-def plan(
-    preset: Preset,
-    rows: Sequence[Row],
-    dataset: str,
-    seeds: Sequence[int],
-    columns: Sequence[str],
-    files: Settings,
-    overrides: Settings,
-    folder: Path,
-) -> tuple[list[Step], dict[str, Any]]:
-    """Configure every row before anything runs; (the runs, seed by seed, and what all rows share).
-
-    Raises ``WrongUse`` on the first row that cannot be configured, or whose budget or evaluation is another.
-    """
-    steps: list[Step] = []
-    shared: dict[str, tuple[str, Settings, Config]] = {}
-    evaluation = evaluation_of(columns, preset.common(dataset, files, overrides))
-    for row in rows:
-        settings = {
-            "checkpoint_dir": str(folder / "checkpoints"),
-            **preset.settings(row, dataset, files, overrides),
-            **evaluation,
-        }
-        config = Config(row.model, dataset, None, {**settings, "seed": seeds[0]})
-        check_dataset(config)
-        ensure_embedded_stores(config)
-        row.settings = settings
-        steps += [Step(row, seed, settings, run_key(config, seed)) for seed in seeds]
-        mine = {key: config[key] for key in _EQUAL}
-        first = shared.setdefault("of", (row.label, mine, config))
-        for key in _EQUAL:
-            if mine[key] != first[1][key]:
-                raise WrongUse(
-                    f"{row.label} would run with {key}: {mine[key]}, {first[0]} with {first[1][key]}; "
-                    f"give one value for all (--{key}=...)"
-                )
-    config = shared["of"][2]
-    common = {
-        name: {key: config[key] for key in keys}
-        for name, keys in (("budget", _BUDGET), ("split", _SPLIT), ("protocol", _PROTOCOL))
-    }
-    return sorted(steps, key=lambda step: seeds.index(step.seed)), common
-
-
 def run_all(steps: Sequence[Step], dataset: str, folder: Path, fresh: bool) -> None:
     """Fill ``runs`` and ``errors`` of every row; finished runs are read from ``folder``, others run and written."""
     todo = []
@@ -213,6 +152,10 @@ def _run(step: Step, dataset: str, folder: Path) -> Run:
         "key": step.key,
     }
     run = Run(record, result.queries, result.groups, result.history)
+    last = (record.get("files") or {}).get("last")
+    if last:  # nothing is left to go on from
+        Path(last).unlink(missing_ok=True)
+        record["files"] = {"best": record["files"]["best"]}
     save_run(folder, step.key, run)
     del result, config
     gc.collect()
@@ -288,7 +231,8 @@ def main(args: argparse.Namespace) -> int:
     folder = out or Path(f"results/{comparison.preset or 'compare'}-{comparison.dataset}")
     print()
     print((folder / "table.md").read_text(encoding="utf-8"))
-    print(f"wrote {folder}/: table.md, table.csv, result.json")
+    files = ["table.md", "table.csv", "result.json", *sorted(path.name for path in folder.glob("*.html"))]
+    print(f"wrote {folder}/: {', '.join(files)}")
     return 1 if comparison.failed else 0
 
 

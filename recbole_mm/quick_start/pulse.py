@@ -18,7 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from recbole_mm.report.table import duration
+from recbole_mm.report.text import duration
 
 EVERY = 20.0  # seconds between two lines where the output is no terminal
 

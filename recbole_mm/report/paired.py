@@ -19,7 +19,7 @@ BOOTSTRAP_SEED = 0
 class PairedTest:
     """Row minus reference on one metric of the queries: mean difference, interval, p-values (two-sided).
 
-    ``metric`` is a column of the per-query table; ``p_holm`` is the t-test's p corrected over the rows that are
+    ``metric`` is a column of the per-query table; ``p_holm`` is the t-test's p corrected over the pairs that are
     tested together.
     """
 
@@ -41,35 +41,48 @@ def query_column(column: str) -> str:
     return f"{protocol}{slash}{'auc' if name in ('gauc', 'meanauc') else name}"
 
 
+def families(comparison: Comparison) -> list[list[tuple[Row, Row]]]:
+    """Pairs (row, what it is tested against), each list corrected together.
+
+    Our rows against the reference (all rows, where the preset names it); our rows against every other baseline;
+    the controls and the masked features of a row against that row.
+    """
+    found: list[list[tuple[Row, Row]]] = []
+    reference = reference_row(comparison)
+    rows = [row for row in comparison.main_rows if row is not reference]
+    if reference is not None and comparison.reference is not None:
+        found.append([(row, reference) for row in rows])
+    elif reference is not None:
+        ours = [row for row in rows if not row.baseline]
+        found.append([(row, reference) for row in ours])
+        found.append([(row, other) for other in rows if other.baseline for row in ours])
+    for parent in comparison.main_rows:
+        found.append([(row, parent) for row in comparison.rows if row.of == parent.label])
+    return [[(row, against) for row, against in pairs if row.runs and against.runs] for pairs in found]
+
+
 def paired_tests(comparison: Comparison) -> tuple[list[PairedTest], list[str]]:
     """All tests of the comparison, and a sentence for each row that could not be tested.
 
-    Our rows against the reference (all rows, where the preset names the reference), Holm over them; the controls
-    and the masked features of a row against that row, Holm over them. First the mean over seeds of each query,
-    then pairs of queries.
+    First the mean over seeds of each query, then pairs of queries.
     """
-    families: list[tuple[Row, list[Row]]] = []
-    reference = reference_row(comparison)
-    if reference is not None:
-        named = comparison.reference is not None
-        ours = [row for row in comparison.main_rows if row is not reference and (named or not row.baseline)]
-        families.append((reference, ours))
-    for parent in comparison.main_rows:
-        families.append((parent, [row for row in comparison.rows if row.of == parent.label]))
-    rows = [row for first, others in families if others for row in (first, *others) if row.runs]
-    found = {row.label: mean_queries(row) for row in rows}
+    groups = [pairs for pairs in families(comparison) if pairs]
+    rows = {row.label: row for pairs in groups for pair in pairs for row in pair}
+    found = {label: mean_queries(row) for label, row in rows.items()}
     notes = [f"{label}: not tested, for {table}." for label, table in found.items() if isinstance(table, str)]
     tables = {label: table for label, table in found.items() if not isinstance(table, str)}
-    for first, others in families:
-        for row in others if first.label in tables else []:
-            if row.label in tables and not same_queries(tables[row.label], tables[first.label]):
-                notes.append(f"{row.label}: not tested, for its queries are not those of {first.label}.")
-    metrics = list(dict.fromkeys(query_column(column) for column in comparison.columns))
     rng = np.random.default_rng(BOOTSTRAP_SEED)
-    tests = []
-    for first, others in families:
-        for metric in metrics:
-            tests += _family(first, others, metric, tables, rng)
+    tests: list[PairedTest] = []
+    for pairs in groups:
+        known = [pair for pair in pairs if all(row.label in tables for row in pair)]
+        same = [(r, a) for r, a in known if same_queries(tables[r.label], tables[a.label])]
+        notes += [
+            f"{row.label}: not tested, for its queries are not those of {against.label}."
+            for row, against in known
+            if (row, against) not in same
+        ]
+        for metric in dict.fromkeys(query_column(column) for column in comparison.columns):
+            tests += _family(same, metric, tables, rng)
     return tests, notes
 
 
@@ -94,26 +107,20 @@ def same_queries(first: pd.DataFrame, second: pd.DataFrame) -> bool:
 
 
 def _family(
-    reference: Row,
-    rows: Sequence[Row],
-    metric: str,
-    tables: dict[str, pd.DataFrame],
-    rng: np.random.Generator,
+    pairs: Sequence[tuple[Row, Row]], metric: str, tables: dict[str, pd.DataFrame], rng: np.random.Generator
 ) -> list[PairedTest]:
     """The tests of one metric that are corrected together."""
-    theirs = tables.get(reference.label)
-    if theirs is None or metric not in theirs:
-        return []
-    found = []
-    for row in rows:
-        ours = tables.get(row.label)
-        if ours is not None and metric in ours and same_queries(ours, theirs):
-            found.append((row, paired_test(ours[metric].to_numpy(), theirs[metric].to_numpy(), rng)))
-    corrected = holm([result.p_t for _, result in found])
+    found = [
+        (row, against, paired_test(ours.to_numpy(), theirs.to_numpy(), rng))
+        for row, against in pairs
+        if (ours := tables[row.label].get(metric)) is not None
+        and (theirs := tables[against.label].get(metric)) is not None
+    ]
+    corrected = holm([result.p_t for _, _, result in found])
     return [
         PairedTest(
             row=row.label,
-            reference=reference.label,
+            reference=against.label,
             metric=metric,
             queries=result.n,
             difference=result.difference,
@@ -123,5 +130,12 @@ def _family(
             p_wilcoxon=result.p_wilcoxon,
             p_holm=p,
         )
-        for (row, result), p in zip(found, corrected, strict=True)
+        for (row, against, result), p in zip(found, corrected, strict=True)
     ]
+
+
+def headline_p(tests: Sequence[PairedTest], headline: str) -> dict[tuple[str, str], float]:
+    """Corrected p of the headline by (row, what it is tested against)."""
+    return {
+        (test.row, test.reference): test.p_holm for test in tests if test.metric == query_column(headline)
+    }

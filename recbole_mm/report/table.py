@@ -1,14 +1,12 @@
-"""A comparison as Markdown, CSV and JSON. Pure: from records to text."""
+"""A comparison as Markdown. Pure: from records to text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import pandas as pd
 from tabulate import tabulate
 
-from recbole_mm.report.paired import PairedTest, query_column
+from recbole_mm.report.paired import PairedTest, headline_p
 from recbole_mm.report.summary import (
     Comparison,
     Row,
@@ -19,36 +17,9 @@ from recbole_mm.report.summary import (
     relative_change,
     spread,
 )
+from recbole_mm.report.text import count, duration, figure, p_text, percent, split_text
 
 CAP_MARK, PART_MARK = "†", "‡"
-
-
-def figure(values: Sequence[float], bold: bool = False) -> str:
-    """``mean ± std`` to four decimals, without the spread when there is none."""
-    found = spread(values)
-    if found is None:
-        return "–"
-    text = f"{found.mean:.4f}" if found.std == 0 else f"{found.mean:.4f} ± {found.std:.4f}"
-    return f"**{text}**" if bold else text
-
-
-def percent(change: float | None) -> str:
-    """A relative change with its sign."""
-    return "–" if change is None else f"{change:+.1%}"
-
-
-def p_text(p: float | None) -> str:
-    """A p-value to three decimals."""
-    if p is None:
-        return "–"
-    return "<.001" if p < 0.001 else f"{p:.3f}".lstrip("0")
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _best(rows: Sequence[Row], column: str) -> str | None:
@@ -78,12 +49,17 @@ def _failed(row: Row, width: int) -> list[str]:
     return [row.label, f"failed: {next(iter(row.errors.values()))}", *[""] * (width - 2)]
 
 
+def _p_against(p_holm: dict[tuple[str, str], float], row: Row, against: Row) -> str:
+    pair = (row.label, against.label)
+    return p_text(p_holm[pair]) if pair in p_holm else ""
+
+
 def main_table(comparison: Comparison, tests: Sequence[PairedTest]) -> str:
     """The table of all rows that are no control: mean ± std, best in bold, against the reference, published."""
     rows, reference = comparison.main_rows, reference_row(comparison)
     columns, headline = comparison.columns, comparison.headline
     best = {column: _best(rows, column) for column in columns}
-    p_holm = {test.row: test.p_holm for test in tests if test.metric == query_column(headline)}
+    p_holm = headline_p(tests, headline)
     beside = {wanted[0]: name for name, wanted in comparison.published_columns.items() if wanted}
 
     header = ["model"]
@@ -107,7 +83,7 @@ def main_table(comparison: Comparison, tests: Sequence[PairedTest]) -> str:
         if reference is not None:
             same = row is reference
             line += ["" if same else percent(relative_change(row, reference, headline))]
-            line += [p_text(p_holm[row.label]) if row.label in p_holm else ""]
+            line += [_p_against(p_holm, row, reference)]
         epochs = row.field_values("epochs_run")
         line += [
             figure(row.field_values("best_valid_score")),
@@ -121,22 +97,26 @@ def footnotes(comparison: Comparison) -> list[str]:
     """What the marks mean, how the reference was chosen, and where the order differs from the published one."""
     notes, reference = [], reference_row(comparison)
     cap = comparison.common.get("budget", {}).get("epochs")
+    capped = [
+        f"{r.label} ({len(r.capped_seeds)} of {len(r.runs)} runs)" for r in comparison.rows if r.capped_seeds
+    ]
+    if capped:
+        notes.append(
+            f"{CAP_MARK} stopped by the cap of {count(cap, 'epoch')} and not by early stopping, so it might have "
+            f"risen further: {', '.join(capped)}."
+        )
     for row in comparison.rows:
-        if row.capped_seeds:
-            notes.append(
-                f"{CAP_MARK} {row.label}: stopped by the cap of {cap} epochs and not by early stopping in "
-                f"{len(row.capped_seeds)} of {len(row.runs)} runs; it might have risen further."
-            )
-        if row.errors:
-            mark = f"{PART_MARK} " if row.runs else ""
-            for seed, message in row.errors.items():
-                notes.append(f"{mark}{row.label}: seed {seed} failed: {message}")
+        mark = f"{PART_MARK} " if row.runs else ""
+        notes += [f"{mark}{row.label}: seed {seed} failed: {error}" for seed, error in row.errors.items()]
     if reference is not None and comparison.reference is None:
         notes.append(f"Reference: {reference.label}, the best baseline by its score on validation.")
-    n = len(comparison.seeds)
+    seeds = len(comparison.seeds)
+    spread_note = (
+        "; ± is the sample standard deviation over seeds (none: the seeds agree)" if seeds > 1 else ""
+    )
     notes.append(
-        f"{n} seed{'s' * (n > 1)}; ± is the sample standard deviation over seeds (none: the seeds agree). "
-        "Best in bold. p: paired t-test over queries on the mean over seeds, two-sided, Holm-corrected."
+        f"{count(seeds, 'seed')}{spread_note}. Best in bold. p: paired t-test over queries on the mean over seeds, "
+        "two-sided, Holm-corrected."
     )
     return notes + order_sentences(comparison)
 
@@ -179,7 +159,7 @@ def controls_table(comparison: Comparison, tests: Sequence[PairedTest]) -> str |
     if not parents:
         return None
     columns, headline = comparison.columns, comparison.headline
-    p_holm = {test.row: test.p_holm for test in tests if test.metric == query_column(headline)}
+    p_holm = headline_p(tests, headline)
     body = []
     for parent in parents:
         group = [parent, *(r for r in comparison.rows if r.of == parent.label and r.control)]
@@ -190,7 +170,7 @@ def controls_table(comparison: Comparison, tests: Sequence[PairedTest]) -> str |
                 body.append([name, *_failed(row, len(columns) + 3)[1:]])
                 continue
             change = "" if row is parent else percent(relative_change(row, parent, headline))
-            p = p_text(p_holm.get(row.label)) if row is not parent else ""
+            p = _p_against(p_holm, row, parent)
             body.append([name, *_metric_cells(row, columns, best), change, p])
     return _github(["features", *columns, f"{headline} vs complete", "p (Holm)"], body)
 
@@ -224,95 +204,6 @@ def markdown(comparison: Comparison, tests: Sequence[PairedTest], untested: Sequ
     if comparison.published_source:
         parts.append(f"Published figures: {comparison.published_source}.")
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def frame(comparison: Comparison, tests: Sequence[PairedTest]) -> pd.DataFrame:
-    """One line a row: mean and std of every column, validation, budget, change against the reference, p, published."""
-    reference, headline = reference_row(comparison), comparison.headline
-    p_holm = {test.row: test.p_holm for test in tests if test.metric == query_column(headline)}
-    lines = []
-    for row in comparison.rows:
-        line: dict[str, Any] = {"label": row.label, "model": row.model, "control_of": row.of}
-        line |= {"status": status(row), "seeds": len(row.runs)}
-        for column in comparison.columns:
-            found = spread(row.values(column))
-            line |= {column: found and found.mean, f"{column} std": found and found.std}
-        valid = spread(row.field_values("best_valid_score"))
-        line |= {"valid": valid and valid.mean, "stopped by cap": len(row.capped_seeds)}
-        line |= {
-            "epochs": ";".join(f"{e:.0f}" for e in row.field_values("epochs_run")),
-            "seconds": mean_seconds(row),
-        }
-        against = comparison.row(row.of) if row.of else reference
-        line |= {"against": against and against.label, "p (Holm)": p_holm.get(row.label)}
-        line["change"] = relative_change(row, against, headline) if against else None
-        line |= {f"published {name}": row.published.get(name) for name in comparison.published_columns}
-        lines.append(line)
-    return pd.DataFrame(lines)
-
-
-def split_text(split: dict[str, Any]) -> str:
-    """The split in words; empty where the record does not hold it."""
-    ours, recbole = split.get("split"), split.get("eval_args") or {}
-    seed = f"split_seed {split.get('split_seed')}"
-    if isinstance(ours, dict) and "random" in ours:
-        by = ours.get("by") or []
-        shares = " / ".join(f"{share:g}" for share in ours["random"])
-        return f"at random {shares} by {', '.join([by] if isinstance(by, str) else by)}, {seed}"
-    if ours is not None:
-        return f"as {ours} says"
-    parts = recbole.get("split")
-    if not parts:
-        return ""
-    return f"RecBole's {parts}, order {recbole.get('order')}, by {recbole.get('group_by')}, {seed}"
-
-
-def status(row: Row) -> str:
-    """``done``, ``failed`` or ``partly failed``."""
-    if not row.errors:
-        return "done"
-    return "partly failed" if row.runs else "failed"
-
-
-def document(
-    comparison: Comparison, tests: Sequence[PairedTest], untested: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Everything as plain values: what the rows share, every record, the tests and the notes."""
-    reference = reference_row(comparison)
-    rows = []
-    for row in comparison.rows:
-        summary = {
-            c: {"values": row.values(c)} | vars(found)
-            for c in comparison.columns
-            if (found := spread(row.values(c)))
-        }
-        rows.append(
-            {"label": row.label, "model": row.model, "settings": row.settings, "baseline": row.baseline}
-            | {
-                "control_of": row.of,
-                "control": row.control,
-                "missing": row.missing,
-                "published": row.published,
-            }
-            | {
-                "status": status(row),
-                "errors": row.errors,
-                "stopped_by_cap": row.capped_seeds,
-                "metrics": summary,
-            }
-            | {"per_seed": {seed: row.runs[seed].record for seed in sorted(row.runs)}}
-        )
-    return {
-        "dataset": comparison.dataset,
-        "preset": comparison.preset,
-        "seeds": comparison.seeds,
-        "metrics": comparison.columns,
-        "reference": reference and reference.label,
-        **comparison.common,
-        "rows": rows,
-        "tests": [vars(test) for test in tests],
-        "notes": [*footnotes(comparison), *untested],
-    }
 
 
 def _github(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:

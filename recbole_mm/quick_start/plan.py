@@ -1,0 +1,76 @@
+"""The runs of a comparison, every row configured and checked before the first one starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recbole_mm.config import Config, check_dataset
+from recbole_mm.errors import WrongUse
+from recbole_mm.quick_start.columns import evaluation_of
+from recbole_mm.quick_start.embedded import ensure_embedded_stores
+from recbole_mm.quick_start.fingerprint import run_key
+from recbole_mm.quick_start.preset import Preset, Settings
+from recbole_mm.report.summary import Row
+
+# in none of these may two rows differ, wherever the settings come from
+_BUDGET = ("epochs", "stopping_step", "eval_step", "valid_metric", "valid_metric_bigger")
+_SPLIT = ("split", "split_seed", "eval_args")
+_PROTOCOL = ("protocol", "eval_candidates", "metrics", "topk")
+_EQUAL = _BUDGET + _SPLIT + _PROTOCOL
+
+
+@dataclass
+class Step:
+    """One run to come: a row under one seed, and the name of its result."""
+
+    row: Row
+    seed: int
+    settings: Settings
+    key: str
+
+
+def plan(
+    preset: Preset,
+    rows: Sequence[Row],
+    dataset: str,
+    seeds: Sequence[int],
+    columns: Sequence[str],
+    files: Settings,
+    overrides: Settings,
+    folder: Path,
+) -> tuple[list[Step], dict[str, Any]]:
+    """Configure every row before anything runs; (the runs, seed by seed, and what all rows share).
+
+    Raises ``WrongUse`` on the first row that cannot be configured, or whose budget or evaluation is another.
+    """
+    steps: list[Step] = []
+    shared: dict[str, tuple[str, Settings, Config]] = {}
+    evaluation = evaluation_of(columns, preset.common(dataset, files, overrides))
+    for row in rows:
+        settings = {
+            "checkpoint_dir": str(folder / "checkpoints"),
+            **preset.settings(row, dataset, files, overrides),
+            **evaluation,
+        }
+        config = Config(row.model, dataset, None, {**settings, "seed": seeds[0]})
+        check_dataset(config)
+        ensure_embedded_stores(config)
+        row.settings = settings
+        steps += [Step(row, seed, settings, run_key(config, seed)) for seed in seeds]
+        mine = {key: config[key] for key in _EQUAL}
+        first = shared.setdefault("of", (row.label, mine, config))
+        for key in _EQUAL:
+            if mine[key] != first[1][key]:
+                raise WrongUse(
+                    f"{row.label} would run with {key}: {mine[key]}, {first[0]} with {first[1][key]}; "
+                    f"give one value for all (--{key}=...)"
+                )
+    config = shared["of"][2]
+    common = {
+        name: {key: config[key] for key in keys}
+        for name, keys in (("budget", _BUDGET), ("split", _SPLIT), ("protocol", _PROTOCOL))
+    }
+    return sorted(steps, key=lambda step: seeds.index(step.seed)), common

@@ -1,0 +1,88 @@
+"""A comparison as a table of plain columns (CSV) and as plain values (JSON)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from recbole_mm.report.paired import PairedTest, headline_p
+from recbole_mm.report.summary import Comparison, Row, mean_seconds, reference_row, relative_change, spread
+from recbole_mm.report.table import footnotes
+
+
+def frame(comparison: Comparison, tests: Sequence[PairedTest]) -> pd.DataFrame:
+    """One line a row: mean and std of every column, validation, budget, change against the reference, p, published."""
+    reference, headline = reference_row(comparison), comparison.headline
+    p_holm = headline_p(tests, headline)
+    lines = []
+    for row in comparison.rows:
+        line: dict[str, Any] = {"label": row.label, "model": row.model, "control_of": row.of}
+        line |= {"status": status(row), "seeds": len(row.runs)}
+        for column in comparison.columns:
+            found = spread(row.values(column))
+            line |= {column: found and found.mean, f"{column} std": found and found.std}
+        valid = spread(row.field_values("best_valid_score"))
+        line |= {"valid": valid and valid.mean, "stopped by cap": len(row.capped_seeds)}
+        line |= {
+            "epochs": ";".join(f"{e:.0f}" for e in row.field_values("epochs_run")),
+            "seconds": mean_seconds(row),
+        }
+        against = comparison.row(row.of) if row.of else reference
+        line |= {
+            "against": against and against.label,
+            "p (Holm)": against and p_holm.get((row.label, against.label)),
+        }
+        line["change"] = relative_change(row, against, headline) if against else None
+        line |= {f"published {name}": row.published.get(name) for name in comparison.published_columns}
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def document(
+    comparison: Comparison, tests: Sequence[PairedTest], untested: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Everything as plain values: what the rows share, every record, the tests and the notes."""
+    reference = reference_row(comparison)
+    rows = []
+    for row in comparison.rows:
+        summary = {
+            c: {"values": row.values(c)} | vars(found)
+            for c in comparison.columns
+            if (found := spread(row.values(c)))
+        }
+        rows.append(
+            {"label": row.label, "model": row.model, "settings": row.settings, "baseline": row.baseline}
+            | {
+                "control_of": row.of,
+                "control": row.control,
+                "missing": row.missing,
+                "published": row.published,
+            }
+            | {
+                "status": status(row),
+                "errors": row.errors,
+                "stopped_by_cap": row.capped_seeds,
+                "metrics": summary,
+            }
+            | {"per_seed": {seed: row.runs[seed].record for seed in sorted(row.runs)}}
+        )
+    return {
+        "dataset": comparison.dataset,
+        "preset": comparison.preset,
+        "seeds": comparison.seeds,
+        "metrics": comparison.columns,
+        "reference": reference and reference.label,
+        **comparison.common,
+        "rows": rows,
+        "tests": [vars(test) for test in tests],
+        "notes": [*footnotes(comparison), *untested],
+    }
+
+
+def status(row: Row) -> str:
+    """``done``, ``failed`` or ``partly failed``."""
+    if not row.errors:
+        return "done"
+    return "partly failed" if row.runs else "failed"

@@ -1,0 +1,57 @@
+"""Numbers as a person reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from recbole_mm.report.summary import spread
+
+
+def figure(values: Sequence[float], bold: bool = False) -> str:
+    """``mean ± std`` to four decimals, without the spread when there is none."""
+    found = spread(values)
+    if found is None:
+        return "–"
+    text = f"{found.mean:.4f}" if found.std == 0 else f"{found.mean:.4f} ± {found.std:.4f}"
+    return f"**{text}**" if bold else text
+
+
+def percent(change: float | None) -> str:
+    """A relative change with its sign."""
+    return "–" if change is None else f"{change:+.1%}"
+
+
+def p_text(p: float | None) -> str:
+    """A p-value to three decimals."""
+    if p is None:
+        return "–"
+    return "<.001" if p < 0.001 else f"{p:.3f}".lstrip("0")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def count(number: Any, thing: str) -> str:
+    """``1 seed``, ``3 seeds``."""
+    return f"{number} {thing}{'s' * (number != 1)}"
+
+
+def split_text(split: dict[str, Any]) -> str:
+    """The split in words; empty where the record does not hold it."""
+    ours, recbole = split.get("split"), split.get("eval_args") or {}
+    seed = f"split_seed {split.get('split_seed')}"
+    if isinstance(ours, dict) and "random" in ours:
+        by = ours.get("by") or []
+        shares = " / ".join(f"{share:g}" for share in ours["random"])
+        return f"at random {shares} by {', '.join([by] if isinstance(by, str) else by)}, {seed}"
+    if ours is not None:
+        return f"as {ours} says"
+    parts = recbole.get("split")
+    if not parts:
+        return ""
+    return f"RecBole's {parts}, order {recbole.get('order')}, by {recbole.get('group_by')}, {seed}"
