@@ -161,5 +161,5 @@ def _to(value: Any, device: torch.device) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_to(item, device) for item in value)
     if isinstance(value, dict):
-        return {key: _to(item, device) for key, item in value.items()}
+        return type(value)((key, _to(item, device)) for key, item in value.items())
     return value

@@ -191,3 +191,17 @@ def test_drift_stores_what_changes_and_nothing_else() -> None:
     other = Model()
     ModelDrift(other).restore(state)
     assert other.inner.counter == 3 and torch.equal(other.cache, model.cache)
+
+
+def test_modules_among_the_other_parameters_keep_their_weights(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        TwoTerms, "other_parameter_name", ["item_embedding"], raising=False
+    )  # as FDSA and DIN
+    trainer, train, valid, _ = build(toy, "TwoTerms", 2)
+    trainer.fit(train, valid)
+    trained = trainer.evaluate(valid)
+    fresh, *_ = build(toy, "TwoTerms", 2)
+    assert fresh.evaluate(valid, model_file=trainer.saved_model_file) == trained
+    assert isinstance(fresh.model.item_embedding, torch.nn.Embedding)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,7 @@ def same(one: Any, other: Any) -> bool:
 
 def process(folder: Path, said: Path, **arguments: Any) -> None:
     """A run in a process of its own; what Ctrl-C raises is written to the file `said`."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
     os.chdir(folder)
     try:
         run(folder, **arguments)
