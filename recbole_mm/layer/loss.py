@@ -26,7 +26,7 @@ def info_nce(positive: Tensor, negatives: Tensor, temperature: float) -> Tensor:
 
 
 def bpr(positive: Tensor, negatives: Tensor) -> Tensor:
-    r"""BPR (Rendle et al. 2009): mean of :math:`-\log\sigma(s^+ - s^-)` over ``positive [B]`` x ``negatives [B, N]``."""
+    r"""BPR (Rendle et al. 2009), the mean of :math:`-\log\sigma(s^+ - s^-)`; ``positive [B]``, ``negatives [B, N]``."""
     assert negatives.shape[0] == positive.shape[0] and positive.dim() == 1
     return F.softplus(negatives - positive.unsqueeze(1)).mean()
 

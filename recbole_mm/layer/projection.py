@@ -5,8 +5,11 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 
-class Projector(nn.Sequential):
+class Projector(nn.Module):
     """Linear → GELU → Linear → LayerNorm, ``[..., D] -> [..., d]`` (CMC's f_m; layers inferred).
+
+    ``first`` (the linear map from D) and ``rest`` can be called apart: the mean of features is then taken behind
+    ``first``, at width d.
 
     Args:
         in_features: D.
@@ -14,12 +17,15 @@ class Projector(nn.Sequential):
     """
 
     def __init__(self, in_features: int, out_features: int):
-        super().__init__(
-            nn.Linear(in_features, out_features),
-            nn.GELU(),
-            nn.Linear(out_features, out_features),
-            nn.LayerNorm(out_features),
+        super().__init__()
+        self.first = nn.Linear(in_features, out_features)
+        self.rest = nn.Sequential(
+            nn.GELU(), nn.Linear(out_features, out_features), nn.LayerNorm(out_features)
         )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``[..., D] -> [..., d]``."""
+        return self.rest(self.first(features))
 
 
 def masked(vectors: Tensor, present: Tensor) -> Tensor:

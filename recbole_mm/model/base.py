@@ -42,13 +42,17 @@ class TripletRecommender(GeneralRecommender):
         """User vectors ``[n, K, d]`` of ``users [n]``, one per domain (K = 1 where domains share one)."""
         raise NotImplementedError(f"{type(self).__name__} must define user_vectors")
 
-    def batch_items(self, *ids: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Encode every distinct item of a step once: ``[n, d]`` and, for each of ``ids``, its places in it."""
+    def distinct_items(self, *ids: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The distinct items of a step, to be encoded once: ``[n]`` and, for each of ``ids``, its places in them.
+
+        On a catalogue smaller than the step, simply all items.
+        """
         if self.n_items <= sum(i.numel() for i in ids):
-            return self.encode_items(torch.arange(self.n_items, device=ids[0].device)), list(ids)
+            return torch.arange(self.n_items, device=ids[0].device), list(ids)
         distinct, place = torch.unique(torch.cat([i.reshape(-1) for i in ids]), return_inverse=True)
-        places = [p.view_as(i) for p, i in zip(place.split([i.numel() for i in ids]), ids, strict=True)]
-        return self.encode_items(distinct), places
+        return distinct, [
+            p.view_as(i) for p, i in zip(place.split([i.numel() for i in ids]), ids, strict=True)
+        ]
 
     def own_vector(self, vectors: Tensor, items: Tensor) -> Tensor:
         """Of ``vectors [n, K, d]`` the one for the domain of ``items [n]``: ``[n, d]``."""

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from recbole_mm.errors import WrongUse
 from recbole_mm.layer.domain import DOMAIN_LOSSES, cross_domain_mix
 from recbole_mm.layer.fusion import GateFusion, SumFusion, WeightFusion
+from recbole_mm.layer.history import HistoryMean
 from recbole_mm.layer.loss import bpr, info_nce, symmetric_info_nce
-from recbole_mm.layer.profile import mean_features
 from recbole_mm.layer.projection import Projector
 from recbole_mm.layer.scoring import candidate_scores
 from recbole_mm.model.base import MultimodalRecommender
@@ -57,6 +57,7 @@ class CMC(MultimodalRecommender):
         self.domain_loss = DOMAIN_LOSSES[config["domain_loss"]]
         if config["fusion"] == "none":
             self.modalities = []
+        self._columns = [self.features.names.index(m) for m in self.modalities]
 
         self.encoders = nn.ModuleDict({m: Projector(self.features.widths[m], width) for m in self.modalities})
         self.fusion = self._build_fusion(config["fusion"], width)
@@ -82,50 +83,69 @@ class CMC(MultimodalRecommender):
         return builders[name]() if self.modalities else SumFusion()
 
     def _describe_users(self, dataset: Any) -> None:
-        """X_u^{m,d} and presence, from training rows alone, as buffers."""
+        """Which items X_u^{m,d} is the mean of, and in which domains a user is seen; from training rows alone."""
         users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
         domain = self.item_domain.numpy()[items]
         seen = np.zeros((self.n_users, self.n_domains), dtype=bool)
         seen[users, domain] = True
         self.register_buffer("seen", torch.from_numpy(seen), persistent=False)
-        sources = {m: dataset.modality[m] for m in self.modalities}
-        columns = [self.features.names.index(m) for m in self.modalities]
-        present = self.features.present.numpy()[:, columns]
-        for d in range(self.n_domains if sources else 0):
-            rows = domain == d
-            means, has = mean_features(users[rows], items[rows], self.n_users, sources, present)
-            self.register_buffer(f"user_present_{d}", torch.from_numpy(has), persistent=False)
-            for m, values in means.items():
-                self.register_buffer(f"user_{m}_{d}", torch.from_numpy(values), persistent=False)
-
-    def _encode(self, vectors: list[Tensor], present: Tensor, id_emb: Tensor | None) -> Tensor:
-        if id_emb is None:
-            id_emb = self.features.present.new_zeros((), dtype=torch.float)
-        if not vectors:
-            return id_emb
-        modal = torch.stack(
-            [self.encoders[m](x) for m, x in zip(self.modalities, vectors, strict=True)], dim=1
+        present = self.features.present.numpy()[:, self._columns]
+        # item d * M + k: domain d, modality k
+        self.histories = nn.ModuleList(
+            HistoryMean(users[rows], items[rows], self.n_users, self.n_items)
+            for d in range(self.n_domains)
+            for k in range(len(self.modalities))
+            for rows in [(domain == d) & present[items, k]]
         )
-        return self.fusion(modal, present, id_emb)
 
-    def _item_vectors(self, items: Tensor) -> tuple[list[Tensor], Tensor]:
-        columns = [self.features.names.index(m) for m in self.modalities]
-        return [self.features(m, items) for m in self.modalities], self.features.mask(items)[:, columns]
+    def _project(self, items: Tensor) -> list[Tensor]:
+        """The linear first layers, of users and items alike: per modality ``[n, d]``."""
+        return [self.encoders[m].first(self.features(m, items)) for m in self.modalities]
+
+    def _fuse(self, projected: list[Tensor], present: Tensor, id_emb: Tensor | None) -> Tensor:
+        """The rest of the encoders and the fusion: E, ``[n, d]``."""
+        ids = self.item_domain.new_zeros((), dtype=torch.float) if id_emb is None else id_emb
+        if not projected:
+            return ids
+        modal = [self.encoders[m].rest(x) for m, x in zip(self.modalities, projected, strict=True)]
+        return self.fusion(torch.stack(modal, dim=1), present, ids)
+
+    def _fuse_items(self, items: Tensor, projected: list[Tensor]) -> Tensor:
+        id_emb = None if self.item_id is None else self.item_id(items)
+        return F.normalize(self._fuse(projected, self.features.mask(items)[:, self._columns], id_emb), dim=-1)
 
     def encode_items(self, items: Tensor) -> Tensor:
         """Unit vectors E_i / ‖E_i‖, ``[n, d]``."""
-        id_emb = None if self.item_id is None else self.item_id(items)
-        return F.normalize(self._encode(*self._item_vectors(items), id_emb), dim=-1)
+        return self._fuse_items(items, self._project(items))
 
-    def _encode_users(self, users: Tensor) -> Tensor:
-        """E_u^d, ``[n, K, d]``, before the domains are mixed."""
+    def _encode_users(self, users: Tensor, projected: list[Tensor], place: Tensor) -> Tensor:
+        """E_u^d, ``[n, K, d]``, before the domains are mixed.
+
+        Args:
+            users: ``[n]``.
+            projected: per modality the projected items, ``[m, d]``.
+            place: ``[I]``, an item's row in ``projected``.
+        """
         per_domain = []
         for d in range(self.n_domains):
+            histories = [self.histories[d * len(self.modalities) + k] for k in range(len(self.modalities))]
             id_emb = None if self.user_id is None else self.user_id(users * self.n_domains + d)
-            vectors = [getattr(self, f"user_{m}_{d}")[users] for m in self.modalities]
-            present = getattr(self, f"user_present_{d}")[users] if vectors else users
-            per_domain.append(self._encode(vectors, present, id_emb))
+            means = [h(users, x, place) for h, x in zip(histories, projected, strict=True)]
+            present = torch.stack([h.count[users] > 0 for h in histories], dim=1) if histories else users
+            per_domain.append(self._fuse(means, present, id_emb))
         return torch.stack(per_domain, dim=1)
+
+    def _project_for(self, users: Tensor, *ids: Tensor) -> tuple[Tensor, list[Tensor], Tensor, list[Tensor]]:
+        """Project once what a step needs: the items of the users' histories and ``ids``.
+
+        Returns:
+            the distinct items ``[n]``, their projections, each item's row in them ``[I]``, the rows of ``ids``.
+        """
+        taken = [history.bags(users)[0] for history in self.histories]
+        items, rows = self.distinct_items(*ids, *taken) if ids or taken else (users[:0], [])
+        place = self.item_domain.new_zeros(self.n_items)
+        place[items] = torch.arange(len(items), device=items.device)
+        return items, self._project(items), place, rows[: len(ids)]
 
     def _mix(self, raw: Tensor, seen: Tensor) -> Tensor:
         mixed = cross_domain_mix(raw, seen, self.mix) if self.cross_domain_fusion else raw
@@ -133,7 +153,8 @@ class CMC(MultimodalRecommender):
 
     def user_vectors(self, users: Tensor) -> Tensor:
         """Unit vectors Ẽ_u^d, ``[n, K, d]``."""
-        return self._mix(self._encode_users(users), self.seen[users])
+        _, projected, place, _ = self._project_for(users)
+        return self._mix(self._encode_users(users, projected, place), self.seen[users])
 
     @property
     def loss_terms(self) -> tuple[str, ...]:
@@ -155,9 +176,10 @@ class CMC(MultimodalRecommender):
         """(α L, β L_domain, w L_align), the last two where they apply."""
         users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
         distinct, place = torch.unique(users, return_inverse=True)
-        raw, seen = self._encode_users(distinct), self.seen[distinct]
+        needed, projected, row, (pos, neg) = self._project_for(distinct, items, negatives)
+        raw, seen = self._encode_users(distinct, projected, row), self.seen[distinct]
         user_emb = self.own_vector(self._mix(raw, seen)[place], items)
-        item_emb, (pos, neg) = self.batch_items(items, negatives)
+        item_emb = self._fuse_items(needed, projected)
         positive = (user_emb * item_emb[pos]).sum(dim=1)
         negative = candidate_scores(user_emb, item_emb, neg)
         if self.contrastive:
@@ -173,8 +195,8 @@ class CMC(MultimodalRecommender):
 
     def _modal_alignment(self, items: Tensor) -> Tensor:
         """Symmetric InfoNCE between every two modalities of the batch's distinct items that have both."""
-        vectors, present = self._item_vectors(items)
-        encoded = [self.encoders[m](x) for m, x in zip(self.modalities, vectors, strict=True)]
+        present = self.features.mask(items)[:, self._columns]
+        encoded = [self.encoders[m](self.features(m, items)) for m in self.modalities]
         pairs = [(a, b) for a in range(len(encoded)) for b in range(a)]
         terms = []
         for a, b in pairs:
@@ -188,7 +210,8 @@ class CMC(MultimodalRecommender):
         overlap = (self.seen.sum(dim=1) > 1).nonzero().squeeze(1)
         if not self._has_domain_loss or not len(overlap):
             return {}
-        raw, seen = self._encode_users(overlap), self.seen[overlap]
+        _, projected, place, _ = self._project_for(overlap)
+        raw, seen = self._encode_users(overlap, projected, place), self.seen[overlap]
         unit = F.normalize(raw, dim=-1)
         pairs = [(a, b) for a in range(self.n_domains) for b in range(a)]
         cosines = [(unit[:, a] * unit[:, b]).sum(-1)[seen[:, a] & seen[:, b]] for a, b in pairs]

@@ -68,7 +68,8 @@ class VBPR(MultimodalRecommender):
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """BPR plus L2 on the vectors of the batch, ``reg_weight`` · ½‖·‖² per positive."""
         users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
-        item_emb, (pos, neg) = self.batch_items(items, negatives)
+        distinct, (pos, neg) = self.distinct_items(items, negatives)
+        item_emb = self.encode_items(distinct)
         user_emb = self.user_vectors(users)[:, 0]
         loss = bpr((user_emb * item_emb[pos]).sum(dim=1), candidate_scores(user_emb, item_emb, neg))
         if not self.reg_weight:

@@ -9,7 +9,8 @@ import torch
 from recbole_mm.layer.feature import FeatureTable
 from recbole_mm.layer.fusion import GateFusion, SumFusion, WeightFusion
 from recbole_mm.layer.graph import normalized_adjacency
-from recbole_mm.layer.profile import mean_features
+from recbole_mm.layer.history import HistoryMean
+from recbole_mm.layer.projection import Projector
 from recbole_mm.layer.scoring import candidate_scores
 
 PRESENT = torch.tensor([[1, 1], [1, 0], [0, 0]], dtype=torch.bool)
@@ -70,10 +71,18 @@ def test_adjacency_by_hand() -> None:
 
 
 def test_users_are_the_mean_of_what_they_took() -> None:
-    present = np.ones((10, 1), dtype=bool)
-    present[3] = False
-    users, items = np.array([1, 1, 1, 1, 2]), np.array([2, 4, 4, 3, 3])
-    means, has = mean_features(users, items, 4, {"text": Source()}, present)
-    np.testing.assert_allclose(means["text"][1], [3.0, 3.1, 3.2], rtol=1e-6)  # item 4 once, item 3 not at all
-    assert has.ravel().tolist() == [False, True, False, False]
-    assert not means["text"][2].any()
+    history = HistoryMean(np.array([1, 1, 1, 3]), np.array([4, 2, 4, 0]), 4, 6)
+    vectors = torch.arange(12.0).view(6, 2)
+    users = torch.tensor([3, 1, 2, 1])
+    expected = torch.tensor([[0.0, 1.0], [6.0, 7.0], [0.0, 0.0], [6.0, 7.0]])  # item 4 counts once
+    torch.testing.assert_close(history(users, vectors), expected)
+    place = torch.tensor([2, 0, 1, 0, 0, 0])  # the rows of items 0, 2, 4 among [4, 2, 0]
+    torch.testing.assert_close(history(users, vectors[[4, 2, 0]], place), expected)
+
+
+def test_mean_and_first_layer_commute() -> None:
+    projector = Projector(3, 4)
+    features = torch.randn(5, 3)
+    torch.testing.assert_close(
+        projector(features.mean(0)), projector.rest(projector.first(features).mean(0)), rtol=1e-4, atol=1e-5
+    )
