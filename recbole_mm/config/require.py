@@ -37,19 +37,28 @@ def _line(error: Exception) -> str:
 
 
 def fit_to_dataset(config: Any, dataset: Any) -> None:
-    """Bring defaults into the range the loaded data set allows; call it before the model is built.
+    """Bring defaults into the range that the loaded data set allows, before it is split.
 
-    NCL clusters users and items: no more clusters than there are of either.
-    Raises ``WrongUse`` when a given value is out of that range.
+    NCL clusters users and items: no more clusters than there are of either. DGCF samples from the smaller of users
+    and items as many as a batch's share of the larger: an epoch takes at least (larger / smaller) batches.
+    Raises ``WrongUse`` when a given value is out of range.
     """
-    if config["model"] != "NCL" or config["num_clusters"] is None:
+    if not config.model_class.__module__.startswith("recbole."):
         return
-    most = min(dataset.user_num, dataset.item_num)
-    if config["num_clusters"] <= most:
+    fewer, more = sorted((dataset.user_num, dataset.item_num))
+    if config["model"] == "NCL":
+        _at_most(config, "num_clusters", fewer, max(1, fewer // 2), f"there are {fewer} users or items")
+    elif config["model"] == "DGCF":
+        batches = -(-more // fewer)
+        # the training part is not made yet; half of the rows is the least that any usual split leaves
+        most = max(1, dataset.inter_num // 2 // batches) if batches > 1 else config["train_batch_size"]
+        _at_most(config, "train_batch_size", most, most, f"DGCF needs {batches} batches an epoch")
+
+
+def _at_most(config: Any, key: str, most: int, default: int, why: str) -> None:
+    if config[key] <= most:
         return
-    if "num_clusters" in config.external_config_dict:
-        raise WrongUse(
-            f"num_clusters: {config['num_clusters']} clusters of {most} users or items; choose at most {most}"
-        )
-    config["num_clusters"] = max(1, most // 2)
-    getLogger().info("NCL: %d clusters (num_clusters), for %d users or items", config["num_clusters"], most)
+    if key in config.external_config_dict:
+        raise WrongUse(f"{key}: {config[key]} is too many: {why}; choose at most {most}")
+    getLogger().info("%s: %s = %d: %s", config["model"], key, default, why)
+    config[key] = default

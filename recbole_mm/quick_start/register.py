@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from recbole_mm.config import Config, check_dataset
+from recbole_mm.config import Config, check_dataset, fit_to_dataset
 from recbole_mm.data import create_dataset, data_preparation
 from recbole_mm.model import get_model
 from recbole_mm.quick_start.embedded import ensure_embedded_stores
@@ -41,7 +41,9 @@ def _config(
 def _create_dataset(config: Config) -> Any:
     check_dataset(config)
     ensure_embedded_stores(config)
-    return create_dataset(config)
+    dataset = create_dataset(config)
+    fit_to_dataset(config, dataset)
+    return dataset
 
 
 def _trainer_by_name(model_type: Any, model_name: str) -> type:

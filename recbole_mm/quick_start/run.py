@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from recbole.utils import init_seed
 
-from recbole_mm.config import Config, check_dataset
+from recbole_mm.config import Config, check_dataset, fit_to_dataset
 from recbole_mm.data import create_dataset, data_preparation
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import write_text
@@ -70,6 +70,7 @@ def run_one(
     ensure_embedded_stores(config)
     init_seed(config["split_seed"], config["reproducibility"])
     dataset = create_dataset(config)
+    fit_to_dataset(config, dataset)
     log = getLogger("recbole_mm.run")
     log.info(
         "%s on %s: %d users, %d items, %d interactions",
