@@ -17,7 +17,7 @@ from typing import Any
 
 from recbole_mm.errors import WrongUse
 
-__all__ = ["get_model", "model_names"]
+__all__ = ["get_model", "model_names", "model_spec"]
 
 _RECBOLE_ROOMS = ("general", "context_aware", "sequential", "knowledge_aware", "exlib")
 _OURS = Path(__file__).parent
@@ -58,6 +58,16 @@ def model_names() -> dict[str, str]:
                 if isinstance(node, ast.ClassDef) and node.name.lower() == file.stem:
                     names.setdefault(node.name, f"{package}.{file.stem}")
     return names
+
+
+def model_spec(model_class: type) -> str:
+    """The name under which ``get_model`` finds ``model_class`` again in another process."""
+    module, name = model_class.__module__, model_class.__name__
+    if module.split(".")[0] in ("recbole", "recbole_mm"):
+        return name
+    if module.startswith("recbole_mm_user_"):
+        return f"{inspect.getfile(model_class)}:{name}"
+    return f"{module}:{name}"
 
 
 def _rooms() -> Iterator[tuple[Path, str]]:

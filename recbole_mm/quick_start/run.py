@@ -22,6 +22,7 @@ from recbole_mm.config import Config, check_dataset, fit_to_dataset
 from recbole_mm.data import create_dataset, data_preparation
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import write_text
+from recbole_mm.model import model_spec
 from recbole_mm.plain import readable
 from recbole_mm.quick_start.embedded import ensure_embedded_stores
 from recbole_mm.quick_start.logger import init_logger
@@ -83,6 +84,8 @@ def run_one(
     model = config.model_class(config, train_data._dataset).to(config["device"])
     getLogger().info(model)
     trainer = get_trainer(config, config.model_class)(config, model)
+    trainer.request["model"] = model_spec(config.model_class)
+    resume = resume or config["resume"]
     if resume:
         trainer.resume(resume, train_data, valid_data)
     best_score, best_result = trainer.fit(train_data, valid_data, saved=saved, show_progress=show_progress)
@@ -129,8 +132,8 @@ def run_recbole_mm(
     The program's command line is read only if it is passed as ``cli_args``.
     """
     config = Config(model, dataset, config_file_list, config_dict, cli_args)
-    init_logger(config)
-    result = run_one(config, saved=saved, show_progress=config["show_progress"] and sys.stderr.isatty())
+    with init_logger(config):
+        result = run_one(config, saved=saved, show_progress=config["show_progress"] and sys.stderr.isatty())
     return {**result.record, "valid_score_bigger": config["valid_metric_bigger"]}
 
 
@@ -160,9 +163,9 @@ def main(args: argparse.Namespace) -> int:
         raise WrongUse("name a model and a data set: recbole-mm run --model=CMC --dataset=ml-100k")
     config = Config(model, dataset, files, settings, args.overrides)
     verbosity = "quiet" if args.quiet else "verbose" if args.verbose else "normal"
-    init_logger(config, verbosity=verbosity)
     progress = config["show_progress"] and sys.stderr.isatty() and not args.quiet
-    result = run_one(config, resume=args.resume, show_progress=progress)
+    with init_logger(config, verbosity=verbosity):
+        result = run_one(config, resume=args.resume, show_progress=progress)
     record = Path(args.json or f"{os.path.splitext(result.record['files']['best'])[0]}.json")
     write_text(record, json.dumps({**result.record, "history": readable(result.history)}, indent=1) + "\n")
     print(f"best validation: {_line(result.record['best_valid_result'])}")
