@@ -44,23 +44,26 @@ def listed_pass(
         pos_cell = np.unique(positive_u.numpy() * I + positive_i.numpy())
         at = np.searchsorted(cell, pos_cell)
         pos_row, pos_col = torch.from_numpy(row[at]), torch.from_numpy(slot[at])
+        score = narrow[pos_row, pos_col]
         ranked = rank_batch(
-            narrow, pos_row, pos_col, wanted.k, need_auc=wanted.query_auc, need_list=wanted.lists
+            narrow, pos_row, pos_col, score, wanted.k, need_auc=wanted.query_auc, need_list=wanted.lists
         )
         ranks.append(ranked if ranked.columns is None else _items(ranked, item_at))
         user = np.empty(B, np.int64)
         user[row_of.numpy()] = interaction[dataset.uid_field].cpu().numpy()
         users.append(user)
-        pos.append((row[at] + done, item[at], narrow[pos_row, pos_col].numpy()))
+        pos.append((row[at] + done, item[at], score.numpy()))
         if wanted.pooled_auc:
             narrow[pos_row, pos_col] = -torch.inf
             negatives.append(narrow[narrow > -torch.inf].numpy())
         done += B
-    query, item, score = (np.concatenate(p) for p in zip(*pos, strict=True))
-    record = Record(np.concatenate(users), None, np.bincount(query, minlength=done), query, item, score, I)
+    query, item, pos_score = (np.concatenate(p) for p in zip(*pos, strict=True))
+    record = Record(
+        np.concatenate(users), None, np.bincount(query, minlength=done), query, item, pos_score, I
+    )
     gather(record, ranks, wanted)
     if wanted.pooled_auc:
-        record.pooled = pooled_auc(score, negatives)
+        record.pooled = pooled_auc(pos_score, negatives)
     return record
 
 

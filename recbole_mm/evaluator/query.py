@@ -7,8 +7,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from recbole_mm.errors import WrongUse
 
@@ -56,9 +54,9 @@ class EvalTask:
         """Columns that the rows of a domain have."""
         return len(self.columns[domain]) if domain in self.columns else self.items
 
-    def mask_of(self, index: int) -> Tensor:
+    def mask_of(self, index: int) -> np.ndarray:
         """Flat cells to mask in batch ``index``."""
-        return torch.from_numpy(self.mask_flat[self.mask_start[index] : self.mask_start[index + 1]])
+        return self.mask_flat[self.mask_start[index] : self.mask_start[index + 1]]
 
     def positives_of(self, batch: Batch) -> slice:
         """The batch's part of the positives."""
@@ -129,15 +127,15 @@ def build_task(eval_data: Any, *, candidates: str, train_only: bool, budget: int
         group = row_of[pos_user]
         if of_item is not None:
             group = of_item[pos_item] * len(table_user) + group
-        key = np.unique(group * I + pos_item)
-        group, pos_item = np.divmod(key, I)
+        key = np.sort(group * I + pos_item)  # numpy's sort is 30 times as fast as its unique
+        group, pos_item = np.divmod(key[np.diff(key, prepend=-1) != 0], I)
         if of_item is None:
             pos_query, row, domain = group, np.arange(len(table_user)), None
         else:
             found, pos_query = np.unique(group, return_inverse=True)
             domain, row = np.divmod(found, len(table_user))
         user = table_user[row]
-        mask = _masked(eval_data, train_only, user, domain, of_item)
+        mask = phase_pairs(eval_data, train_only=train_only)
     n_pos = np.bincount(pos_query, minlength=len(user))
     columns = (
         {}
@@ -153,40 +151,36 @@ def build_task(eval_data: Any, *, candidates: str, train_only: bool, budget: int
         np.empty(0, np.int64), np.zeros(len(batches) + 1, np.int64),
     )  # fmt: skip
     if mask is not None:
-        _lay_out(task, *mask)
+        _lay_out(task, *mask, dataset.user_num, of_item)
     return task
 
 
-def _masked(
-    eval_data: Any, train_only: bool, user: np.ndarray, domain: np.ndarray | None, of_item: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """(query, item) pairs to mask."""
-    users, items = phase_pairs(eval_data, train_only=train_only)
-    lookup = np.full(
-        (eval_data._dataset.user_num, 1 if of_item is None else int(of_item.max()) + 1), -1, np.int32
-    )
-    lookup[user, 0 if domain is None else domain] = np.arange(len(user))
-    query = lookup[users, 0] if of_item is None else lookup[users, of_item[items]]
-    asked = query >= 0
-    return (query, items) if asked.all() else (query[asked], items[asked])
+def _lay_out(
+    task: EvalTask, users: np.ndarray, items: np.ndarray, user_num: int, of_item: np.ndarray | None
+) -> None:
+    """Order the masked pairs by batch and turn them into flat cells.
 
-
-def _lay_out(task: EvalTask, query: np.ndarray, item: np.ndarray) -> None:
-    """Order the masked pairs by batch and turn them into flat cells."""
-    batch_of = np.repeat(
-        np.arange(len(task.batches), dtype=np.uint16 if len(task.batches) < 65536 else np.int64),
-        [b.stop - b.start for b in task.batches],
-    )[query]
-    if len(task.batches) > 1 and (batch_of[1:] < batch_of[:-1]).any():
-        order = np.argsort(batch_of, kind="stable")  # radix sort on 16 bits
-        batch_of, query, item = batch_of[order], query[order], item[order]
-    start = np.array([b.start for b in task.batches])
-    width = np.array([task.width(b.domain) for b in task.batches])
-    if task.columns:
-        task.mask_flat = (query - start[batch_of]) * width[batch_of] + task.local[item]
-    else:
-        task.mask_flat = (query.astype(np.int64) - start[batch_of]) * task.items + item
-    task.mask_start = np.concatenate([[0], np.bincount(batch_of, minlength=len(task.batches)).cumsum()])
+    One table gives the first cell of a user's row (or of a user and domain), another its batch: a pair costs two
+    look-ups. Users without a query stand in a batch after the last.
+    """
+    n = len(task.batches)
+    domains = 1 if of_item is None else int(of_item.max()) + 1
+    key = task.user if task.domain is None else task.user * domains + task.domain
+    sizes = [b.stop - b.start for b in task.batches]
+    width = np.repeat([task.width(b.domain) for b in task.batches], sizes)
+    begin = np.repeat([b.start for b in task.batches], sizes)
+    batch_of = np.full(user_num * domains, n, np.uint16 if n < 65536 else np.int64)
+    batch_of[key] = np.repeat(np.arange(n), sizes)
+    first = np.zeros(user_num * domains, np.int64)
+    first[key] = (np.arange(task.queries) - begin) * width
+    asked = users if of_item is None else users * domains + of_item[items]
+    cell = first[asked] + (items if of_item is None else task.local[items])
+    batch = batch_of[asked]
+    if (batch[1:] < batch[:-1]).any():
+        order = np.argsort(batch, kind="stable")  # a radix sort on 16 bits
+        batch, cell = batch[order], cell[order]
+    task.mask_flat = cell
+    task.mask_start = np.searchsorted(batch, np.arange(n + 1, dtype=batch.dtype))
 
 
 def _batches(queries: int, domain: np.ndarray | None, size: int) -> list[Batch]:

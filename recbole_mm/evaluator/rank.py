@@ -33,14 +33,20 @@ class BatchRanks:
 
 
 def rank_batch(
-    scores: Tensor, pos_row: Tensor, pos_col: Tensor, k: int, *, need_auc: bool, need_list: bool
+    scores: Tensor,
+    pos_row: Tensor,
+    pos_col: Tensor,
+    pos_score: Tensor,
+    k: int,
+    *,
+    need_auc: bool,
+    need_list: bool,
 ) -> BatchRanks:
     """Rank the positives. Masked columns hold -inf. ``scores`` is left as it was.
 
-    *Shapes*: scores [B, n]; pos_row, pos_col [P], rows ascending. k is cut to n.
+    *Shapes*: scores [B, n]; pos_row, pos_col, pos_score [P], rows ascending. k is cut to n.
     """
     k = min(k, scores.shape[1])
-    pos_score = scores[pos_row, pos_col]
     mean_rank = candidates = columns = None
     if need_auc:
         greater, equal, candidates = _count(scores, pos_row, pos_score)
@@ -114,10 +120,11 @@ def _search(ordered: Tensor, pos_row: Tensor, pos_score: Tensor) -> tuple[np.nda
     wanted = torch.full((B, int(count.max()) + 1), -torch.inf, dtype=ordered.dtype, device=ordered.device)
     wanted[pos_row, slot + 1] = pos_score
     right = torch.searchsorted(ordered, wanted, right=True)
-    left = torch.searchsorted(ordered, wanted)
-    above = n - right[pos_row, slot + 1]
-    equal = (right - left)[pos_row, slot + 1]
-    return above.cpu().numpy(), equal.cpu().numpy(), (n - right[:, 0]).cpu().numpy()
+    last = right[pos_row, slot + 1]
+    equal = torch.ones_like(last)
+    if bool(((ordered[pos_row, (last - 2).clamp_min(0)] == pos_score) & (last > 1)).any()):  # ties are rare
+        equal = last - torch.searchsorted(ordered, wanted)[pos_row, slot + 1]
+    return (n - last).cpu().numpy(), equal.cpu().numpy(), (n - right[:, 0]).cpu().numpy()
 
 
 def _in_threads(work, rows: int) -> None:  # type: ignore[no-untyped-def]

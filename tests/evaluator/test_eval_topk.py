@@ -52,7 +52,9 @@ def test_ranks_against_a_loop(n: int, levels: int, seed: int, need_list: bool, s
     before = scores.clone()
     old, rank_room.SORT_NS = rank_room.SORT_NS, sort_ns
     try:
-        found = rank_room.rank_batch(scores, row, col, k, need_auc=True, need_list=need_list)
+        found = rank_room.rank_batch(
+            scores, row, col, scores[row, col], k, need_auc=True, need_list=need_list
+        )
     finally:
         rank_room.SORT_NS = old
     assert torch.equal(scores, before)
@@ -79,6 +81,6 @@ def test_ranks_against_a_loop(n: int, levels: int, seed: int, need_list: bool, s
 def test_k_beyond_the_catalogue(n: int) -> None:
     scores = torch.arange(n).float().repeat(2, 1)
     row, col = torch.tensor([0, 1]), torch.tensor([1, n - 1])
-    found = rank_room.rank_batch(scores, row, col, 10_000, need_auc=False, need_list=True)
+    found = rank_room.rank_batch(scores, row, col, scores[row, col], 10_000, need_auc=False, need_list=True)
     assert found.position.tolist() == [n - 2, 0]
     assert found.columns.shape == (2, n)
