@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import recbole_mm  # noqa: F401  (before recbole: makes it work on current libraries)
 
@@ -81,3 +82,71 @@ def reseed() -> Callable[[], None]:
         random.seed(3)
 
     return fix
+
+
+class Table(torch.nn.Module):
+    """A model whose scores are given: [users, items]."""
+
+    def __init__(self, scores: torch.Tensor) -> None:
+        super().__init__()
+        self.scores = scores
+        self.device = torch.device("cpu")
+
+    def full_sort_predict(self, interaction):
+        return self.scores[interaction["user_id"]].clone()
+
+    def predict(self, interaction):
+        return self.scores[interaction["user_id"], interaction["item_id"]]
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Make (config, loaders, model): 20 users, 30 items, two domains (odd and even ids), scores with ties.
+
+    Item 30 has no training row; user 20 trained in one domain only.
+    """
+    monkeypatch.setattr("sys.argv", ["pytest"])
+
+    def make(**settings):
+        from recbole.config import Config
+        from recbole.data import create_dataset, data_preparation
+
+        rng = np.random.default_rng(1)
+        rows = {"train": [], "valid": [], "test": []}
+        for user in range(1, 21):
+            pool = np.arange(1, 31, 2 if user == 20 else 1)
+            items = rng.permutation(pool[pool < 30])[:12]
+            rows["train"] += [(user, i) for i in items[:7]]
+            rows["valid"] += [(user, i) for i in items[7:8]]
+            rows["test"] += [(user, i) for i in [*items[8:], *([30] if user < 5 else [])]] * (user != 19)
+        rows["train"] += [(u, i) for u, i in [(1, 1), (1, 1)]] * 2  # repeated rows
+        rows["test"] += rows["test"][:2]
+        (tmp_path / "toy").mkdir(exist_ok=True)
+        for part, pairs in rows.items():
+            lines = ["user_id:token\titem_id:token", *(f"u{u}\ti{i}" for u, i in pairs)]
+            (tmp_path / "toy" / f"toy.{part}.inter").write_text("\n".join(lines) + "\n")
+        values = {
+            "data_path": str(tmp_path),
+            "checkpoint_dir": str(tmp_path / "saved"),
+            "benchmark_filename": ["train", "valid", "test"],
+            "load_col": {"inter": ["user_id", "item_id"]},
+            "use_gpu": False,
+            "metrics": ["NDCG", "Recall", "MeanAUC", "GAUC"],
+            "topk": [5],
+            "valid_metric": "NDCG@5",
+            "metric_decimal_place": 10,
+            "eval_args": {"group_by": "user", "order": "RO", "split": {"RS": [8, 1, 1]}, "mode": "full"},
+            **settings,
+        }
+        config = Config(model="BPR", dataset="toy", config_dict=values)
+        loaders = data_preparation(config, create_dataset(config))
+        dataset = loaders[2]._dataset
+        number = [0 if t == "[PAD]" else int(t[1:]) for t in dataset.field2id_token["item_id"]]
+        domain = torch.tensor([-1 if n == 0 else n % 2 for n in number])
+        for loader in loaders[1:]:
+            loader._dataset.toy_domain = domain
+        generator = torch.Generator().manual_seed(0)
+        scores = torch.randint(12, (dataset.user_num, dataset.item_num), generator=generator).float()
+        return config, loaders, Table(scores)
+
+    return make

@@ -1,0 +1,226 @@
+"""Queries, masks, protocols and groups against plain loops over Python sets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from recbole_mm.errors import WrongUse
+from recbole_mm.evaluator import Evaluator
+
+METRICS = ("ndcg@5", "recall@5", "auc")
+
+
+def pairs(loader, index: int) -> set[tuple[int, int]]:
+    feat = loader._sampler.datasets[index].inter_feat
+    return set(zip(feat["user_id"].tolist(), feat["item_id"].tolist(), strict=True))
+
+
+def naive(scores, positives: set[int], candidates: list[int], k: int = 5) -> tuple[float, float, float]:
+    """ndcg@k, recall@k and AUC of one query, every item looked at."""
+    order = sorted(candidates, key=lambda i: -scores[i])
+    places = [j for j, i in enumerate(order[:k]) if i in positives]
+    gain = [1 / np.log2(j + 2) for j in range(k)]
+    ndcg = sum(gain[j] for j in places) / sum(gain[: min(len(positives), k)])
+    negatives = [i for i in candidates if i not in positives]
+    beaten = [(scores[p] > scores[n]) + (scores[p] == scores[n]) / 2 for p in positives for n in negatives]
+    return ndcg, len(places) / len(positives), float(np.mean(beaten))
+
+
+def expected(loader, scores, *, domains=None, masked: tuple[int, ...] = (0, 1)) -> pd.DataFrame:
+    """All queries by loops: one for each user, or for each user and domain."""
+    history = set().union(*(pairs(loader, m) for m in masked))
+    test, rows = pairs(loader, 2), []
+    dataset = loader._dataset
+    for user in sorted({u for u, _ in test}):
+        for domain in [None] if domains is None else [0, 1]:
+            pool = [i for i in range(1, dataset.item_num) if domain is None or domains[i] == domain]
+            positives = {i for i in pool if (user, i) in test}
+            if positives:
+                candidates = [i for i in pool if i in positives or (user, i) not in history]
+                values = naive(scores[user].tolist(), positives, candidates)
+                name = {} if domain is None else {"domain": ["even", "odd"][domain]}
+                token = dataset.field2id_token["user_id"][user]
+                rows.append(
+                    {
+                        "user": token,
+                        **name,
+                        "n_positives": len(positives),
+                        **dict(zip(METRICS, values, strict=True)),
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def without_ties(model):
+    """Distinct scores, so that a list has one order; the ties are tested apart."""
+    flat = model.scores.view(-1)
+    model.scores = flat.argsort().argsort().float().view_as(model.scores)
+    return model
+
+
+def same(found: pd.DataFrame, wanted: pd.DataFrame) -> None:
+    keys = [c for c in ("user", "domain") if c in wanted]
+    assert list(found.columns) == [*keys, "n_positives", *METRICS]
+    found, wanted = (t.sort_values(keys).reset_index(drop=True) for t in (found, wanted))
+    pd.testing.assert_frame_equal(found, wanted, check_dtype=False, atol=1e-9)
+
+
+def two_domains(loader):
+    dataset = loader._dataset
+    dataset.item_domain, dataset.domain_names = dataset.toy_domain, ["even", "odd"]
+    return dataset.toy_domain.tolist()
+
+
+@pytest.mark.parametrize("mib", [16, 1e-6, 4 * 31 * 7 / 2**20])
+@pytest.mark.parametrize("protocol", ["recbole", "mmrec"])
+def test_users_as_queries(toy, protocol: str, mib: float) -> None:
+    config, (_, _, test), model = toy()
+    config["protocol"], config["eval_memory_mib"] = protocol, mib
+    result = Evaluator(config).evaluate(without_ties(model), test)
+    wanted = expected(test, model.scores, masked=(0,) if protocol == "mmrec" else (0, 1))
+    same(result.queries, wanted)
+    assert result.protocol == [protocol]
+    assert "u19" not in set(result.queries["user"])  # no positives, no query
+    assert result.metrics["ndcg@5"] == pytest.approx(wanted["ndcg@5"].mean())
+    assert result.metrics["meanauc"] == pytest.approx(wanted["auc"].mean())
+    assert result.metrics["gauc"] == pytest.approx(np.average(wanted["auc"], weights=wanted["n_positives"]))
+
+
+def test_the_protocols_differ(toy) -> None:
+    config, (_, _, test), model = toy()
+    values = set()
+    for name in ("recbole", "mmrec"):
+        config["protocol"] = name
+        values.add(Evaluator(config).evaluate(without_ties(model), test).metrics["meanauc"])
+    assert len(values) == 2
+
+
+def test_ties_count_one_half(toy) -> None:
+    config, (_, _, test), model = toy()
+    found = Evaluator(config).evaluate(model, test).queries
+    wanted = expected(test, model.scores)
+    assert found["auc"].tolist() == pytest.approx(wanted["auc"].tolist())
+
+
+@pytest.mark.parametrize("mib", [16, 1e-6])
+def test_user_and_domain_as_queries(toy, mib: float) -> None:
+    config, (_, _, test), model = toy()
+    config["eval_groups"], config["eval_memory_mib"] = ["domain"], mib
+    domains = two_domains(test)
+    result = Evaluator(config).evaluate(without_ties(model), test)
+    wanted = expected(test, model.scores, domains=domains)
+    same(result.queries, wanted)
+    assert len(wanted) > wanted["user"].nunique()
+    groups = result.groups.set_index("value")
+    for name in ("even", "odd"):
+        part = wanted[wanted["domain"] == name]
+        assert groups.loc[name, "n_queries"] == len(part)
+        assert groups.loc[name, "ndcg@5"] == pytest.approx(part["ndcg@5"].mean())
+    single = wanted[wanted["user"] == "u20"]
+    assert groups.loc["single-domain users", "n_queries"] == len(single)
+    assert groups.loc["single-domain users", "recall@5"] == pytest.approx(single["recall@5"].mean())
+    config["eval_candidates"] = "all"
+    same(Evaluator(config).evaluate(model, test).queries, expected(test, model.scores))
+
+
+def test_pooled_auc_over_all_queries(toy) -> None:
+    config, (_, _, test), model = toy()
+    config["metrics"], config["eval_memory_mib"] = ["NDCG", "AUC"], 1e-3
+    history, positive = pairs(test, 0) | pairs(test, 1), pairs(test, 2)
+    users = sorted({u for u, _ in positive})
+    above = [model.scores[u, i].item() for u, i in positive]
+    below = [
+        model.scores[u, i].item()
+        for u in users
+        for i in range(1, test._dataset.item_num)
+        if (u, i) not in history | positive
+    ]
+    wanted = np.mean([(a > b) + (a == b) / 2 for a in above for b in below])
+    assert Evaluator(config).evaluate(model, test).metrics["auc"] == pytest.approx(wanted)
+
+
+def test_k_beyond_the_catalogue(toy) -> None:
+    config, (_, _, test), model = toy(topk=[5, 500], metrics=["Recall", "ItemCoverage", "Precision"])
+    result = Evaluator(config).evaluate(model, test)
+    assert result.metrics["recall@500"] == 1
+    assert result.metrics["precision@500"] == pytest.approx(result.queries["n_positives"].mean() / 500)
+
+
+def test_item_groups_keep_their_positives_only(toy) -> None:
+    config, (_, _, test), model = toy()
+    config["eval_groups"], config["cold_threshold"] = ["cold", "popularity", "history"], 4
+    without_ties(model)
+    result = Evaluator(config).evaluate(model, test)
+    table = result.groups.set_index(["group", "value"])
+    train, positive = pairs(test, 0), pairs(test, 2)
+    count = np.bincount(test._sampler.datasets[0].inter_feat["item_id"].numpy(), minlength=31)
+    history = train | pairs(test, 1)
+    rows = []
+    for user in sorted({u for u, i in positive if count[i] == 0}):
+        own = {i for u, i in positive if u == user}
+        group = {i for i in own if count[i] == 0}
+        open_items = [i for i in range(1, 31) if i in own or (user, i) not in history]
+        negatives = [i for i in open_items if i not in own]
+        order = sorted(open_items, key=lambda i: -model.scores[user, i])
+        hits = [j for j, i in enumerate(order[:5]) if i in group]
+        beaten = [(model.scores[user, p] > model.scores[user, n]).item() for p in group for n in negatives]
+        rows.append((sum(1 / np.log2(j + 2) for j in hits), len(hits) / len(group), np.mean(beaten)))
+    none = table.loc["cold", "none"]
+    assert none["n_queries"] == len(rows) == 4
+    assert none[["ndcg@5", "recall@5", "meanauc"]].tolist() == pytest.approx(np.mean(rows, axis=0).tolist())
+    assert table.loc["cold"]["n_positives"].tolist()[1:] == [
+        sum(count[i] < 4 for _, i in positive),
+        sum(count[i] >= 4 for _, i in positive),
+    ]
+    assert table.loc["popularity"]["n_positives"].sum() == len(positive)
+    assert table.loc["history"]["n_queries"].sum() == len(result.queries)
+
+
+def test_modality_groups(toy) -> None:
+    config, (_, _, test), model = toy()
+    config["eval_groups"] = ["modality"]
+    present = np.ones((31, 2), bool)
+    present[[0, 5, 6], 0] = False
+    test._dataset.modality = type("Modality", (), {"present": present, "names": ["text", "image"]})()
+    table = Evaluator(config).evaluate(model, test).groups.set_index("value")
+    assert table.loc["text: missing", "n_positives"] == sum(i in (5, 6) for _, i in pairs(test, 2))
+    assert table.loc["image: missing", "n_queries"] == 0
+    assert np.isnan(table.loc["image: missing", "ndcg@5"])
+
+
+def test_held_out_items_are_not_applicable_to_a_model_of_ids(toy) -> None:
+    config, (_, _, test), model = toy()
+    config["cold_items"] = 0.1
+    result = Evaluator(config).evaluate(model, test)
+    assert result.groups["value"].tolist() == ["held-out items: not applicable"]
+    assert result.groups["ndcg@5"].isna().all()
+    assert "not applicable" in result.notes[0]
+    model.scores_from_features = True
+    assert Evaluator(config).evaluate(model, test).groups["ndcg@5"].notna().all()
+
+
+def test_the_table_is_kept(toy, tmp_path) -> None:
+    config, (_, _, test), model = toy()
+    result = Evaluator(config).evaluate(model, test)
+    path = result.save_queries(tmp_path / "deep" / "queries.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(path), result.queries, check_dtype=False)
+    assert [p.name for p in path.parent.iterdir()] == ["queries.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("protocol", "sampled9", "did you mean sampled-9"),
+        ("protocol", ["recbole", "mmrec"], "cannot share one run"),
+        ("eval_groups", ["dmain"], "not one of domain"),
+        ("eval_groups", ["domain"], "cross-domain"),
+        ("eval_candidates", "dom", "neither domain nor all"),
+    ],
+)
+def test_wrong_use_says_what(toy, key: str, value: object, message: str) -> None:
+    config, (_, _, test), model = toy()
+    config[key] = value
+    with pytest.raises(WrongUse, match=message):
+        _ = Evaluator(config).evaluate(model, test).groups
