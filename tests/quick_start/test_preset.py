@@ -147,4 +147,4 @@ def test_all_search_spaces_are_of_one_size():
             assert len(set(map(str, values))) == len(values)
             sizes[path.stem] *= len(values)
     assert len(sizes) >= 9
-    assert set(sizes.values()) == {24}, sizes
+    assert len(set(sizes.values())) == 1, sizes  # the same number of trials is the same effort
