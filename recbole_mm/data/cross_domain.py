@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ class CrossDomainMixin(MultimodalMixin):
             self.inter_feat[DOMAIN] = name
             sizes = getattr(self, "file_size_list", [len(self.inter_feat)])
             bounds = np.cumsum([0, *sizes])
-            parts.append([self.inter_feat.iloc[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)])
+            parts.append([self.inter_feat.iloc[a:b] for a, b in pairwise(bounds)])
             for attribute, frames in others.items():
                 if getattr(self, attribute) is not None:
                     frames.append(getattr(self, attribute))

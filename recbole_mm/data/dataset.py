@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from recbole.data.dataset import Dataset, SequentialDataset
-from recbole.data.interaction import Interaction
+from recbole.data.interaction import Interaction, cat_interactions
 
+from recbole_mm.data.cold import cold_rows, hold_out_cold_items
 from recbole_mm.data.modality import ModalityTable, load_modalities
 from recbole_mm.data.split import split_rows
 from recbole_mm.errors import WrongUse
@@ -20,6 +23,8 @@ class MultimodalMixin:
 
     config: Any
     modality: ModalityTable | None = None
+    #: ids of the items held out, ascending
+    cold_items: np.ndarray | None = None
 
     def load_modalities(self) -> None:
         """Align the configured stores to the remapped item ids; sets ``modality``."""
@@ -34,17 +39,41 @@ class MultimodalMixin:
         return {name: [(path, tokens)] for name, path in paths.items()}
 
     def build(self) -> list[Any]:
-        """Training, validation and test data sets; by ``config['split']`` where it is set, else RecBole's."""
-        if not self.config["split"]:
-            return super().build()  # type: ignore[misc]
-        if isinstance(self, SequentialDataset):
+        """Training, validation and test data sets; by ``config['split']`` where it is set, else RecBole's.
+
+        With ``cold_items``, a share of the items is in the test part alone, with all interactions.
+        """
+        own = self.config["split"] or self.config["cold_items"]
+        if own and isinstance(self, SequentialDataset):
             raise WrongUse(
-                "split: sequential models take RecBole's leave-one-out (eval_args: {split: {LS: valid_and_test}})"
+                f"{'split' if self.config['split'] else 'cold_items'}: sequential models take RecBole's "
+                "leave-one-out (eval_args: {split: {LS: valid_and_test}})"
             )
-        self._change_feat_format()  # type: ignore[attr-defined]
-        rows = split_rows(self.config, self)
-        self._drop_unused_col()  # type: ignore[attr-defined]
-        return [self._part(part) for part in rows]
+        if not self.config["split"]:
+            parts = super().build()  # type: ignore[misc]
+        else:
+            self._change_feat_format()  # type: ignore[attr-defined]
+            rows = split_rows(self.config, self)
+            self._drop_unused_col()  # type: ignore[attr-defined]
+            parts = [self._part(part) for part in rows]
+        return self._hold_out(parts) if self.config["cold_items"] else parts
+
+    def _hold_out(self, parts: list[Any]) -> list[Any]:
+        feats = [part.inter_feat for part in parts]
+        items = [feat[self.iid_field].numpy() for feat in feats]  # type: ignore[attr-defined]
+        cold = hold_out_cold_items(
+            np.concatenate(items), self.config["cold_items"], self.config["split_seed"]
+        )
+        held = [torch.from_numpy(cold_rows(part, cold)) for part in items]
+        moved = [feat[mask] for feat, mask in zip(feats[:2], held[:2], strict=True)]
+        feats = [feat[~mask] for feat, mask in zip(feats[:2], held[:2], strict=True)] + [
+            cat_interactions([feats[2], *moved])
+        ]
+        self.cold_items = cold
+        getLogger("recbole_mm.data").info(
+            "cold items: %d, with all their interactions in the test part", len(cold)
+        )
+        return [self.copy(feat) for feat in feats]  # type: ignore[attr-defined]
 
     def _part(self, rows: Any) -> Any:
         whole: Interaction = self.inter_feat  # type: ignore[attr-defined]

@@ -58,7 +58,7 @@ def test_the_generator_decides() -> None:
 
 
 def test_a_user_with_everything_is_named() -> None:
-    with pytest.raises(Failure, match="internal id 1 .* all 6 items"):
+    with pytest.raises(Failure, match=r"internal id 1 .* all 6 items"):
         sampler([1] * 6, [1, 2, 3, 4, 5, 6])
 
 

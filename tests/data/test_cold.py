@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recbole_mm.config import Config
+from recbole_mm.errors import WrongUse
+from recbole_mm.quick_start.run import run_one
+from recbole_mm.testing import Built, write_toy
+
+
+def test_cold_items_are_in_the_test_part_alone_with_all_interactions(tmp_path: Path) -> None:
+    settings = write_toy(tmp_path)
+    plain, cold = Built("CMC", settings), Built("CMC", {**settings, "cold_items": 0.2})
+    items = [
+        [
+            loader._dataset.inter_feat["item_id"].numpy()
+            for loader in (b.train_data, b.valid_data, b.test_data)
+        ]
+        for b in (plain, cold)
+    ]
+    held = cold.test_data._dataset.cold_items
+    assert len(held) == 6
+    assert not np.isin(items[1][0], held).any() and not np.isin(items[1][1], held).any()
+    assert sorted(np.concatenate(items[0])) == sorted(np.concatenate(items[1]))
+    assert np.isin(items[1][2], held).sum() == np.isin(np.concatenate(items[0]), held).sum()
+
+
+@pytest.mark.parametrize(("model", "scored"), [("CMC", True), ("BPR", False)])
+def test_only_models_with_features_are_given_a_cold_score(
+    tmp_path: Path, model: str, scored: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = {**write_toy(tmp_path), "cold_items": 0.2}
+    groups = run_one(Config(model, "toy", config_dict=settings)).groups
+    assert groups is not None
+    row = groups.iloc[-1]
+    assert row["group"] == "cold start"
+    assert (row["ndcg@10"] > 0) if scored else np.isnan(row["ndcg@10"])
+    assert scored or "not applicable" in row["value"]
+
+
+def test_sequences_cannot_lose_items(tmp_path: Path) -> None:
+    settings = {**write_toy(tmp_path), "cold_items": 0.2, "split": None}
+    with pytest.raises(WrongUse, match="cold_items: sequential"):
+        Built("SASRec", settings)
