@@ -172,7 +172,11 @@ class Config(RecBoleConfig):
 
     def _header(self, layers: Mapping[str, Mapping[str, Any]]) -> Header:
         merged = {**layers["dataset"], **self.external_config_dict}
-        return read_header(self._folder(layers), self.dataset, merged)
+        folder, name = self._folder(layers), self.dataset
+        if merged.get("domains"):  # several data sets side by side, with the same fields
+            name = str(merged["domains"][0])
+            folder = folder.parent / name
+        return read_header(folder, name, merged)
 
     # --- checks ---
 

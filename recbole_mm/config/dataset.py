@@ -19,20 +19,26 @@ def check_dataset(config: Any) -> None:
     header, the user's or the item's field or a field of ``load_col`` not in it, no file the model cannot do without.
     """
     folder, name = Path(config["data_path"]), config["dataset"]
-    if config["domains"]:  # several data sets over one id space: each is checked where it is opened
-        return
-    if not folder.is_dir():
-        raise WrongUse(_no_dataset(folder, name))
-    benchmark = config["benchmark_filename"]
-    parts = [f"{part}.inter" for part in benchmark] if benchmark else ["inter"]
-    for part in parts:
-        _check_inter(config, folder / f"{name}.{part}", name)
-    for suffix, why in _needed(config):
-        if not (folder / f"{name}.{suffix}").is_file():
-            raise WrongUse(
-                f"model {config['model']} needs {folder / f'{name}.{suffix}'} ({why}); it is not there"
-            )
-    for suffix in ("user", "item", "kg", "link", "ent"):
+    domains = config["domains"]
+    if domains:  # several data sets over one id space, side by side
+        sets = {str(each): folder.parent / str(each) for each in domains}
+    else:
+        sets = {name: folder}
+    for each, place in sets.items():
+        if not place.is_dir():
+            raise WrongUse(_no_dataset(place, each))
+        for part in config["benchmark_filename"] or [None]:
+            _check_inter(config, place / f"{each}.{f'{part}.inter' if part else 'inter'}", each)
+    if not domains:
+        _check_others(config, folder, name)
+
+
+def _check_others(config: Any, folder: Path, name: str) -> None:
+    for suffix, content in _needed(config):
+        file = folder / f"{name}.{suffix}"
+        if not file.is_file():
+            raise WrongUse(f"model {config['model']} needs {file} ({content}); it is not there")
+    for suffix in ("user", "item", "kg", "link", "ent", "rel"):
         file = folder / f"{name}.{suffix}"
         if file.is_file() and (config["load_col"] is None or suffix in config["load_col"]):
             _check_columns(config, suffix, _header(config, file), file)
@@ -116,3 +122,5 @@ def _needed(config: Any) -> Iterator[tuple[str, str]]:
         yield "link", "item_id:token, entity_id:token"
     if vectors:
         yield "ent", "vectors of entities: ent_id:token, ent_emb:float_seq"
+    if config["model"] == "KSR":
+        yield "rel", "vectors of relations: rel_id:token, rel_emb:float_seq"

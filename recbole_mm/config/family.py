@@ -44,6 +44,7 @@ def adapt(
         WrongUse: the data set lacks what the model cannot do without.
     """
     plan = _Plan(internal, given, model_class, header)
+    plan.unset()
     plan.negatives()
     plan.labels()
     plan.item_features()
@@ -77,6 +78,12 @@ class _Plan:
     def set(self, key: str, value: Any) -> None:
         if key not in self.given:
             self.changes[key] = value
+
+    def unset(self) -> None:
+        """RecBole's yamls of data sets write ``~`` for keys they do not use, over what a family sets."""
+        for key, value in family_defaults(self.model_class).items():
+            if value is not None and self.internal.get(key) is None:
+                self.set(key, value)
 
     def negatives(self) -> None:
         """Sequential models that rank the whole catalogue in the loss take no negatives, others need them."""
@@ -200,6 +207,12 @@ class _Plan:
         if self.get("inter_matrix_type") == "rating":
             fields.append(self.get("RATING_FIELD"))
         self._load("inter", [name for name in fields if name in inter])
+        vectors = family_defaults(self.model_class).get("preload_weight", {})
+        if vectors:
+            suffixes = [name.removesuffix("_id") for name in vectors]
+            self.set("additional_feat_suffix", suffixes)
+            for suffix in ("kg", "link", *suffixes):
+                self._load(suffix, list(self.header.of(suffix)))
 
     def _load(self, suffix: str, fields: list[str]) -> None:
         """Add fields to ``load_col``, unless a person chose the columns."""

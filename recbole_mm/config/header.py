@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 _TYPES = frozenset({"token", "token_seq", "float", "float_seq"})
-_SUFFIXES = ("inter", "user", "item", "kg", "link", "ent")
+_SUFFIXES = ("inter", "user", "item", "kg", "link", "ent", "rel")
 
 
 @dataclass(frozen=True)

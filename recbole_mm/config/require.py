@@ -40,7 +40,8 @@ def fit_to_dataset(config: Any, dataset: Any) -> None:
     """Bring defaults into the range that the loaded data set allows, before it is split.
 
     NCL clusters users and items: no more clusters than there are of either. DGCF samples from the smaller of users
-    and items as many as a batch's share of the larger: an epoch takes at least (larger / smaller) batches.
+    and items as many as a batch's share of the larger: an epoch takes at least (larger / smaller) batches. KSR
+    multiplies its vectors, which RecBole reads as float64, with float32 weights.
     Raises ``WrongUse`` when a given value is out of range.
     """
     if not config.model_class.__module__.startswith("recbole."):
@@ -53,6 +54,9 @@ def fit_to_dataset(config: Any, dataset: Any) -> None:
         # the training part is not made yet; half of the rows is the least that any usual split leaves
         most = max(1, dataset.inter_num // 2 // batches) if batches > 1 else config["train_batch_size"]
         _at_most(config, "train_batch_size", most, most, f"DGCF needs {batches} batches an epoch")
+    elif config["model"] == "KSR":
+        for name, vectors in dataset._preloaded_weight.items():
+            dataset._preloaded_weight[name] = vectors.astype("float32")
 
 
 def _at_most(config: Any, key: str, most: int, default: int, why: str) -> None:
