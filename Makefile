@@ -1,4 +1,4 @@
-# make demo, make test: everything from an empty machine with Python 3.10 or newer; nothing else to do first.
+# make demo, make test: everything from an empty machine with Python 3.11; nothing else to do first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from recbole_mm.data.scaling import Transform, fit_scaling
 from recbole_mm.errors import WrongUse
 from recbole_mm.modality import Alignment, ModalityStore, align, check_coverage
 
@@ -40,20 +41,31 @@ class ItemModality:
     Args:
         source: vectors, ``[N, D]``, usually memory-mapped.
         rows: ``[I]`` int64, the row of each item in ``source``, -1 where it has none.
+        scaling: see :func:`recbole_mm.data.scaling.fit_scaling`.
         noise: replace every vector by Gaussian noise of the same mean and deviation (a control).
         seed: seed of that noise.
     """
 
-    def __init__(self, source: np.ndarray | Stacked, rows: np.ndarray, noise: bool = False, seed: int = 0):
+    def __init__(
+        self,
+        source: np.ndarray | Stacked,
+        rows: np.ndarray,
+        scaling: str | None = None,
+        noise: bool = False,
+        seed: int = 0,
+    ):
         self.source = source
         self.rows = rows
         self.present = rows >= 0
         self.width = int(source.shape[1])
+        self._scale: Transform | None = None
+        held = np.flatnonzero(self.present)
         if noise:
-            real = self.take(np.flatnonzero(self.present))
+            real = self.take(held)
             drawn = np.random.default_rng(seed).standard_normal(real.shape, dtype=np.float32)
             self.source = drawn * real.std(axis=0) + real.mean(axis=0)
             self.rows = np.where(self.present, np.cumsum(self.present) - 1, -1)
+        self._scale = fit_scaling(scaling, self.take, held)
 
     @property
     def nbytes(self) -> int:
@@ -64,6 +76,8 @@ class ItemModality:
         """Vectors of ``items``, float32 ``[n, D]``; rows of absent items are zero and must be masked."""
         rows = self.rows[items]
         values = np.asarray(self.source[np.maximum(rows, 0)], dtype=np.float32)
+        if self._scale is not None:
+            values = self._scale(values)
         values[rows < 0] = 0.0
         return values
 
@@ -94,7 +108,7 @@ def load_modalities(
 ) -> ModalityTable:
     """Open the stores and align them to the items.
 
-    Config keys: ``min_coverage``, ``feature_control``, ``feature_missing``, ``split_seed``.
+    Config keys: ``min_coverage``, ``feature_scaling``, ``feature_control``, ``feature_missing``, ``split_seed``.
 
     Args:
         config: the configuration.
@@ -115,7 +129,9 @@ def load_modalities(
         if control == "shuffled":
             held = np.flatnonzero(rows >= 0)
             rows[held] = rows[rng.permutation(held)]
-        modalities[name] = ItemModality(source, rows, control == "noise", config["split_seed"])
+        modalities[name] = ItemModality(
+            source, rows, config["feature_scaling"], control == "noise", config["split_seed"]
+        )
     return ModalityTable(modalities, item_num)
 
 

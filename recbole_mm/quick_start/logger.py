@@ -47,6 +47,7 @@ class RunLog:
         for handler in self._handlers:
             self._root.addHandler(handler)
         self._root.setLevel(min(level, logging.INFO))
+        logging.captureWarnings(True)
         RunLog._current = self
 
     def close(self) -> None:
@@ -58,11 +59,23 @@ class RunLog:
         if RunLog._current is self:
             RunLog._current = None
             self._root.setLevel(self._level_before)
+            logging.captureWarnings(False)
 
     def __enter__(self) -> RunLog:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception):  # the person gets one line, the file all of it
+            record = self._root.makeRecord(
+                "recbole_mm",
+                logging.ERROR,
+                "",
+                0,
+                "the run failed",
+                (),
+                (type(error), error, error.__traceback__),
+            )
+            self._handlers[0].handle(record)
         self.close()
 
 
@@ -81,7 +94,7 @@ def init_logger(config: Any, *, verbosity: str = "normal", folder: str | os.Path
     if verbosity not in VERBOSITIES:
         raise WrongUse(f"verbosity: {verbosity!r} is not one of {', '.join(VERBOSITIES)}")
     name = (config["state"] or "info").upper()
-    level = logging.getLevelNamesMapping().get(name) if sys.version_info >= (3, 11) else _level(name)
+    level = logging.getLevelNamesMapping().get(name)
     if level is None:
         raise WrongUse(
             f"state: {config['state']!r} is no log level; use DEBUG, INFO, WARNING, ERROR or CRITICAL"
@@ -118,8 +131,8 @@ class _Console(logging.Handler):
     def __init__(self, verbosity: str) -> None:
         super().__init__(logging.WARNING if verbosity == "quiet" else logging.INFO)
         self.setFormatter(_ConsoleFormatter())
-        if verbosity == "normal":
-            self.addFilter(_of_this_package_or_serious)
+        if verbosity != "verbose":
+            self.addFilter(_for_a_person)
 
     def emit(self, record: logging.LogRecord) -> None:
         stream: TextIO = sys.stderr
@@ -127,13 +140,11 @@ class _Console(logging.Handler):
         stream.flush()
 
 
-def _of_this_package_or_serious(record: logging.LogRecord) -> bool:
+def _for_a_person(record: logging.LogRecord) -> bool:
+    """Our own lines, and what is serious; Python warnings of libraries are for the file."""
+    if record.name == "py.warnings":
+        return False
     return record.levelno >= logging.WARNING or record.name.split(".")[0] == "recbole_mm"
-
-
-def _level(name: str) -> int | None:
-    level = logging.getLevelName(name)  # a number for a known name; ours to drop with Python 3.10
-    return level if isinstance(level, int) else None
 
 
 def _new_file(folder: Path, stem: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +72,19 @@ def test_wrong_levels_are_told(tmp_path: Path) -> None:
         init_logger(Settings(), verbosity="loud", folder=tmp_path)
     with pytest.raises(WrongUse, match="state"):
         init_logger(Settings(state="chatty"), folder=tmp_path)
+
+
+def test_a_failure_leaves_its_traceback_in_the_file_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(RuntimeError), init_logger(Settings(), folder=tmp_path) as log:
+        raise RuntimeError("of old age")
+    assert "Traceback" in log.path.read_text() and "of old age" in log.path.read_text()
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_warnings_of_libraries_are_for_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with init_logger(Settings(), folder=tmp_path) as log:
+        warnings.warn("an old name", UserWarning, stacklevel=1)
+    assert "an old name" in log.path.read_text()
+    assert "an old name" not in capsys.readouterr().err

@@ -1,0 +1,59 @@
+"""Scales of features, learned from the items alone (no interaction is looked at)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from recbole_mm.errors import WrongUse
+
+CHUNK = 65536
+EPSILON = 1e-5
+
+Transform = Callable[[np.ndarray], np.ndarray]
+
+
+def l2(values: np.ndarray) -> np.ndarray:
+    """Rows of unit length, ``[n, D]``."""
+    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), EPSILON)
+
+
+def fit_scaling(
+    kind: str | None, take: Callable[[np.ndarray], np.ndarray], items: np.ndarray
+) -> Transform | None:
+    """The transform of ``feature_scaling``.
+
+    ``standardize``: each column to mean 0 and deviation 1. ``whiten``: columns uncorrelated with deviation 1 (ZCA, as
+    close to the original axes as can be; WhitenRec, arXiv 2402.10602). ``l2``: rows of unit length.
+
+    Args:
+        kind: one of the above, or None.
+        take: vectors ``[n, D]`` of items.
+        items: the items to learn from, ``[m]``; read in chunks.
+
+    Raises:
+        WrongUse: another kind.
+    """
+    if kind is None:
+        return None
+    if kind == "l2":
+        return l2
+    if kind not in ("standardize", "whiten"):
+        raise WrongUse(f"feature_scaling: expected standardize, whiten, l2 or ~, got {kind!r}")
+    count, total, square = 0, 0.0, 0.0
+    for start in range(0, len(items), CHUNK):
+        values = take(items[start : start + CHUNK]).astype(np.float64)
+        count += len(values)
+        total = total + values.sum(axis=0)
+        square = square + (values.T @ values if kind == "whiten" else np.square(values).sum(axis=0))
+    mean = total / max(count, 1)
+    if kind == "standardize":
+        deviation = np.sqrt(np.maximum(square / max(count, 1) - np.square(mean), 0.0))
+        scale = 1.0 / np.where(deviation > EPSILON, deviation, 1.0)
+        return lambda values: ((values - mean) * scale).astype(np.float32)
+    eigenvalues, axes = np.linalg.eigh(square / max(count, 1) - np.outer(mean, mean))
+    # directions that the items do not span stay out instead of being blown up
+    kept = eigenvalues > EPSILON * eigenvalues.max()
+    matrix = (axes[:, kept] / np.sqrt(eigenvalues[kept])) @ axes[:, kept].T
+    return lambda values: ((values - mean) @ matrix).astype(np.float32)

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from recbole_mm.data.modality import ItemModality
+from recbole_mm.data.scaling import fit_scaling
+from recbole_mm.errors import WrongUse
+
+VALUES = (
+    np.random.default_rng(0).standard_normal((200, 4)) @ np.array([[3, 1, 0, 0]] * 2 + [[0, 1, 2, 5]] * 2)
+).astype(np.float32) + np.array([5, -2, 0, 1], np.float32)
+
+
+def scaled(kind: str | None) -> np.ndarray:
+    rows = np.array([-1, *range(200)])
+    return ItemModality(VALUES, rows, kind).take(np.arange(1, 201))
+
+
+def test_standardize() -> None:
+    np.testing.assert_allclose(scaled("standardize").mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(scaled("standardize").std(axis=0), 1, rtol=1e-4)
+
+
+def test_whiten_on_the_directions_the_items_span() -> None:
+    white = scaled("whiten")
+    eigenvalues = np.linalg.eigvalsh(np.cov(white.T, bias=True))
+    spanned = int((np.linalg.eigvalsh(np.cov(VALUES.T)) > 1e-3).sum())
+    assert 1 <= spanned < 4  # two rank-one maps
+    np.testing.assert_allclose(eigenvalues[-spanned:], 1, rtol=1e-3)
+    np.testing.assert_allclose(eigenvalues[:-spanned], 0, atol=1e-4)
+
+
+def test_l2_and_none() -> None:
+    np.testing.assert_allclose(np.linalg.norm(scaled("l2"), axis=1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(scaled(None), VALUES)
+
+
+def test_absent_stays_zero() -> None:
+    modality = ItemModality(VALUES, np.array([-1, 3, -1]), "standardize")
+    assert not modality.take(np.array([0, 2])).any()
+
+
+def test_unknown_scaling() -> None:
+    with pytest.raises(WrongUse, match="standardise"):
+        fit_scaling("standardise", lambda items: VALUES[items], np.arange(3))
