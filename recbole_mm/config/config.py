@@ -152,12 +152,11 @@ class Config(RecBoleConfig):
             layers["dataset"],
             load_internal(ours / f"dataset/{dataset}.yaml"),
             layers["quick_start_config"],
-            user,
         ):
             merged.update(copy.deepcopy(layer))
         merged["MODEL_TYPE"] = model_class.type  # type: ignore[attr-defined]  # checked above
-        self._declared = set(merged)
         self._check_keys(user, str(user_file), merged)
+        merged.update(user)
         self._check_given(merged)
         changes, self.notes = adapt(merged, self.external_config_dict, model_class, self._header(layers))
         self.internal_config_dict = {**merged, **changes}

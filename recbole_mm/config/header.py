@@ -33,7 +33,7 @@ def parse_header(line: str, separator: str) -> dict[str, str] | None:
     """``user_id:token<TAB>…`` as {field: type}; None when the line is no header."""
     fields = {}
     for cell in line.rstrip("\r\n").split(separator):
-        name, _, kind = cell.rpartition(":")
+        name, _, kind = cell.partition(":")  # a second colon is none to RecBole either
         if not name or kind not in _TYPES:
             return None
         fields[name] = kind

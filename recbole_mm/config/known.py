@@ -60,8 +60,9 @@ def unknown_keys(keys: Iterable[str], declared: Iterable[str], model_class: type
 
 
 def _nearest(key: str, known: list[str]) -> str | None:
-    near = difflib.get_close_matches(key.lower().replace("-", "_"), known, n=1, cutoff=0.7)
-    return near[0] if near else None
+    by_lower = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(key.lower().replace("-", "_"), by_lower, n=1, cutoff=0.7)
+    return by_lower[near[0]] if near else None
 
 
 def _is_read(key: str, model_class: type) -> bool:
