@@ -14,6 +14,7 @@ import torch
 from recbole.utils import FeatureSource, FeatureType
 
 from recbole_mm.data.dataset import MultimodalMixin
+from recbole_mm.data.link import overlaps, own_tokens
 from recbole_mm.errors import WrongUse
 from recbole_mm.modality import find_stores, resolve_stores
 
@@ -112,14 +113,9 @@ class CrossDomainMixin(MultimodalMixin):
             ("user", self.uid_field, "user_feat"),
             ("item", self.iid_field, "item_feat"),
         ):
-            feats = [f for f in (self.inter_feat, getattr(self, frame)) if f is not None]
-            link = self.config[f"{kind}_link"]
-            translate = _read_link(Path(link), domain) if link else {}
-            for feat in feats:
-                if translate:
-                    feat[field] = feat[field].map(lambda token, t=translate: t.get(token, token))
-                if not _overlaps(self.config, kind):
-                    feat[field] = f"{domain}:" + feat[field]
+            for feat in (self.inter_feat, getattr(self, frame)):
+                if feat is not None:
+                    feat[field] = own_tokens(self.config, kind, domain, feat[field])
 
     def _without_holes(self, frame: pd.DataFrame) -> pd.DataFrame:
         """A sequence field that one of the merged sets lacks is an empty sequence there."""
@@ -204,7 +200,7 @@ class CrossDomainMixin(MultimodalMixin):
         if isinstance(wanted, dict) or not any(per_domain.values()):
             plain = (
                 np.array([t.split(":", 1)[-1] for t in tokens])
-                if not _overlaps(self.config, "item")
+                if not overlaps(self.config, "item")
                 else tokens
             )
             return {
@@ -227,13 +223,9 @@ class CrossDomainMixin(MultimodalMixin):
         }
 
 
-def _overlaps(config: Any, kind: str) -> bool:
-    return config[f"{kind}_overlap"] is not False
-
-
 def _tokens_of(tokens: np.ndarray, domain: str, config: Any) -> np.ndarray:
     """The tokens as the store of ``domain`` knows them; an item kept apart in another domain matches nothing."""
-    if _overlaps(config, "item"):
+    if overlaps(config, "item"):
         return tokens
     prefix = f"{domain}:"
     # a store token is never empty
@@ -262,19 +254,3 @@ def _read_item_field(path: Path, id_field: str, field: str) -> dict[str, str]:
         if column not in table:
             raise WrongUse(f"{path}: no field {column!r}; there are {', '.join(table.columns)}")
     return dict(zip(table[id_field], table[field], strict=True))
-
-
-def _read_link(path: Path, domain: str) -> dict[str, str]:
-    """Token of ``domain`` -> the token its row has in the first column.
-
-    The file is a tab-separated table with one column per domain, named as the domain; a row is one user (or item).
-    """
-    if not path.is_file():
-        raise WrongUse(f"link file {path} does not exist")
-    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    if domain not in table.columns:
-        raise WrongUse(
-            f"{path}: no column {domain!r}; the header names the domains, here {', '.join(table.columns)}"
-        )
-    rows = table[(table[domain] != "") & (table.iloc[:, 0] != "")]
-    return dict(zip(rows[domain], rows.iloc[:, 0], strict=True))

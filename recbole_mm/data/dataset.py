@@ -12,7 +12,8 @@ from recbole.data.dataset import Dataset, SequentialDataset
 from recbole.data.interaction import Interaction, cat_interactions
 
 from recbole_mm.data.cold import cold_rows, hold_out_cold_items
-from recbole_mm.data.modality import ModalityTable, load_modalities
+from recbole_mm.data.modality import ItemModality, ModalityTable, load_modalities
+from recbole_mm.data.review import review_vectors
 from recbole_mm.data.split import split_rows
 from recbole_mm.errors import WrongUse
 from recbole_mm.modality import resolve_stores
@@ -29,6 +30,10 @@ class MultimodalMixin:
     def load_modalities(self) -> None:
         """Align the configured stores to the remapped item ids; sets ``modality``."""
         self.modality = load_modalities(self.config, self.store_parts(), self.item_num)  # type: ignore[attr-defined]
+
+    def load_reviews(self) -> ItemModality:
+        """The review vector of each row; call it on the training part, so that no other review is read."""
+        return review_vectors(self.config, self)
 
     def store_parts(self) -> dict[str, list[tuple[Path, np.ndarray]]]:
         """Per modality the stores that hold it, each with the ``[I]`` item tokens as that store knows them."""

@@ -58,14 +58,14 @@ class ItemModality:
         self.rows = rows
         self.present = rows >= 0
         self.width = int(source.shape[1])
-        self._scale: Transform | None = None
+        self.scale: Transform | None = None
         held = np.flatnonzero(self.present)
         if noise:
             real = self.take(held)
             drawn = np.random.default_rng(seed).standard_normal(real.shape, dtype=np.float32)
             self.source = drawn * real.std(axis=0) + real.mean(axis=0)
             self.rows = np.where(self.present, np.cumsum(self.present) - 1, -1)
-        self._scale = fit_scaling(scaling, self.take, held)
+        self.scale = fit_scaling(scaling, self.take, held)
 
     @property
     def nbytes(self) -> int:
@@ -76,8 +76,8 @@ class ItemModality:
         """Vectors of ``items``, float32 ``[n, D]``; rows of absent items are zero and must be masked."""
         rows = self.rows[items]
         values = np.asarray(self.source[np.maximum(rows, 0)], dtype=np.float32)
-        if self._scale is not None:
-            values = self._scale(values)
+        if self.scale is not None:
+            values = self.scale(values)
         values[rows < 0] = 0.0
         return values
 
@@ -125,14 +125,24 @@ def load_modalities(
     modalities = {}
     for name, stores in parts.items():
         source, rows = _align_all(config, name, stores)
-        rows = _withhold(rows, float(config["feature_missing"] or 0.0), rng)
-        if control == "shuffled":
-            held = np.flatnonzero(rows >= 0)
-            rows[held] = rows[rng.permutation(held)]
-        modalities[name] = ItemModality(
-            source, rows, config["feature_scaling"], control == "noise", config["split_seed"]
-        )
+        modalities[name] = controlled(config, source, rows, rng, config["feature_scaling"])
     return ModalityTable(modalities, item_num)
+
+
+def controlled(
+    config: Any,
+    source: np.ndarray | Stacked,
+    rows: np.ndarray,
+    rng: np.random.Generator,
+    scaling: str | None,
+) -> ItemModality:
+    """The vectors under ``feature_missing`` (a share is hidden) and ``feature_control``."""
+    control = config["feature_control"]
+    rows = _withhold(rows, float(config["feature_missing"] or 0.0), rng)
+    if control == "shuffled":
+        held = np.flatnonzero(rows >= 0)
+        rows[held] = rows[rng.permutation(held)]
+    return ItemModality(source, rows, scaling, control == "noise", config["split_seed"])
 
 
 def _align_all(

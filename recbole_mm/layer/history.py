@@ -1,6 +1,8 @@
-"""Users described by what they took: the mean of item vectors over a user's items."""
+"""Users described by what they took or wrote: the mean of vectors over a user's items, or reviews."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,6 +16,9 @@ class HistoryMean(nn.Module):
 
     A linear map commutes with the mean, so the vectors may be features already projected to the model's width: no
     table of users times feature width is ever built.
+
+    "Item" may be anything that has a vector, such as a review; what belongs to one user alone is best read with
+    :meth:`of_own`.
 
     Args:
         users, items: interactions, ``[n]``.
@@ -53,3 +58,9 @@ class HistoryMean(nn.Module):
         items, offsets = self.bags(users)
         rows = items if place is None else place[items]
         return F.embedding_bag(rows, vectors, offsets, mode="mean")
+
+    def of_own(self, users: Tensor, vectors_of: Callable[[Tensor], Tensor]) -> Tensor:
+        """As :meth:`forward`, ``[n, d]``, where ``vectors_of(items [t]) -> [t, d]`` is asked for the bags alone."""
+        items, offsets = self.bags(users)
+        own = torch.arange(len(items), device=users.device)
+        return F.embedding_bag(own, vectors_of(items), offsets, mode="mean")

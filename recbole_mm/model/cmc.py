@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from recbole_mm.errors import WrongUse
 from recbole_mm.layer.domain import DOMAIN_LOSSES, cross_domain_mix
+from recbole_mm.layer.feature import FeatureTable
 from recbole_mm.layer.fusion import GateFusion, SumFusion, WeightFusion
 from recbole_mm.layer.history import HistoryMean
 from recbole_mm.layer.loss import bpr, info_nce, symmetric_info_nce
@@ -31,12 +32,15 @@ from recbole_mm.layer.projection import Projector
 from recbole_mm.layer.scoring import candidate_scores
 from recbole_mm.model.base import MultimodalRecommender
 
+TEXT = "text"
+
 
 class CMC(MultimodalRecommender):
     """Users and items in one space, by their content and an id, pulled together by contrast.
 
     Switches: ``contrastive: False`` (BPR on the same triples), ``fusion: sum | gate | weight | none`` (none = ids
-    only), ``use_id``, ``cross_domain_fusion``, ``domain_loss: mse | mse_norm | infonce``, ``modal_align_weight``.
+    only), ``use_id``, ``cross_domain_fusion``, ``domain_loss: mse | mse_norm | infonce``, ``modal_align_weight``,
+    ``user_text: items | reviews`` (reviews: X_u^{text,d} is the mean of the user's training review vectors in d).
     """
 
     seen: Tensor
@@ -55,12 +59,13 @@ class CMC(MultimodalRecommender):
                 f"domain_loss: expected one of {list(DOMAIN_LOSSES)}, got {config['domain_loss']!r}"
             )
         self.domain_loss = DOMAIN_LOSSES[config["domain_loss"]]
-        if config["fusion"] == "none":
+        fusion = config["fusion"] or "none"  # a command line's or a dict's "none" is read as None
+        if fusion == "none":
             self.modalities = []
         self._columns = [self.features.names.index(m) for m in self.modalities]
 
         self.encoders = nn.ModuleDict({m: Projector(self.features.widths[m], width) for m in self.modalities})
-        self.fusion = self._build_fusion(config["fusion"], width)
+        self.fusion = self._build_fusion(fusion, width)
         if not (self.modalities or config["use_id"]):
             raise WrongUse("CMC: use_id is False and there is no modality, so nothing is left to learn from")
         self.item_id = nn.Embedding(self.n_items, width) if config["use_id"] else None
@@ -69,7 +74,18 @@ class CMC(MultimodalRecommender):
         for table in (self.item_id, self.user_id):
             if table is not None:
                 nn.init.normal_(table.weight, std=config["id_std"])
+        self.reviews = self._load_reviews(config, dataset)
         self._describe_users(dataset)
+
+    def _load_reviews(self, config: Any, dataset: Any) -> Any:
+        """The vectors of the training rows' reviews, None where users are described by items alone."""
+        if config["user_text"] not in ("items", "reviews"):
+            raise WrongUse(f"user_text: expected items or reviews, got {config['user_text']!r}")
+        if config["user_text"] == "items" or not self.modalities:
+            return None
+        reviews = dataset.load_reviews()
+        present = torch.from_numpy(reviews.present).unsqueeze(1)
+        return FeatureTable({TEXT: reviews}, present, int(config["feature_memory_mib"]) << 20)
 
     def _build_fusion(self, name: str, width: int) -> nn.Module:
         builders = {
@@ -89,14 +105,23 @@ class CMC(MultimodalRecommender):
         seen = np.zeros((self.n_users, self.n_domains), dtype=bool)
         seen[users, domain] = True
         self.register_buffer("seen", torch.from_numpy(seen), persistent=False)
-        present = self.features.present.numpy()[:, self._columns]
-        # item d * M + k: domain d, modality k
+        # [d * M + k]: domain d, modality k
         self.histories = nn.ModuleList(
-            HistoryMean(users[rows], items[rows], self.n_users, self.n_items)
+            self._history(m, users, items, domain == d)
             for d in range(self.n_domains)
-            for k in range(len(self.modalities))
-            for rows in [(domain == d) & present[items, k]]
+            for m in self.modalities
         )
+
+    def _history(self, modality: str, users: np.ndarray, items: np.ndarray, kept: np.ndarray) -> HistoryMean:
+        """Of the training rows ``kept`` with something to average: the items, or the reviews by number of their row."""
+        if self._from_reviews(modality):
+            rows = np.flatnonzero(kept & self.reviews.present.numpy()[:, 0])
+            return HistoryMean(users[rows], rows, self.n_users, len(users))
+        rows = kept & self.features.present.numpy()[items, self.features.names.index(modality)]
+        return HistoryMean(users[rows], items[rows], self.n_users, self.n_items)
+
+    def _from_reviews(self, modality: str) -> bool:
+        return self.reviews is not None and modality == TEXT
 
     def _project(self, items: Tensor) -> list[Tensor]:
         """The linear first layers, of users and items alike: per modality ``[n, d]``."""
@@ -128,12 +153,23 @@ class CMC(MultimodalRecommender):
         """
         per_domain = []
         for d in range(self.n_domains):
-            histories = [self.histories[d * len(self.modalities) + k] for k in range(len(self.modalities))]
+            histories = self._histories_of(d)
             id_emb = None if self.user_id is None else self.user_id(users * self.n_domains + d)
-            means = [h(users, x, place) for h, x in zip(histories, projected, strict=True)]
+            means = [
+                h.of_own(users, self._project_reviews) if self._from_reviews(m) else h(users, x, place)
+                for m, h, x in zip(self.modalities, histories, projected, strict=True)
+            ]
             present = torch.stack([h.count[users] > 0 for h in histories], dim=1) if histories else users
             per_domain.append(self._fuse(means, present, id_emb))
         return torch.stack(per_domain, dim=1)
+
+    def _histories_of(self, domain: int) -> list[Any]:
+        count = len(self.modalities)
+        return list(self.histories)[domain * count : (domain + 1) * count]
+
+    def _project_reviews(self, rows: Tensor) -> Tensor:
+        encoder: Any = self.encoders[TEXT]
+        return encoder.first(self.reviews(TEXT, rows))
 
     def _project_for(self, users: Tensor, *ids: Tensor) -> tuple[Tensor, list[Tensor], Tensor, list[Tensor]]:
         """Project once what a step needs: the items of the users' histories and ``ids``.
@@ -141,7 +177,12 @@ class CMC(MultimodalRecommender):
         Returns:
             the distinct items ``[n]``, their projections, each item's row in them ``[I]``, the rows of ``ids``.
         """
-        taken = [history.bags(users)[0] for history in self.histories]
+        taken = [
+            history.bags(users)[0]
+            for d in range(self.n_domains)
+            for m, history in zip(self.modalities, self._histories_of(d), strict=True)
+            if not self._from_reviews(m)
+        ]
         items, rows = self.distinct_items(*ids, *taken) if ids or taken else (users[:0], [])
         place = self.item_domain.new_zeros(self.n_items)
         place[items] = torch.arange(len(items), device=items.device)

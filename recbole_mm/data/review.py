@@ -1,0 +1,137 @@
+"""Review vectors: text features of interactions, for models that describe a user by what the user wrote.
+
+They lie in a :class:`~recbole_mm.modality.ModalityStore` at ``<modality_path>/<dataset>.reviews/text``, beside the
+folder of the items' stores and so never taken for one of them; with ``domains: [a, b]`` in ``a.reviews/text`` and
+``b.reviews/text``. A row's token is :func:`review_key`: user token, U+001F, item token, as in the atomic files.
+
+>>> ModalityStore.write(path, vectors, list(map(review_key, users, items)), modality="text", encoder="minilm")
+
+A review belongs to one interaction. Only rows of the data set that is passed in are looked up, so with the training
+part no review of a validation or test interaction is ever read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recbole_mm.data.link import own_tokens
+from recbole_mm.data.modality import ItemModality, Stacked, controlled
+from recbole_mm.errors import WrongUse
+from recbole_mm.modality import ModalityStore, align
+
+SEPARATOR = "\x1f"
+TEXT = "text"
+
+
+def review_key(user: str, item: str) -> str:
+    """The token of a review: user and item token joined by U+001F, which no atomic file holds."""
+    return f"{user}{SEPARATOR}{item}"
+
+
+def review_vectors(config: Any, dataset: Any) -> ItemModality:
+    """The review vector of each row of ``dataset.inter_feat``; -1 in ``rows`` where it has none.
+
+    Config keys: ``modality_path``, ``feature_control``, ``feature_missing``, ``split_seed``, and what names domains.
+    The items' scaling applies, since both go through one encoder.
+
+    Args:
+        config: the configuration.
+        dataset: the **training** part, its modalities loaded.
+
+    Raises:
+        WrongUse: no store, one that covers no row, another width or encoder than the items' texts have, or a pair
+            of user and item in several rows, so that a review could belong to another part.
+    """
+    if TEXT not in dataset.modality:
+        raise WrongUse(
+            f"user_text: reviews needs the item modality 'text' too, there is {list(dataset.modality)}; see modalities"
+        )
+    keys, domain = _keys_of_rows(dataset)
+    rows, stores, offset = np.full(len(keys), -1, dtype=np.int64), [], 0
+    for path, k in _places(config, dataset):
+        store = _open(path, dataset)
+        stores.append(store)
+        mine = np.arange(len(keys)) if k is None else np.flatnonzero(domain == k)
+        _refuse_repeated(keys[mine], path)
+        name = None if k is None else dataset.domain_names[k]
+        # position 0 is padding to `align`
+        found = align(_as_merged(config, name, store.tokens), np.concatenate([[""], keys[mine]])).rows[1:]
+        rows[mine] = np.where(found >= 0, found + offset, -1)
+        offset += store.rows
+    places = ", ".join(str(store.path) for store in stores)
+    covered = int((rows >= 0).sum())
+    if not covered:
+        raise WrongUse(
+            f"{places}: no review of the {len(rows)} training interactions; its tokens must be user, U+001F, item, "
+            f"such as {keys[0]!r}, and the first is {stores[0].tokens[0]!r}"
+        )
+    getLogger("recbole_mm.data").info(
+        "reviews: %d of %d training interactions (%.1f %%), from %s",
+        covered, len(rows), 100 * covered / len(rows), places,
+    )  # fmt: skip
+    source = stores[0].values if len(stores) == 1 else Stacked([store.values for store in stores])
+    reviews = controlled(config, source, rows, np.random.default_rng(config["split_seed"]), None)
+    reviews.scale = dataset.modality[TEXT].scale
+    return reviews
+
+
+def _places(config: Any, dataset: Any) -> Iterator[tuple[Path, int | None]]:
+    """Folder of each store and the index of its domain, None for all rows."""
+    root = Path(config["modality_path"])
+    if not config["domains"]:
+        yield root / f"{config['dataset']}.reviews" / TEXT, None
+        return
+    for k, name in enumerate(dataset.domain_names):
+        yield root / f"{name}.reviews" / TEXT, k
+
+
+def _open(path: Path, dataset: Any) -> ModalityStore:
+    if not path.is_dir():
+        raise WrongUse(
+            f"user_text: reviews, but there is no store {path}; write one as recbole_mm/data/review.py says"
+        )
+    store = ModalityStore.open(path)
+    store.verify()
+    items = ModalityStore.open(dataset.store_parts()[TEXT][0][0])
+    if (store.encoder, store.width) != (items.encoder, items.width):
+        raise WrongUse(
+            f"{path} holds {store.encoder} ({store.width}-d), {items.path} {items.encoder} ({items.width}-d); "
+            "users and items share the text encoder, so extract both with one"
+        )
+    return store
+
+
+def _keys_of_rows(dataset: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """Per row its review key ``[n]`` and its domain ``[n]``, None with one domain."""
+    feat = dataset.inter_feat
+    users, items = (
+        dataset.field2id_token[f][feat[f].numpy()].astype(object)
+        for f in (dataset.uid_field, dataset.iid_field)
+    )
+    domain = feat["domain"].numpy() if hasattr(dataset, "domain_names") else None
+    return users + SEPARATOR + items, domain
+
+
+def _as_merged(config: Any, domain: str | None, tokens: np.ndarray) -> np.ndarray:
+    """A store's tokens as the merged data set has them: linked, and kept apart where domains do not overlap."""
+    if domain is None:
+        return tokens
+    pairs = pd.Series(tokens).str.split(SEPARATOR, n=1, expand=True).reindex(columns=[0, 1]).fillna("")
+    users, items = (own_tokens(config, kind, domain, pairs[k]) for k, kind in enumerate(("user", "item")))
+    return (users + SEPARATOR + items).to_numpy(dtype=object)
+
+
+def _refuse_repeated(keys: np.ndarray, path: Path) -> None:
+    repeated = keys[pd.Series(keys).duplicated().to_numpy()]
+    if len(repeated):
+        user, item = repeated[0].split(SEPARATOR, 1)
+        raise WrongUse(
+            f"user {user!r} and item {item!r} meet in several training rows, but {path} holds one review of theirs; "
+            "keep one row with rm_dup_inter: first"
+        )
