@@ -13,6 +13,7 @@ from recbole.utils import ModelType, init_seed
 from recbole_mm.data.cross_domain import CrossDomainMixin, is_cross_domain
 from recbole_mm.data.dataloader import TripletDataLoader
 from recbole_mm.data.dataset import MultimodalMixin
+from recbole_mm.data.phase import eval_part
 from recbole_mm.errors import WrongUse
 
 _CLASS_OF_TYPE = {
@@ -67,7 +68,9 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
         )
     train = _train_loader(config, dataset, parts[0], samplers[0])
     valid, test = (
-        recbole_data.get_dataloader(config, phase)(config, part, sampler, shuffle=False)
+        recbole_data.get_dataloader(config, phase)(
+            config, eval_part(config, part, phase), sampler, shuffle=False
+        )
         for phase, part, sampler in zip(("valid", "test"), parts[1:], samplers[1:], strict=True)
     )
     return train, valid, test

@@ -16,15 +16,26 @@ class TripletDataLoader(TrainDataLoader):
     """Yields ``{user_id [B], item_id [B], neg_item_id [B, N]}``; ``train_batch_size`` counts positives.
 
     RecBole tiles the rows N times instead (``train_batch_size // N`` positives a step). The negatives come from
-    ``rng``, a numpy generator of this loader, whose state belongs to an exact resume.
+    ``rng``, a numpy generator of this loader, whose state belongs to an exact resume. ``negatives`` of another loader
+    make this one draw as that one does: unseen in its rows, from its generator.
     """
 
-    def __init__(self, config: Any, dataset: Any, sampler: Any, shuffle: bool = False):
+    def __init__(
+        self,
+        config: Any,
+        dataset: Any,
+        sampler: Any,
+        shuffle: bool = False,
+        negatives: NegativeSampler | None = None,
+    ):
         super().__init__(config, dataset, sampler, shuffle=shuffle)
         args = config["train_neg_sample_args"]
+        self._columns = {f: dataset.inter_feat[f] for f in (dataset.uid_field, dataset.iid_field)}
+        if negatives is not None:
+            self.rng, self.negatives = negatives.rng, negatives
+            return
         self.rng = np.random.default_rng(config["seed"])
         item_domain = getattr(dataset, "item_domain", None)
-        self._columns = {f: dataset.inter_feat[f] for f in (dataset.uid_field, dataset.iid_field)}
         self.negatives = NegativeSampler(
             self._columns[dataset.uid_field].numpy(),
             self._columns[dataset.iid_field].numpy(),

@@ -78,7 +78,9 @@ def phase_pairs(eval_data: Any, *, train_only: bool) -> tuple[np.ndarray, np.nda
     dataset, sampler = eval_data._dataset, eval_data._sampler
     parts = getattr(sampler, "datasets", None)
     if parts is not None and getattr(sampler, "phase", None) in sampler.phases:
-        before = parts[: sampler.phases.index(sampler.phase)]
+        k = sampler.phases.index(sampler.phase)
+        # a loader over a part of its phase (eval_domain): the rest is used too, as in RecBole's difference
+        before = parts[: k + (len(dataset) < len(parts[k]))]
         return pairs_of(before[:1] if train_only else before, dataset)
     history = getattr(eval_data, "uid2history_item", [])
     users = [u for u, h in enumerate(history) if h is not None and len(h)]

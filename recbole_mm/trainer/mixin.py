@@ -17,6 +17,7 @@ from recbole_mm.trainer.checkpoint import last_of, read_checkpoint, reserve_name
 from recbole_mm.trainer.drift import ModelDrift
 from recbole_mm.trainer.history import epoch_line, epoch_record, nan_terms, recorded_losses
 from recbole_mm.trainer.parameter_groups import checked_groups
+from recbole_mm.trainer.phase import Phases, refuse_phases
 from recbole_mm.trainer.resume import best_state, last_state, load_model, optimizers_of, restore
 from recbole_mm.trainer.schedule import schedule_of, set_learning_rates
 
@@ -35,13 +36,17 @@ class TrainerMixin(_Base):
         eval_result: the `EvalResult` of the last evaluation; None with ``evaluator: recbole``.
         best_epoch: index of the best epoch so far; None before the first validation.
         request: how to ask for this run again: model, dataset, settings (plain values); in both checkpoints.
+        phases: where the run is in ``train_epochs``; ``epochs`` is the end of the current phase.
         resumable: whether an interrupted run can go on bit for bit.
     """
 
     def __init__(self, config: Any, model: Any) -> None:
         if config["evaluator"] not in (None, "mm", "recbole"):
             raise WrongUse(f"evaluator: {config['evaluator']!r} is not 'mm' or 'recbole'")
+        self.phases = Phases(config)
         super().__init__(config, model)
+        if not self.resumable:
+            refuse_phases(config, "is not trained by RecBole's plain trainer in one process")
         name, self._release_name = reserve_name(str(self.saved_model_file), self)
         self.saved_model_file: str = name
         # RecBole's distributed mode shards the queries over processes
@@ -83,6 +88,8 @@ class TrainerMixin(_Base):
         """Why training ended: ``early stopping``, ``cap`` (all epochs used), ``one pass``; ``""`` if it has not."""
         if isinstance(self, TraditionalTrainer):
             return "one pass" if self.history else ""
+        if self.phases.more:
+            return ""
         if self.cur_step > self.stopping_step:
             return "early stopping"
         return "cap" if self.history and self.history[-1]["epoch"] + 1 >= self.epochs else ""
@@ -130,7 +137,9 @@ class TrainerMixin(_Base):
             return self.best_valid_score, self.best_valid_result
         bars = bool(show_progress) and sys.stderr.isatty()
         try:
-            result = super().fit(train_data, valid_data, verbose, saved, bars, callback_fn)
+            result = self.phases.fit(
+                self, super().fit, train_data, valid_data, verbose, saved, bars, callback_fn
+            )
             self._save_last(self._epoch if self.history else self.start_epoch - 1)
         except KeyboardInterrupt as error:
             raise self._interrupted() from error
@@ -147,14 +156,16 @@ class TrainerMixin(_Base):
         self._save_last(epoch_idx - 1)
         self._epoch, self._batch = epoch_idx, -1
         if self._schedule is not None:
-            set_learning_rates(optimizers_of(self).values(), self._schedule(epoch_idx, self.epochs))
+            set_learning_rates(optimizers_of(self).values(), self._schedule(epoch_idx, self._all_epochs))
         start = perf_counter()
         with recorded_losses(self.model) as self._losses:
             losses = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
         record = epoch_record(epoch_idx, losses, self.model, len(train_data), perf_counter() - start)
+        if self.phases.name:
+            record["phase"] = self.phases.name
         self.history.append(record)
         if not self._validates(epoch_idx):
-            _log.info(epoch_line(record, self.epochs, self.valid_metric))
+            _log.info(epoch_line(record, self._all_epochs, self.valid_metric))
         return losses
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, Any]:
@@ -165,10 +176,11 @@ class TrainerMixin(_Base):
         )
         if better:
             self.best_epoch = self._epoch
+        self.phases.count_patience(self, score, bool(better))
         record = self.history[-1]
         record.update(valid_score=float(score), valid=dict(result), best=bool(better))
         record["valid_seconds"] = perf_counter() - start
-        _log.info(epoch_line(record, self.epochs, self.valid_metric))
+        _log.info(epoch_line(record, self._all_epochs, self.valid_metric))
         return score, result
 
     def _check_nan(self, loss: torch.Tensor) -> None:
@@ -238,6 +250,10 @@ class TrainerMixin(_Base):
             self._release_name()
 
     # ---- small parts
+
+    @property
+    def _all_epochs(self) -> int:
+        return self.phases.epochs or self.epochs
 
     def _validates(self, epoch: int) -> bool:
         return "valid" in self._loaders and self.eval_step > 0 and (epoch + 1) % self.eval_step == 0

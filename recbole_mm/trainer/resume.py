@@ -24,7 +24,7 @@ _PROGRESS = ("cur_step", "best_valid_score", "best_valid_result", "train_loss_di
 _HARMLESS = {
     "epochs", "checkpoint_dir", "data_path", "modality_path", "show_progress", "state", "log_wandb",
     "wandb_project", "gpu_id", "device", "save_last", "resume", "nproc", "topk",
-    "metrics",
+    "metrics", "train_epochs",  # phases have a check of their own
 }  # fmt: skip
 
 
@@ -57,6 +57,7 @@ def last_state(trainer: Any, epoch: int, loaders: dict[str, Any]) -> dict[str, A
         **best_state(trainer, epoch),
         "format": FORMAT,
         "saved_model_file": Path(trainer.saved_model_file).name,
+        "phases": trainer.phases.state(),
         "progress": {name: to_plain(getattr(trainer, name), name) for name in _PROGRESS},
         "optimizer_in_use": next(n for n, o in optimizers.items() if o is trainer.optimizer),
         "optimizers": {name: to_plain(o.state_dict(), name) for name, o in optimizers.items()},
@@ -89,6 +90,7 @@ def restore(trainer: Any, last_file: str, loaders: dict[str, Any]) -> None:
     """
     state = read_last(last_file)
     _warn_of_changes(state["config"], plain_config(trainer.config))
+    trainer.phases.restore(trainer, state.get("phases"))
     _load_weights(trainer.model, state, last_file)
     trainer.model_drift.restore(state["model_drift"])
     _load_optimizers(trainer, state, last_file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from recbole_mm.errors import Interrupted, WrongUse
+from recbole_mm.trainer.phase import refuse_phases
 
 # the class this one is put in front of; a type checker cannot know it
 _Base: Any = object
@@ -17,6 +18,7 @@ class TreeTrainerMixin(_Base):
     last_model_file = None
 
     def __init__(self, config: Any, model: Any) -> None:
+        refuse_phases(config, "grows its trees in one go")
         super().__init__(config, model)
         self.history: list[dict[str, Any]] = []
         self.eval_result = None
