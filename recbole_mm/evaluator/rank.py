@@ -122,8 +122,10 @@ def _search(ordered: Tensor, pos_row: Tensor, pos_score: Tensor) -> tuple[np.nda
     right = torch.searchsorted(ordered, wanted, right=True)
     last = right[pos_row, slot + 1]
     equal = torch.ones_like(last)
-    if bool(((ordered[pos_row, (last - 2).clamp_min(0)] == pos_score) & (last > 1)).any()):  # ties are rare
-        equal = last - torch.searchsorted(ordered, wanted)[pos_row, slot + 1]
+    tied = ((ordered[pos_row, (last - 2).clamp_min(0)] == pos_score) & (last > 1)).nonzero().squeeze(1)
+    if len(tied):  # rare: the score below a positive is its own
+        left = torch.searchsorted(ordered[pos_row[tied]], pos_score[tied].unsqueeze(1)).squeeze(1)
+        equal[tied] = last[tied] - left
     return (n - last).cpu().numpy(), equal.cpu().numpy(), (n - right[:, 0]).cpu().numpy()
 
 
