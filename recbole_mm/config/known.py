@@ -52,15 +52,16 @@ def unknown_keys(keys: Iterable[str], declared: Iterable[str], model_class: type
     known = declared_keys().union(declared)
     strange = [key for key in keys if key not in known]
     strange = [key for key in strange if not _is_read(key, model_class)]
-    if not strange:
-        return {}
-    sources = [*_package_sources(), *_model_sources(model_class)]
-    readable = sorted(known.union(*(keys_read(file) for file in sources)))
-    return {key: _nearest(key, readable) for key in strange}
+    near = {key: _nearest(key, known) for key in strange}
+    if not all(near.values()):  # perhaps a key that only code knows
+        sources = [*_package_sources(), *_model_sources(model_class)]
+        readable = known.union(*(keys_read(file) for file in sources))
+        near = {key: _nearest(key, readable) for key in strange}
+    return near
 
 
-def _nearest(key: str, known: list[str]) -> str | None:
-    by_lower = {each.lower(): each for each in known}
+def _nearest(key: str, known: Iterable[str]) -> str | None:
+    by_lower = {each.lower(): each for each in sorted(known)}
     near = difflib.get_close_matches(key.lower().replace("-", "_"), by_lower, n=1, cutoff=0.7)
     return by_lower[near[0]] if near else None
 
