@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pandas as pd
@@ -71,6 +72,7 @@ def test_one_epoch(model: str, cut: Path, tmp_path: Path, monkeypatch: pytest.Mo
         pytest.skip(str(error))
     finally:
         torch.set_num_threads(threads)
+        gc.collect()  # trainer, model and loaders refer to each other; 92 of them fill the memory
     assert result
     for name, value in result.items():
         assert name == "logloss" or 0 <= value <= 1, (name, value)
