@@ -77,6 +77,8 @@ def run_one(
         "%s on %s: %d users, %d items, %d interactions",
         config["model"], config["dataset"], dataset.user_num - 1, dataset.item_num - 1, dataset.inter_num,
     )  # fmt: skip
+    for note in config.notes:
+        log.info("%s", note)
     getLogger().info(dataset)
     train_data, valid_data, test_data = data_preparation(config, dataset)
 
@@ -105,7 +107,7 @@ def run_one(
         "epochs_run": len(trainer.history),
         "stopped_by": trainer.outcome,
         "seconds": round(time.perf_counter() - began, 2),
-        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "parameters": _parameters(model),
         "files": {"best": trainer.saved_model_file, "last": trainer.last_model_file} if saved else {},
         "config": readable(config.external_config_dict),
         "versions": {name: version(name) for name in LIBRARIES},
@@ -117,6 +119,12 @@ def run_one(
         None if evaluation is None else evaluation.groups,
         trainer.history,
     )
+
+
+def _parameters(model: Any) -> int:
+    if not isinstance(model, torch.nn.Module):  # a tree model
+        return 0
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def run_recbole_mm(
