@@ -130,6 +130,12 @@ def test_a_finished_run_is_not_trained_again(toy: dict[str, Any]) -> None:
     assert not different(done, again)
 
 
+def give_scores(patch: pytest.MonkeyPatch, scores: list[float]) -> None:
+    """Validation scores from a list, whatever the model."""
+    given = iter(scores)
+    patch.setattr("recbole.trainer.trainer.calculate_valid_score", lambda *_: next(given))
+
+
 @pytest.mark.parametrize(
     ("scores", "lengths", "best"),
     [
@@ -155,14 +161,42 @@ def test_patience_is_of_the_phase_and_the_best_of_the_run(
     trainer = built.trainer
     trainer.valid_metric_bigger = bigger
     trainer.best_valid_score = float("-inf") if bigger else float("inf")
-    given = iter(scores if bigger else [-score for score in scores])
-    monkeypatch.setattr("recbole.trainer.trainer.calculate_valid_score", lambda *_: next(given))
+    give_scores(monkeypatch, scores if bigger else [-score for score in scores])
     score, _ = trainer.fit(built.train_data, built.valid_data, verbose=False)
     phases = [record["phase"] for record in trainer.history]
     assert (phases.count("SOURCE"), phases.count("TARGET")) == lengths
     assert trainer.best_epoch == best and abs(score) == scores[best]
     assert torch.load(trainer.saved_model_file, weights_only=True)["epoch"] == best
     assert trainer.outcome == ("early stopping" if lengths == (3, 3) else "cap")
+
+
+@pytest.mark.parametrize("epoch", [4, 5, 6])
+def test_patience_goes_on_after_an_interrupt(
+    toy: dict[str, Any], monkeypatch: pytest.MonkeyPatch, epoch: int
+) -> None:
+    """SOURCE stops early after epoch 3; epoch 4, the first of TARGET, is its best and not the run's."""
+    settings = {**toy, "train_epochs": ["SOURCE:4", "TARGET:4"], "stopping_step": 1}
+    scores = [0.5, 0.4, 0.3, 0.2, 0.1, 0.1, 0.1]
+    built = Built("BPR", settings)
+    give_scores(monkeypatch, scores)
+    original = type(built.model).calculate_loss
+
+    def stop(self: Any, batch: Any) -> Any:
+        if built.trainer._epoch == epoch - 1:
+            raise KeyboardInterrupt
+        return original(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(built.model), "calculate_loss", stop)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            built.fit()
+    rest = Built("BPR", settings)
+    rest.trainer.resume(caught.value.checkpoint, rest.train_data, rest.valid_data)
+    assert rest.trainer.outcome == ""
+    give_scores(monkeypatch, scores[epoch - 1 :])
+    rest.fit()
+    assert [record["phase"] for record in rest.trainer.history] == ["SOURCE"] * 3 + ["TARGET"] * 3
+    assert rest.trainer.outcome == "early stopping" and rest.trainer.best_epoch == 0
 
 
 def test_other_phases_are_refused_on_resume(toy: dict[str, Any]) -> None:
