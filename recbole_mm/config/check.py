@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 # keys that take more than the type of their default
@@ -49,6 +49,24 @@ _PARTS: dict[str, dict[str, tuple[type, ...]]] = {
     },
 }
 _CHOICES: dict[str, tuple[str, ...]] = {"evaluator": ("mm", "recbole"), "eval_candidates": ("domain", "all")}
+
+
+def check_values(
+    given: dict[str, Any],
+    defaults: Mapping[str, Any],
+    sources: Mapping[str, str],
+    texts: Mapping[str, str],
+    whole_keys: Collection[str],
+) -> list[str]:
+    """Replace the values of ``given`` by those the code wants; return the problems, with key and source."""
+    problems = []
+    for key, value in given.items():
+        given[key], problem = checked(
+            key, value, defaults.get(key), text=texts.get(key), whole=key in whole_keys
+        )
+        if problem:
+            problems.append(f"{key}: {problem} ({sources.get(key, 'config_dict')})")
+    return problems
 
 
 def checked(key: str, value: Any, default: Any, *, text: str | None, whole: bool) -> tuple[Any, str | None]:

@@ -12,11 +12,18 @@ from typing import Any
 from recbole.config import Config as RecBoleConfig
 from recbole.utils import ModelType
 
-from recbole_mm.config.check import checked
-from recbole_mm.config.family import adapt, family_defaults
+from recbole_mm.config.check import check_values
+from recbole_mm.config.family import adapt, family_defaults, no_negatives
 from recbole_mm.config.header import Header, read_header
 from recbole_mm.config.known import unknown_keys
-from recbole_mm.config.metric import OURS, check_metrics, check_mode, settle_valid_metric, split_by_type
+from recbole_mm.config.metric import (
+    OURS,
+    check_metrics,
+    check_mode,
+    settle_valid_metric,
+    smaller_is_better,
+    split_by_type,
+)
 from recbole_mm.config.properties import ConfigLoader, load_internal, load_user, properties_dir, recbole_dir
 from recbole_mm.config.require import check_libraries
 from recbole_mm.config.values import parse_cli, parse_value
@@ -189,14 +196,7 @@ class Config(RecBoleConfig):
             *load_internal(properties_dir() / "overall.yaml"),
             *load_internal(properties_dir() / f"model/{self.model}.yaml"),
         }
-        problems = []
-        for key, value in given.items():
-            text = self._cli_texts.get(key)
-            value, problem = checked(key, value, defaults.get(key), text=text, whole=key in strict_keys)
-            given[key] = value
-            if problem:
-                problems.append(f"{key}: {problem} ({self.sources.get(key, _DICT)})")
-        self._complain(problems)
+        self._complain(check_values(given, defaults, self.sources, self._cli_texts, strict_keys))
 
     def _check_keys(self, settings: Mapping[str, Any], source: str | None, defaults: Iterable[str]) -> None:
         problems = []
@@ -217,7 +217,7 @@ class Config(RecBoleConfig):
 
     def _get_final_config_dict(self) -> dict[str, Any]:
         final = {**copy.deepcopy(self.internal_config_dict), **copy.deepcopy(self.external_config_dict)}
-        if _is_none(final.get("train_neg_sample_args")):
+        if no_negatives(final.get("train_neg_sample_args")):
             final["train_neg_sample_args"] = None
         return final
 
@@ -246,7 +246,7 @@ class Config(RecBoleConfig):
         final["valid_metric"], final["metrics"], final["topk"] = settle_valid_metric(
             final["valid_metric"], metrics, topk if isinstance(topk, list) else [topk], given
         )
-        final["valid_metric_bigger"] = not _smaller_is_better(final["valid_metric"])
+        final["valid_metric_bigger"] = not smaller_is_better(final["valid_metric"])
         final["data_path"] = str(self._folder({"overall": self.internal_config_dict}))
 
     def _check_eval_args(self, final: dict[str, Any], ranking: bool) -> None:
@@ -297,15 +297,3 @@ class Config(RecBoleConfig):
                 os.environ.pop("CUDA_VISIBLE_DEVICES", None)
             else:
                 os.environ["CUDA_VISIBLE_DEVICES"] = before
-
-
-def _is_none(args: Any) -> bool:
-    if isinstance(args, Mapping):
-        return str(args.get("distribution", "uniform")).lower() == "none"
-    return args is None or str(args).lower() == "none"
-
-
-def _smaller_is_better(valid_metric: str) -> bool:
-    from recbole.evaluator import smaller_metrics
-
-    return valid_metric.split("@")[0].lower() in smaller_metrics

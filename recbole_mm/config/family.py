@@ -53,6 +53,12 @@ def adapt(
     return plan.changes, plan.notes
 
 
+def no_negatives(args: Any) -> bool:
+    """Whether ``train_neg_sample_args`` asks for none, in any of the ways that RecBole writes it."""
+    value = args.get("distribution", "uniform") if isinstance(args, Mapping) else args
+    return str(value).lower() == "none"
+
+
 def _is_recbole(model_class: type) -> bool:
     return model_class.__module__.startswith("recbole.")
 
@@ -95,7 +101,7 @@ class _Plan:
             known
             and input_type == "PAIRWISE"
             and not self._wants_none()
-            and _is_none(self.given["train_neg_sample_args"])
+            and no_negatives(self.given["train_neg_sample_args"])
         ):
             raise WrongUse(
                 f"train_neg_sample_args: {self.name} learns from pairs and needs negatives; leave the key out"
@@ -222,8 +228,3 @@ class _Plan:
         have = list(load_col.get(suffix) or ())
         if add := [name for name in dict.fromkeys(fields) if name not in have]:
             self.set("load_col", {**load_col, suffix: [*have, *add]})
-
-
-def _is_none(args: Any) -> bool:
-    value = args.get("distribution") if isinstance(args, Mapping) else args
-    return value is None or str(value).lower() == "none"

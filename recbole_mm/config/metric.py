@@ -99,3 +99,10 @@ def check_mode(eval_args: dict[str, Any]) -> None:
             raise WrongUse(f"eval_args.mode: expected full, labeled, uniN, popN or sampled-N, got {each!r}")
     if isinstance(mode, dict) and not set(mode) <= {"valid", "test"}:
         raise WrongUse(f"eval_args.mode: expected the keys valid and test, got {', '.join(map(str, mode))}")
+
+
+def smaller_is_better(valid_metric: str) -> bool:
+    """Whether the metric is an error (LogLoss, MAE, …)."""
+    from recbole.evaluator import smaller_metrics
+
+    return valid_metric.split("@")[0].lower() in smaller_metrics
