@@ -56,7 +56,8 @@ def pooled_auc(positive: Array, negatives: Iterable[Array]) -> float:
     total = 0
     for part in negatives:
         part.sort()
-        twice_below += np.searchsorted(part, value) + np.searchsorted(part, value, side="right")
+        same = value.astype(part.dtype)  # back to what the scores were: mixed types would be copied at each search
+        twice_below += np.searchsorted(part, same) + np.searchsorted(part, same, side="right")
         total += len(part)
     pairs = total * int(times.sum())
     return float((twice_below * times).sum() / 2 / pairs) if pairs else float("nan")

@@ -12,7 +12,7 @@ from torch import Tensor
 from recbole_mm.evaluator.auc import pooled_auc
 from recbole_mm.evaluator.query import Batch, EvalTask
 from recbole_mm.evaluator.rank import BatchRanks, rank_batch
-from recbole_mm.evaluator.record import Record, Wanted, gather
+from recbole_mm.evaluator.record import Record, Wanted
 from recbole_mm.evaluator.sampled import rank_lists
 from recbole_mm.evaluator.score import Scorer
 
@@ -28,43 +28,48 @@ def full_pass(
     progress: Progress,
 ) -> Record:
     """Rank the positives of every query; ``negatives``: item ids [P, N] of each sampled protocol."""
-    ranks: list[BatchRanks] = []
-    pos_score: list[np.ndarray] = []
-    neg_score: dict[str, list[np.ndarray]] = {name: [] for name in negatives}
+    record = blank(task, wanted)
+    neg_score = {name: np.empty(ids.shape) for name, ids in negatives.items()}
     for index, batch in enumerate(progress(task.batches)):
+        # Results go into arrays made before: small blocks that stay would lie between the large ones that malloc
+        # is to use again, and the heap would grow by a batch every few batches (measured: 3.4 GiB).
         part = task.positives_of(batch)
         row, item = _positives(task, part, batch, scorer.device)
         scores = scorer(interaction_of(eval_data, task, batch))
         for name, ids in negatives.items():
             columns = torch.from_numpy(ids[part]).to(scorer.device).clamp_min(0)
-            neg_score[name].append(scores[row.unsqueeze(1), columns].cpu().numpy())
+            neg_score[name][part] = scores[row.unsqueeze(1), columns].cpu().numpy()
         scores, col = candidates_of(scores, task, batch, item)
         cell = row * scores.shape[1] + col
         kept = scores.view(-1).index_select(0, cell)
-        pos_score.append(kept.cpu().numpy())
-        if not wanted.ranking:
-            continue
-        mask(scores, task.mask_of(index))
-        scores.view(-1)[cell] = kept  # a positive is never masked, whatever the history says
-        ranked = rank_batch(
-            scores, row, col, kept, wanted.k, need_auc=wanted.query_auc, need_list=wanted.lists
-        )
-        ranks.append(_global_items(ranked, task, batch))
-    record = Record(
-        task.user,
-        task.domain,
-        task.n_pos,
-        task.pos_query,
-        task.pos_item,
-        np.concatenate(pos_score),
-        task.items,
-    )
-    if wanted.ranking:
-        gather(record, ranks, wanted)
-    for name, parts in neg_score.items():
-        record.sampled[name] = rank_lists(record.pos_score, np.concatenate(parts), negatives[name] >= 0)
+        record.pos_score[part] = kept.cpu().numpy()
+        if wanted.ranking:
+            mask(scores, task.mask_of(index))
+            scores.view(-1)[cell] = kept  # a positive is never masked, whatever the history says
+            ranked = rank_batch(
+                scores, row, col, kept, wanted.k, need_auc=wanted.query_auc, need_list=wanted.lists
+            )
+            record.store(_global_items(ranked, task, batch), slice(batch.start, batch.stop), part)
+        del scores
+    for name, values in neg_score.items():
+        record.sampled[name] = rank_lists(record.pos_score, values, negatives[name] >= 0)
     if wanted.pooled_auc:
         record.pooled = pooled_auc(record.pos_score, _negative_scores(scorer, eval_data, task))
+    return record
+
+
+def blank(task: EvalTask, wanted: Wanted) -> Record:
+    """A record of the right sizes, to be filled batch by batch."""
+    Q, P = task.queries, len(task.pos_query)
+    record = Record(
+        task.user, task.domain, task.n_pos, task.pos_query, task.pos_item, np.empty(P), task.items
+    )
+    if wanted.ranking:
+        record.position = np.empty(P, np.int64)
+    if wanted.query_auc:
+        record.mean_rank, record.candidates = np.empty(P), np.empty(Q, np.int64)
+    if wanted.lists:
+        record.lists = np.full((Q, wanted.k), -1, np.int64)
     return record
 
 

@@ -42,6 +42,15 @@ class Record:
         """Q."""
         return len(self.user)
 
+    def store(self, ranks: BatchRanks, queries: slice, positives: slice) -> None:
+        """Put the ranks of one batch where they belong; the arrays must be there."""
+        if self.position is not None:
+            self.position[positives] = ranks.position
+        if self.mean_rank is not None and self.candidates is not None:
+            self.mean_rank[positives], self.candidates[queries] = ranks.mean_rank, ranks.candidates
+        if self.lists is not None and ranks.columns is not None:
+            self.lists[queries, : ranks.columns.shape[1]] = ranks.columns
+
 
 @dataclass(frozen=True)
 class Wanted:
