@@ -134,7 +134,7 @@ class Built:
     def loss(self, batch: Interaction) -> torch.Tensor:
         """The training loss as one scalar."""
         losses = self.model.calculate_loss(batch)
-        return sum(losses) if isinstance(losses, tuple) else losses
+        return torch.stack(losses).sum() if isinstance(losses, tuple) else losses
 
     @torch.no_grad()
     def scores(self, users: torch.Tensor | None = None) -> torch.Tensor:

@@ -33,7 +33,7 @@ def values_are_read_only() -> bool:
     """Whether the array behind a column may not be written to."""
     import pandas as pd
 
-    return not pd.DataFrame({"a": [1.0]})["a"].values.flags.writeable
+    return not pd.DataFrame({"a": [1.0]})["a"].to_numpy().flags.writeable
 
 
 _LENGTHS = "Series.agg(len) is one number in pandas 3, and RecBole wants the length of each row"

@@ -241,4 +241,4 @@ def _review_day(text: Any) -> float | None:
         day = datetime.datetime.strptime(text, "%m %d, %Y")
     except (TypeError, ValueError):
         return None
-    return day.replace(tzinfo=datetime.timezone.utc).timestamp()
+    return day.replace(tzinfo=datetime.UTC).timestamp()

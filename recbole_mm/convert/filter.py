@@ -158,5 +158,5 @@ def _seconds(text: str | None, option: str) -> int | None:
     except ValueError as error:
         raise WrongUse(f"{option} {text!r}: give a day as 2018-01-31 or seconds since 1970") from error
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.timezone.utc)
+        moment = moment.replace(tzinfo=datetime.UTC)
     return int(moment.timestamp())

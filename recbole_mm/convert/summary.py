@@ -134,6 +134,6 @@ def report(
 
 def _day(seconds: float) -> str | None:
     try:
-        return datetime.datetime.fromtimestamp(float(seconds), datetime.timezone.utc).date().isoformat()
+        return datetime.datetime.fromtimestamp(float(seconds), datetime.UTC).date().isoformat()
     except (OverflowError, ValueError, OSError):
         return None  # times that are no seconds since 1970

@@ -46,6 +46,7 @@ class CrossDomainMixin(MultimodalMixin):
 
     # RecBole's attributes and methods used here
     inter_feat: Any
+    _rest_fields: Any
     field2type: dict[str, Any]
     field2source: dict[str, Any]
     field2seqlen: dict[str, int]
@@ -123,7 +124,8 @@ class CrossDomainMixin(MultimodalMixin):
             kind = self.field2type.get(field, FeatureType.TOKEN)
             if kind in (FeatureType.TOKEN_SEQ, FeatureType.FLOAT_SEQ) and frame[field].isna().any():
                 empty = np.array([], dtype=str if kind == FeatureType.TOKEN_SEQ else float)
-                frame[field] = [value if isinstance(value, np.ndarray) else empty for value in frame[field]]
+                filled = [value if isinstance(value, np.ndarray) else empty for value in frame[field]]
+                frame[field] = pd.Series(filled, index=frame.index, dtype=object)
         return frame.reset_index(drop=True)
 
     # -- one set and a rule --------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def fit_scaling(
         return l2
     if kind not in ("standardize", "whiten"):
         raise WrongUse(f"feature_scaling: expected standardize, whiten, l2 or ~, got {kind!r}")
-    count, total, square = 0, 0.0, 0.0
+    count, total, square = 0, np.zeros(()), np.zeros(())
     for start in range(0, len(items), CHUNK):
         values = take(items[start : start + CHUNK]).astype(np.float64)
         count += len(values)

@@ -14,7 +14,8 @@ it for more than two domains or absent ones (each user is present in a domain wi
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -88,7 +89,7 @@ class CMC(MultimodalRecommender):
         return FeatureTable({TEXT: reviews}, present, int(config["feature_memory_mib"]) << 20)
 
     def _build_fusion(self, name: str, width: int) -> nn.Module:
-        builders = {
+        builders: dict[str, Callable[[], nn.Module]] = {
             "sum": SumFusion,
             "none": SumFusion,
             "gate": lambda: GateFusion(width),
@@ -123,16 +124,19 @@ class CMC(MultimodalRecommender):
     def _from_reviews(self, modality: str) -> bool:
         return self.reviews is not None and modality == TEXT
 
+    def _encoder(self, modality: str) -> Projector:
+        return cast(Projector, self.encoders[modality])
+
     def _project(self, items: Tensor) -> list[Tensor]:
         """The linear first layers, of users and items alike: per modality ``[n, d]``."""
-        return [self.encoders[m].first(self.features(m, items)) for m in self.modalities]
+        return [self._encoder(m).first(self.features(m, items)) for m in self.modalities]
 
     def _fuse(self, projected: list[Tensor], present: Tensor, id_emb: Tensor | None) -> Tensor:
         """The rest of the encoders and the fusion: E, ``[n, d]``."""
         ids = self.item_domain.new_zeros((), dtype=torch.float) if id_emb is None else id_emb
         if not projected:
             return ids
-        modal = [self.encoders[m].rest(x) for m, x in zip(self.modalities, projected, strict=True)]
+        modal = [self._encoder(m).rest(x) for m, x in zip(self.modalities, projected, strict=True)]
         return self.fusion(torch.stack(modal, dim=1), present, ids)
 
     def _fuse_items(self, items: Tensor, projected: list[Tensor]) -> Tensor:

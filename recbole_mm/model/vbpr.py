@@ -42,8 +42,8 @@ class VBPR(MultimodalRecommender):
             if table is not None:
                 nn.init.xavier_normal_(table.weight)
         nn.init.zeros_(self.item_bias.weight)
-        for linear in self.content.values():
-            nn.init.xavier_normal_(linear.weight)
+        for matrix in self.content.parameters():
+            nn.init.xavier_normal_(matrix)
 
     def encode_items(self, items: Tensor) -> Tensor:
         """``[n, 2d + 1]`` (``[n, d + 1]`` without modalities)."""
@@ -51,10 +51,11 @@ class VBPR(MultimodalRecommender):
         if not self.modalities:
             return torch.cat([self.item_id(items), bias], dim=1)
         present = self.features.mask(items)
-        content = sum(
+        parts = [
             masked(self.content[name](self.features(name, items)), present[:, k])
             for k, name in enumerate(self.modalities)
-        )
+        ]
+        content = torch.stack(parts).sum(dim=0)
         return torch.cat([self.item_id(items), content[:, :-1], bias + content[:, -1:]], dim=1)
 
     def user_vectors(self, users: Tensor) -> Tensor:
