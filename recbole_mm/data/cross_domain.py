@@ -152,7 +152,8 @@ class CrossDomainMixin(MultimodalMixin):
     def _remap_ID_all(self) -> None:  # noqa: N802 (RecBole's name)
         self._rest_fields = np.setdiff1d(self._rest_fields, [DOMAIN])
         super()._remap_ID_all()  # type: ignore[misc]
-        names = np.unique(self.inter_feat[DOMAIN].astype(str))
+        codes, found = pd.factorize(self.inter_feat[DOMAIN].astype(str), sort=True)
+        names = np.array(found, dtype=object)
         expected = self.config["domains"] or []
         empty = sorted(set(map(str, expected)) - set(names))
         if empty:
@@ -164,7 +165,7 @@ class CrossDomainMixin(MultimodalMixin):
         self.domain_names = names.tolist()
         self.field2id_token[DOMAIN] = names
         self.field2token_id[DOMAIN] = {name: k for k, name in enumerate(names)}
-        self.inter_feat[DOMAIN] = np.searchsorted(names, self.inter_feat[DOMAIN].astype(str))
+        self.inter_feat[DOMAIN] = codes
         self._assign_items()
         self._report_overlap()
 
