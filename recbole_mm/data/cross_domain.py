@@ -14,7 +14,7 @@ import torch
 from recbole.utils import FeatureSource, FeatureType
 
 from recbole_mm.data.dataset import MultimodalMixin
-from recbole_mm.data.link import overlaps, own_tokens
+from recbole_mm.data.link import domain_tokens, overlaps, own_tokens
 from recbole_mm.errors import WrongUse
 from recbole_mm.modality import find_stores, resolve_stores
 
@@ -152,6 +152,7 @@ class CrossDomainMixin(MultimodalMixin):
     def _remap_ID_all(self) -> None:  # noqa: N802 (RecBole's name)
         self._rest_fields = np.setdiff1d(self._rest_fields, [DOMAIN])
         super()._remap_ID_all()  # type: ignore[misc]
+        self._refuse_blank_domains()
         codes, found = pd.factorize(self.inter_feat[DOMAIN].astype(str), sort=True)
         names = np.array(found, dtype=object)
         expected = self.config["domains"] or []
@@ -168,6 +169,15 @@ class CrossDomainMixin(MultimodalMixin):
         self.inter_feat[DOMAIN] = codes
         self._assign_items()
         self._report_overlap()
+
+    def _refuse_blank_domains(self) -> None:
+        blank = self.inter_feat[DOMAIN].isna() | (self.inter_feat[DOMAIN] == "")
+        if blank.any():
+            lost = self.inter_feat.loc[blank, self.iid_field].iloc[0]
+            raise WrongUse(
+                f"{int(blank.sum())} interactions have no domain, the first with item "
+                f"{str(self.field2id_token[self.iid_field][lost])!r}; fill in {self.config['domain_field']!r} or leave them out"
+            )
 
     def _assign_items(self) -> None:
         member = np.zeros((len(self.field2id_token[self.iid_field]), len(self.domain_names)), dtype=bool)
@@ -218,21 +228,12 @@ class CrossDomainMixin(MultimodalMixin):
             )
         return {
             name: [
-                (stores[name], _tokens_of(tokens, domain, self.config))
+                (stores[name], domain_tokens(self.config, "item", domain, tokens))
                 for domain, stores in per_domain.items()
                 if name in stores
             ]
             for name in (found if wanted is None else wanted)
         }
-
-
-def _tokens_of(tokens: np.ndarray, domain: str, config: Any) -> np.ndarray:
-    """The tokens as the store of ``domain`` knows them; an item kept apart in another domain matches nothing."""
-    if overlaps(config, "item"):
-        return tokens
-    prefix = f"{domain}:"
-    # a store token is never empty
-    return np.array([t[len(prefix) :] if t.startswith(prefix) else "" for t in tokens], dtype=object)
 
 
 def group_of_tags(tags: Sequence[str], groups: Mapping[str, Sequence[str]]) -> str:

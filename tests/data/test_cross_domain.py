@@ -97,6 +97,35 @@ def test_a_link_file_says_who_is_who(root: Path) -> None:
     assert ("cy", "f3", "films") in pairs(dataset)
 
 
+def test_linked_tokens_meet_though_equal_ones_are_kept_apart(root: Path) -> None:
+    (root / "link.tsv").write_text("books\tfilms\nb3\tf3\n")
+    dataset = build(root, item_link=str(root / "link.tsv"), item_overlap=False)
+    assert {"books:b1", "films:b1", "books:b3"} <= set(dataset.field2id_token["item_id"])
+    assert dataset.item_num == 1 + 3 + 4 - 1
+    assert dataset.item_in_domain[dataset.token2id("item_id", "books:b3")].tolist() == [True, True]
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+def test_a_linked_item_has_the_vector_of_any_of_its_stores(root: Path, overlap: bool) -> None:
+    (root / "link.tsv").write_text("books\tfilms\nb3\tf3\n")
+    for name, tokens, offset in (("books", ["b2"], 10.0), ("films", ["f1", "f3"], 20.0)):
+        values = (offset + np.arange(len(tokens), dtype=np.float32)).reshape(-1, 1).astype(np.float32)
+        ModalityStore.write(root / "modality" / name / "text", values, tokens, modality="text", encoder="e")
+    dataset = build(root, item_link=str(root / "link.tsv"), item_overlap=overlap)
+    linked = dataset.token2id("item_id", "b3" if overlap else "books:b3")
+    assert dataset.modality["text"].take(np.array([linked])).item() == 21
+
+
+def test_an_interaction_without_a_domain_is_named(tmp_path: Path) -> None:
+    settings = write_toy(tmp_path, domains=2)
+    path = tmp_path / "toy" / "toy.inter"
+    path.write_text(path.read_text().replace("\td1\t", "\t\t"))
+    with pytest.raises(
+        WrongUse, match=r"\d+ interactions have no domain, the first with item 'item\d+'; fill in 'domain'"
+    ):
+        Built("GCE", settings)
+
+
 def test_the_order_of_domains_changes_nothing(root: Path) -> None:
     first, second = build(root), build(root, domains=["films", "books"])
     assert first.inter_feat.equals(second.inter_feat)
