@@ -174,9 +174,10 @@ class CrossDomainMixin(MultimodalMixin):
         blank = self.inter_feat[DOMAIN].isna() | (self.inter_feat[DOMAIN] == "")
         if blank.any():
             lost = self.inter_feat.loc[blank, self.iid_field].iloc[0]
+            item, field = str(self.field2id_token[self.iid_field][lost]), self.config["domain_field"]
             raise WrongUse(
-                f"{int(blank.sum())} interactions have no domain, the first with item "
-                f"{str(self.field2id_token[self.iid_field][lost])!r}; fill in {self.config['domain_field']!r} or leave them out"
+                f"{int(blank.sum())} interactions have no domain, the first with item {item!r}; fill in {field!r} "
+                "or leave them out"
             )
 
     def _assign_items(self) -> None:
