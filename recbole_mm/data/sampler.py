@@ -6,12 +6,15 @@ import numpy as np
 
 from recbole_mm.errors import Failure, WrongUse
 
+#: pairs of user and item up to which seen ones are kept as a table of one byte each
+TABLE_BYTES = 64 << 20
+
 
 class NegativeSampler:
     """Draw items a user has no training row with, from the domain of the positive.
 
     RecBole's sampler tests one Python set per row and counts validation and test rows in its popularity table;
-    this one tests all candidates of a batch by one binary search and sees training rows only.
+    this one tests all candidates of a batch at once and sees training rows only.
 
     Args:
         users, items: training rows, ``[n]`` internal ids.
@@ -41,6 +44,12 @@ class NegativeSampler:
         domain[0] = -1
         self.item_domain = domain
         self._seen = np.unique(np.asarray(users, dtype=np.int64) * n_items + np.asarray(items))
+        # a look-up beats a binary search where all pairs fit into memory
+        n_pairs = (int(self._seen[-1]) // n_items + 1) * n_items
+        self._table: np.ndarray | None = None
+        if n_pairs <= TABLE_BYTES:
+            self._table = np.zeros(n_pairs, dtype=bool)
+            self._table[self._seen] = True
 
         if distribution == "uniform":
             weight = np.ones(n_items)
@@ -91,5 +100,7 @@ class NegativeSampler:
         return drawn.reshape(len(users), n)
 
     def _is_seen(self, keys: np.ndarray) -> np.ndarray:
+        if self._table is not None:
+            return self._table[keys]
         place = np.searchsorted(self._seen, keys)
         return self._seen[np.minimum(place, len(self._seen) - 1)] == keys

@@ -181,9 +181,10 @@ class CMC(MultimodalRecommender):
         Returns:
             the distinct items ``[n]``, their projections, each item's row in them ``[I]``, the rows of ``ids``.
         """
+        every_item = sum(i.numel() for i in ids) >= self.n_items  # then those of the histories are among them
         taken = [
             history.bags(users)[0]
-            for d in range(self.n_domains)
+            for d in range(0 if every_item else self.n_domains)
             for m, history in zip(self.modalities, self._histories_of(d), strict=True)
             if not self._from_reviews(m)
         ]
