@@ -63,8 +63,7 @@ def main(argv: Sequence[str] | None = None, run_by_default: bool = False) -> int
         # the trainer says where it stopped and how to go on
         print(f"\ninterrupted{': ' if str(error) else ''}{error}", file=sys.stderr)
         return 1
-    except (Exception, Failure) as error:
-        logging.getLogger().debug("failed", exc_info=True)
+    except Exception as error:
         return _say(error, 1, verbose)
 
 

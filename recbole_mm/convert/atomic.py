@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from recbole_mm.convert import cells
 from recbole_mm.errors import WrongUse
+from recbole_mm.files import replacing
 
 TYPES = ("token", "float", "token_seq", "float_seq")
 ID_FIELDS = frozenset({"user_id", "item_id", "head_id", "relation_id", "tail_id", "entity_id"})
@@ -180,13 +181,8 @@ def write_items_parquet(folder: str | Path, frame: pd.DataFrame) -> Path:
     cells.check_ids(tokens, ITEMS_PARQUET, "item_id", before=0)
     check_unique(tokens, ITEMS_PARQUET, "item_id")
     path = Path(folder) / ITEMS_PARQUET
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _beside(path)
-    try:
-        pq.write_table(pa.table(columns), partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        pq.write_table(pa.table(columns), temporary)
     return path
 
 

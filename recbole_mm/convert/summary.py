@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from recbole_mm.convert.problems import Problems
+from recbole_mm.files import write_text
 
 
 def summarise(
@@ -126,10 +125,7 @@ def report(
         return
     show(summaries, overlaps)
     if target:
-        partial = Path(f"{target}.{os.getpid()}.partial")
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, target)
+        write_text(target, text)
 
 
 def _day(seconds: float) -> str | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
+
+from recbole_mm.files import replacing
 
 
 class EvalResult:
@@ -42,11 +43,6 @@ class EvalResult:
     def save_queries(self, path: str | Path) -> Path:
         """Write the per-query table as parquet, whole or not at all."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            self.queries.to_parquet(part, index=False)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        with replacing(path) as temporary:
+            self.queries.to_parquet(temporary, index=False)
         return path

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from recbole_mm.files import write_text
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,4 @@ class Report:
 
     def write(self, path: Path) -> None:
         """As JSON, whole or not at all."""
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        write_text(path, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")

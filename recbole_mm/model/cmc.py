@@ -51,7 +51,7 @@ class CMC(MultimodalRecommender):
         width = config["embedding_size"]
         self.temperature = config["temperature"]
         self.alpha, self.beta = config["alpha"], config["beta"]
-        self.mix = config["lambda"] if config["cross_domain_fusion"] else 1.0
+        self.own_share = config["lambda"]
         self.cross_domain_fusion = config["cross_domain_fusion"] and self.n_domains > 1
         self.contrastive = config["contrastive"]
         self.modal_align_weight = config["modal_align_weight"]
@@ -172,8 +172,7 @@ class CMC(MultimodalRecommender):
         return list(self.histories)[domain * count : (domain + 1) * count]
 
     def _project_reviews(self, rows: Tensor) -> Tensor:
-        encoder: Any = self.encoders[TEXT]
-        return encoder.first(self.reviews(TEXT, rows))
+        return self._encoder(TEXT).first(self.reviews(TEXT, rows))
 
     def _project_for(self, users: Tensor, *ids: Tensor) -> tuple[Tensor, list[Tensor], Tensor, list[Tensor]]:
         """Project once what a step needs: the items of the users' histories and ``ids``.
@@ -194,7 +193,7 @@ class CMC(MultimodalRecommender):
         return items, self._project(items), place, rows[: len(ids)]
 
     def _mix(self, raw: Tensor, seen: Tensor) -> Tensor:
-        mixed = cross_domain_mix(raw, seen, self.mix) if self.cross_domain_fusion else raw
+        mixed = cross_domain_mix(raw, seen, self.own_share) if self.cross_domain_fusion else raw
         return F.normalize(mixed, dim=-1)
 
     def user_vectors(self, users: Tensor) -> Tensor:
