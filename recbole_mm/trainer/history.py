@@ -38,7 +38,14 @@ def epoch_record(epoch: int, losses: Any, model: nn.Module, batches: int, second
         "valid": None,
         "valid_seconds": None,
         "best": False,
+        "diagnostics": {},
     }
+
+
+def diagnostics(model: nn.Module) -> dict[str, float]:
+    """What the model says of itself beside its losses (``diagnostics()``); {} where it says nothing."""
+    own = getattr(model, "diagnostics", None)
+    return dict(own()) if own is not None else {}
 
 
 def epoch_line(record: dict[str, Any], epochs: int, metric: str) -> str:
@@ -49,6 +56,7 @@ def epoch_line(record: dict[str, Any], epochs: int, metric: str) -> str:
         parts[-1] += " (" + ", ".join(f"{n} {v / batches:.4f}" for n, v in record["terms"].items()) + ")"
     if record["valid_score"] is not None:
         parts.append(f"{metric} {record['valid_score']:.4f}" + (" (best)" if record["best"] else ""))
+    parts += [f"{name} {value:.3f}" for name, value in record["diagnostics"].items()]
     parts.append(f"{record['seconds'] + (record['valid_seconds'] or 0.0):.1f} s")
     return " · ".join(parts)
 

@@ -15,7 +15,7 @@ from recbole_mm.evaluator import Evaluator
 from recbole_mm.plain import plain_config
 from recbole_mm.trainer.checkpoint import last_of, read_checkpoint, reserve_name, write_checkpoint
 from recbole_mm.trainer.drift import ModelDrift
-from recbole_mm.trainer.history import epoch_line, epoch_record, nan_terms, recorded_losses
+from recbole_mm.trainer.history import diagnostics, epoch_line, epoch_record, nan_terms, recorded_losses
 from recbole_mm.trainer.parameter_groups import checked_groups
 from recbole_mm.trainer.phase import Phases, refuse_phases
 from recbole_mm.trainer.resume import best_state, last_state, load_model, optimizers_of, restore
@@ -179,6 +179,7 @@ class TrainerMixin(_Base):
         self.phases.count_patience(self, score, bool(better))
         record = self.history[-1]
         record.update(valid_score=float(score), valid=dict(result), best=bool(better))
+        record["diagnostics"] = diagnostics(self.model)
         record["valid_seconds"] = perf_counter() - start
         _log.info(epoch_line(record, self._all_epochs, self.valid_metric))
         return score, result

@@ -39,6 +39,19 @@ def test_history_has_terms_and_validation(toy: Path, caplog: pytest.LogCaptureFi
     assert lines[0].startswith("epoch 1/3 · loss ") and "ranking" in lines[0] and "mrr@10" in lines[0]
 
 
+def test_history_keeps_what_the_model_says_of_itself(
+    toy: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, "recbole_mm")
+    monkeypatch.setattr(TwoTerms, "diagnostics", lambda self: {"steps": self.steps / 4}, raising=False)
+    trainer, train, valid, _ = build(toy, "TwoTerms", 2)
+    trainer.fit(train, valid)
+    steps = [len(train) / 4, len(train) / 2]
+    assert [record["diagnostics"] for record in trainer.history] == [{"steps": n} for n in steps]
+    lines = [r.message for r in caplog.records if r.name == "recbole_mm.trainer"]
+    assert f"steps {steps[0]:.3f}" in lines[0] and f"steps {steps[1]:.3f}" in lines[1]
+
+
 def test_nan_names_epoch_batch_and_term(toy: Path) -> None:
     trainer, train, valid, _ = build(toy, "TwoTerms", 3, explode_at=15)
     batches = len(train)
