@@ -1,8 +1,8 @@
 """Throughput of the extraction pipeline against a bare loop over the same encoder with ready tensors.
 
-    python benchmarks/extract.py [--items 256] [--rounds 3] [--data ../shared/data/ml-100k-posters]
+    python benchmarks/extract.py [--items 256] [--rounds 5] [--data ../shared/data/ml-100k-posters]
 
-Both sides run in one process, in turns, and the best of each counts. The pipeline's side is all of it: hashes
+Both sides run in one process, in turns, and the median of the turns' quotients counts. The pipeline's side is all of it: hashes
 of the content, loading and tokenising, batches, shards flushed to disk, the store. One JSON line a modality:
 items per second of both, `share_of_bare` by the clock, `share_of_bare_cpu` by CPU time (a busy machine
 disturbs it less). Without the data, texts and images are made up; encoders that are not installed are left out.
@@ -18,7 +18,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pandas as pd
@@ -41,7 +43,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--items", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=available_cores())
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--modality", choices=("text", "image", "both"), default="both")
@@ -65,22 +67,26 @@ def main() -> int:
 
 def measure(encoder: Encoder, modality: str, raws: list[str], rounds: int, threads: int) -> dict[str, object]:
     ready = ready_batches(encoder, raws)
-    best: dict[str, tuple[float, float]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for turn in range(rounds):
-            for side, run in (
-                ("bare", lambda: [encoder.encode(batch) for batch in ready]),
-                ("pipeline", lambda: pipeline(encoder, modality, raws, Path(folder) / str(turn), threads)),  # noqa: B023
-            ):
-                wall, cpu = timed(run)
-                before = best.get(side, (wall, cpu))
-                best[side] = (min(wall, before[0]), min(cpu, before[1]))
+    sides: dict[str, Callable[[Path], object]] = {
+        "bare": lambda folder: [encoder.encode(batch) for batch in ready],
+        "pipeline": lambda folder: pipeline(encoder, modality, raws, folder, threads),
+    }
+    times: dict[str, list[tuple[float, float]]] = {side: [] for side in sides}
+    for turn in range(rounds):
+        for side in sorted(sides, reverse=turn % 2 == 1):  # neither is always first
+            with tempfile.TemporaryDirectory() as folder:
+                times[side].append(timed(partial(sides[side], Path(folder))))
+    # a turn's two sides met the same machine, so their quotient is the measure; its median forgets disturbed turns
+    wall, cpu = (
+        median(b[clock] / p[clock] for b, p in zip(times["bare"], times["pipeline"], strict=True))
+        for clock in (0, 1)
+    )
     return {
         "modality": modality,
-        "share_of_bare": round(best["bare"][0] / best["pipeline"][0], 3),
-        "share_of_bare_cpu": round(best["bare"][1] / best["pipeline"][1], 3),
-        "items_per_second": round(len(raws) / best["pipeline"][0], 1),
-        "items_per_second_bare": round(len(raws) / best["bare"][0], 1),
+        "share_of_bare": round(wall, 3),
+        "share_of_bare_cpu": round(cpu, 3),
+        "items_per_second": round(len(raws) / min(times["pipeline"])[0], 1),
+        "items_per_second_bare": round(len(raws) / min(times["bare"])[0], 1),
         "items": len(raws),
         "rounds": rounds,
     }

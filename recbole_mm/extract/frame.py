@@ -99,8 +99,21 @@ class Frame:
         return (pixels.float() - mean) / std
 
 
-def collate_frames(frames: Sequence[np.ndarray]) -> torch.Tensor:
-    """Uint8 [B, V, 3, H, W]."""
-    import torch
+class FrameEncoder:
+    """What encoders of images share: their items are frames, all of one size."""
 
-    return torch.from_numpy(np.stack(frames))
+    frame: Frame
+
+    def prepare(self, raws: Sequence[str]) -> list[Any]:
+        """Bytes [V, 3, H, W] of each file."""
+        return [self.frame.load(raw) for raw in raws]
+
+    def size(self, prepared: np.ndarray) -> int:
+        """One: all frames are of one size."""
+        return 1
+
+    def collate(self, prepared: Sequence[np.ndarray]) -> torch.Tensor:
+        """Bytes [B, V, 3, H, W]."""
+        import torch
+
+        return torch.from_numpy(np.stack(prepared))

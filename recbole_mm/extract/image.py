@@ -10,7 +10,7 @@ import numpy as np
 
 from recbole_mm.errors import WrongUse
 from recbole_mm.extract.encoder import Placement, fingerprint
-from recbole_mm.extract.frame import Frame, collate_frames
+from recbole_mm.extract.frame import Frame, FrameEncoder
 from recbole_mm.extract.text import NoCheckpoint
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FRAME_KEYS = ("resize", "crop", "mean", "std", "interpolation")
 
 
-class ImageEncoder:
+class ImageEncoder(FrameEncoder):
     """An image classifier without its last layer; the views of an image are averaged."""
 
     def __init__(self, settings: Mapping[str, Any], placement: Placement) -> None:
@@ -42,18 +42,6 @@ class ImageEncoder:
         }
         blank = np.zeros((1, 3, self.frame.crop, self.frame.crop), dtype=np.uint8)
         self.width = int(self.encode(self.collate([blank])).shape[1])
-
-    def prepare(self, raws: Sequence[str]) -> list[Any]:
-        """Bytes [V, 3, H, W] of each file."""
-        return [self.frame.load(raw) for raw in raws]
-
-    def size(self, prepared: np.ndarray) -> int:
-        """One: all frames are of one size."""
-        return 1
-
-    def collate(self, prepared: Sequence[np.ndarray]) -> torch.Tensor:
-        """Bytes [B, V, 3, H, W]."""
-        return collate_frames(prepared)
 
     def encode(self, batch: torch.Tensor) -> np.ndarray:
         """The mean over the views, float32 [B, D]."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from recbole_mm.errors import WrongUse
 from recbole_mm.extract.encoder import Placement, fingerprint
-from recbole_mm.extract.frame import collate_frames
+from recbole_mm.extract.frame import FrameEncoder
 from recbole_mm.extract.image import frame_identity, frame_of
 from recbole_mm.extract.text import TextEncoder, checkpoint_json, load_pretrained
 
@@ -45,7 +45,7 @@ class Clip:
         }
 
 
-class ClipImage:
+class ClipImage(FrameEncoder):
     """The image tower: unit rows; views are averaged, then made unit again."""
 
     def __init__(self, clip: Clip) -> None:
@@ -61,18 +61,6 @@ class ClipImage:
             "precision": clip.placement.precision,
         }
         self.width = int(clip.model.config.projection_dim)
-
-    def prepare(self, raws: Sequence[str]) -> list[Any]:
-        """Bytes [V, 3, H, W] of each file."""
-        return [self.frame.load(raw) for raw in raws]
-
-    def size(self, prepared: np.ndarray) -> int:
-        """One: all frames are of one size."""
-        return 1
-
-    def collate(self, prepared: Sequence[np.ndarray]) -> torch.Tensor:
-        """Bytes [B, V, 3, H, W]."""
-        return collate_frames(prepared)
 
     def encode(self, batch: torch.Tensor) -> np.ndarray:
         """Unit rows [B, D], float32."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_mm.config import Config, check_dataset
+from recbole_mm.config import Config
 from recbole_mm.errors import WrongUse
 from recbole_mm.quick_start.columns import evaluation_of
-from recbole_mm.quick_start.embedded import ensure_embedded_stores
+from recbole_mm.quick_start.dataset import require_files
 from recbole_mm.quick_start.fingerprint import run_key
 from recbole_mm.quick_start.preset import Preset, Settings
 from recbole_mm.report.summary import Row
@@ -56,8 +56,7 @@ def plan(
             **evaluation,
         }
         config = Config(row.model, dataset, None, {**settings, "seed": seeds[0]})
-        check_dataset(config)
-        ensure_embedded_stores(config)
+        require_files(config)
         row.settings = settings
         steps += [Step(row, seed, settings, run_key(config, seed)) for seed in seeds]
         mine = {key: config[key] for key in _EQUAL}

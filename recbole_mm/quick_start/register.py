@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from recbole_mm.config import Config, check_dataset, fit_to_dataset
-from recbole_mm.data import create_dataset, data_preparation
+from recbole_mm.config import Config
+from recbole_mm.data import data_preparation
 from recbole_mm.model import get_model
-from recbole_mm.quick_start.embedded import ensure_embedded_stores
+from recbole_mm.quick_start.dataset import load_dataset
 from recbole_mm.trainer import get_trainer
 
 
@@ -27,7 +27,7 @@ def register() -> None:
         module.get_model = get_model
         module.get_trainer = _trainer_by_name
     entry.Config = _config
-    entry.create_dataset = _create_dataset
+    entry.create_dataset = load_dataset
     entry.data_preparation = data_preparation
 
 
@@ -36,14 +36,6 @@ def _config(
 ) -> Config:
     arguments = [a for a in sys.argv[1:] if a.startswith("--") and "=" in a]
     return Config(model, dataset, config_file_list, config_dict, arguments)
-
-
-def _create_dataset(config: Config) -> Any:
-    check_dataset(config)
-    ensure_embedded_stores(config)
-    dataset = create_dataset(config)
-    fit_to_dataset(config, dataset)
-    return dataset
 
 
 def _trainer_by_name(model_type: Any, model_name: str) -> type:

@@ -18,13 +18,13 @@ import pandas as pd
 import torch
 from recbole.utils import init_seed
 
-from recbole_mm.config import Config, check_dataset, fit_to_dataset
-from recbole_mm.data import create_dataset, data_preparation
+from recbole_mm.config import Config
+from recbole_mm.data import data_preparation
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import write_text
 from recbole_mm.model import model_spec
 from recbole_mm.plain import readable
-from recbole_mm.quick_start.embedded import ensure_embedded_stores
+from recbole_mm.quick_start.dataset import load_dataset
 from recbole_mm.quick_start.logger import init_logger
 from recbole_mm.trainer import get_trainer, read_last
 
@@ -67,11 +67,8 @@ def run_one(
         show_progress: bars for training and evaluation.
     """
     began = time.perf_counter()
-    check_dataset(config)
-    ensure_embedded_stores(config)
     init_seed(config["split_seed"], config["reproducibility"])
-    dataset = create_dataset(config)
-    fit_to_dataset(config, dataset)
+    dataset = load_dataset(config)
     log = getLogger("recbole_mm.run")
     log.info(
         "%s on %s: %d users, %d items, %d interactions",

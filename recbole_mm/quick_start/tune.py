@@ -17,13 +17,13 @@ from typing import Any
 
 import yaml
 
-from recbole_mm.config import Config, check_dataset, properties_dir
+from recbole_mm.config import Config, properties_dir
 from recbole_mm.config.properties import load_user
 from recbole_mm.config.values import parse_cli
 from recbole_mm.errors import Failure, Interrupted, WrongUse
 from recbole_mm.files import write_text
 from recbole_mm.model import get_model
-from recbole_mm.quick_start.embedded import ensure_embedded_stores
+from recbole_mm.quick_start.dataset import require_files
 from recbole_mm.quick_start.fingerprint import run_key
 from recbole_mm.quick_start.logger import init_logger
 from recbole_mm.quick_start.preset import SHARED, Settings, load_preset, preset_names
@@ -97,8 +97,7 @@ def tune(
 
     points = ordered(search.space, order_seed)[:trials]
     config = _config(model, dataset, settings, points[0])
-    check_dataset(config)
-    ensure_embedded_stores(config)
+    require_files(config)
     seed, bigger = int(config["seed"]), bool(config["valid_metric_bigger"])
     planned = [(point, run_key(_config(model, dataset, settings, point), seed)) for point in points]
     journal = folder / "trials.jsonl"

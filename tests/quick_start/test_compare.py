@@ -53,7 +53,7 @@ def calls(monkeypatch, tmp_path):
         return RunResult(record, queries, None, history)
 
     monkeypatch.setattr(module, "run_one", run_one)
-    monkeypatch.setattr(planning, "ensure_embedded_stores", lambda config: None)
+    monkeypatch.setattr(planning, "require_files", lambda config: None)
     monkeypatch.chdir(tmp_path)
     return made
 
