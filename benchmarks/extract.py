@@ -2,10 +2,11 @@
 
     python benchmarks/extract.py [--items 256] [--rounds 5] [--data ../shared/data/ml-100k-posters]
 
-Both sides run in one process, in turns, and the median of the turns' quotients counts. The pipeline's side is all of it: hashes
-of the content, loading and tokenising, batches, shards flushed to disk, the store. One JSON line a modality:
-items per second of both, `share_of_bare` by the clock, `share_of_bare_cpu` by CPU time (a busy machine
-disturbs it less). Without the data, texts and images are made up; encoders that are not installed are left out.
+Both sides run in one process, in turns, and the median of the turns' quotients counts. The pipeline's side is
+all of it: hashes of the content, loading and tokenising, batches, shards flushed to disk, the store. One JSON
+line a modality: items per second of both at their best, `share_of_bare` by the clock, `share_of_bare_cpu` by CPU
+time (a busy machine disturbs it less). Without the data, texts and images are made up; encoders that are not
+installed are left out.
 """
 
 from __future__ import annotations
