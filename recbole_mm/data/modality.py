@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from recbole_mm.data.scaling import Transform, fit_scaling
+from recbole_mm.data.scaling import Transform, fit_scaling, scaling_by_modality
 from recbole_mm.errors import WrongUse
 from recbole_mm.modality import Alignment, ModalityStore, align, check_coverage
 
@@ -122,10 +122,11 @@ def load_modalities(
     if control not in CONTROLS:
         raise WrongUse(f"feature_control: expected one of {list(CONTROLS)}, got {control!r}")
     rng = np.random.default_rng(config["split_seed"])
+    scaling = scaling_by_modality(config["feature_scaling"], parts, config["modalities"] is None)
     modalities = {}
     for name, stores in parts.items():
         source, rows = _align_all(config, name, stores)
-        modalities[name] = controlled(config, source, rows, rng, config["feature_scaling"])
+        modalities[name] = controlled(config, source, rows, rng, scaling[name])
     return ModalityTable(modalities, item_num)
 
 

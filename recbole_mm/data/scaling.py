@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
@@ -17,6 +17,29 @@ Transform = Callable[[np.ndarray], np.ndarray]
 def l2(values: np.ndarray) -> np.ndarray:
     """Rows of unit length, ``[n, D]``."""
     return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), EPSILON)
+
+
+def scaling_by_modality(
+    setting: str | Mapping[str, str | None] | None, modalities: Collection[str], all_there: bool
+) -> dict[str, str | None]:
+    """``feature_scaling`` spelled out: one kind for all, or a mapping that leaves out what stays as it is.
+
+    Args:
+        setting: the key's value.
+        modalities: those that are read.
+        all_there: they are all that the data set has; else the mapping may name others, left out of this run.
+
+    Raises:
+        WrongUse: the mapping names a modality that is not there.
+    """
+    if not isinstance(setting, Mapping):
+        return dict.fromkeys(modalities, setting)
+    unknown = [name for name in setting if name not in modalities]
+    if unknown and all_there:
+        raise WrongUse(
+            f"feature_scaling: no modality {unknown[0]!r}; there are {', '.join(modalities) or 'none'}"
+        )
+    return {name: setting.get(name) for name in modalities}
 
 
 def fit_scaling(

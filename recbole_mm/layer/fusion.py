@@ -37,6 +37,19 @@ class GateFusion(nn.Module):
         return (weight.unsqueeze(-1) * modal).sum(dim=1) * count + id_emb
 
 
+class ConcatFusion(nn.Module):
+    """Modalities and id side by side (inferred): ``E = [p_1 f_1; …; p_M f_M; e]``.
+
+    A dot product then compares each modality with itself alone, where that of two sums also compares the text of one
+    with the image of the other.
+    """
+
+    def forward(self, modal: Tensor, present: Tensor, id_emb: Tensor) -> Tensor:
+        """``modal [n, M, d]``, ``present [n, M]``, ``id_emb [n, d]`` or a scalar 0 -> ``[n, (M + 1) d]``."""
+        ids = id_emb.expand(len(modal), modal.shape[2])
+        return torch.cat([masked(modal, present).flatten(1), ids], dim=1)
+
+
 class WeightFusion(nn.Module):
     """One learnable scale per modality, shared by all items (inferred): ``E = Σ_m s_m p_m f_m + e``, s from 1."""
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from recbole_mm.errors import WrongUse
 from recbole_mm.layer.domain import DOMAIN_LOSSES, cross_domain_mix
 from recbole_mm.layer.feature import FeatureTable
-from recbole_mm.layer.fusion import GateFusion, SumFusion, WeightFusion
+from recbole_mm.layer.fusion import ConcatFusion, GateFusion, SumFusion, WeightFusion
 from recbole_mm.layer.history import HistoryMean
 from recbole_mm.layer.loss import bpr, info_nce, symmetric_info_nce
 from recbole_mm.layer.projection import Projector
@@ -39,8 +39,8 @@ TEXT = "text"
 class CMC(MultimodalRecommender):
     """Users and items in one space, by their content and an id, pulled together by contrast.
 
-    Switches: ``contrastive: False`` (BPR on the same triples), ``fusion: sum | gate | weight | none`` (none = ids
-    only), ``use_id``, ``cross_domain_fusion``, ``domain_loss: mse | mse_norm | infonce``, ``modal_align_weight``,
+    Switches: ``contrastive: False`` (BPR on the same triples), ``fusion: sum | concat | gate | weight | none`` (none =
+    ids only), ``use_id``, ``cross_domain_fusion``, ``domain_loss: mse | mse_norm | infonce``, ``modal_align_weight``,
     ``user_text: items | reviews`` (reviews: X_u^{text,d} is the mean of the user's training review vectors in d).
     """
 
@@ -92,6 +92,7 @@ class CMC(MultimodalRecommender):
         builders: dict[str, Callable[[], nn.Module]] = {
             "sum": SumFusion,
             "none": SumFusion,
+            "concat": ConcatFusion,
             "gate": lambda: GateFusion(width),
             "weight": lambda: WeightFusion(len(self.modalities)),
         }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recbole_mm.data.modality import ItemModality
-from recbole_mm.data.scaling import fit_scaling
+from recbole_mm.data.scaling import fit_scaling, scaling_by_modality
 from recbole_mm.errors import WrongUse
 
 VALUES = (
@@ -39,6 +39,19 @@ def test_l2_and_none() -> None:
 def test_absent_stays_zero() -> None:
     modality = ItemModality(VALUES, np.array([-1, 3, -1]), "standardize")
     assert not modality.take(np.array([0, 2])).any()
+
+
+def test_scaling_may_differ_by_modality() -> None:
+    both = ["text", "image"]
+    assert scaling_by_modality("l2", both, True) == {"text": "l2", "image": "l2"}
+    assert scaling_by_modality(None, both, True) == {"text": None, "image": None}
+    assert scaling_by_modality({"text": "whiten"}, both, True) == {"text": "whiten", "image": None}
+    with pytest.raises(WrongUse, match=r"no modality 'txt'; there are text, image"):
+        scaling_by_modality({"txt": "whiten"}, both, True)
+
+
+def test_a_run_without_a_modality_forgives_its_scaling() -> None:
+    assert scaling_by_modality({"text": "whiten", "image": "l2"}, ["text"], False) == {"text": "whiten"}
 
 
 def test_unknown_scaling() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from recbole_mm.layer.feature import FeatureTable
-from recbole_mm.layer.fusion import GateFusion, SumFusion, WeightFusion
+from recbole_mm.layer.fusion import ConcatFusion, GateFusion, SumFusion, WeightFusion
 from recbole_mm.layer.graph import normalized_adjacency
 from recbole_mm.layer.history import HistoryMean
 from recbole_mm.layer.projection import Projector
@@ -40,6 +40,19 @@ def test_fusion_ignores_what_is_absent(fusion: torch.nn.Module) -> None:
 def test_sum_fusion_is_the_sum() -> None:
     modal, id_emb = torch.randn(3, 2, 4), torch.randn(3, 4)
     torch.testing.assert_close(SumFusion()(modal, PRESENT, id_emb)[0], modal[0, 0] + modal[0, 1] + id_emb[0])
+
+
+def test_concat_fusion_keeps_modalities_and_id_apart() -> None:
+    modal, id_emb = torch.randn(3, 2, 4), torch.randn(3, 4)
+    poisoned = torch.where(PRESENT.unsqueeze(-1), modal, torch.nan)
+    fused = ConcatFusion()(poisoned, PRESENT, id_emb)
+    zero = torch.zeros(4)
+    torch.testing.assert_close(fused[0], torch.cat([modal[0, 0], modal[0, 1], id_emb[0]]))
+    torch.testing.assert_close(fused[1], torch.cat([modal[1, 0], zero, id_emb[1]]))
+    torch.testing.assert_close(fused[2], torch.cat([zero, zero, id_emb[2]]))
+    without_ids = ConcatFusion()(modal, PRESENT, torch.zeros(()))
+    torch.testing.assert_close(without_ids[:, :8], fused[:, :8])
+    assert not without_ids[:, 8:].any()
 
 
 @pytest.mark.parametrize("n_items", [5, 5000])

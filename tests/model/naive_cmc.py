@@ -55,6 +55,9 @@ class NaiveCMC:
     def fuse(self, encoded: dict[str, Tensor], id_emb: Tensor) -> Tensor:
         """The fusion of the modalities that are there."""
         kind, fusion = self.config["fusion"], self.model.fusion
+        if kind == "concat":
+            blank = torch.zeros(self.config["embedding_size"])
+            return torch.cat([*(encoded.get(m, blank) for m in self.model.modalities), id_emb])
         if kind == "weight":
             scale = dict(zip(self.model.modalities, fusion.scale, strict=True))
             return sum((scale[m] * x for m, x in encoded.items()), id_emb)

@@ -50,6 +50,8 @@ def triples(naive: NaiveCMC, batch: Any) -> list[tuple[float, list[float]]]:
         {},
         {"lambda": 0.3},
         {"fusion": "none"},
+        {"fusion": "concat"},
+        {"fusion": "concat", "use_id": False},
         {"fusion": "gate"},
         {"fusion": "weight"},
         {"modalities": ["text"]},
