@@ -35,7 +35,7 @@ def full_pass(
         # is to use again, and the heap would grow by a batch every few batches (measured: 3.4 GiB).
         part = task.positives_of(batch)
         row, item = _positives(task, part, batch, scorer.device)
-        scores = scorer(interaction_of(eval_data, task, batch))
+        scores = scorer(interaction_of(eval_data, task, batch), task.columns.get(batch.domain))
         for name, ids in negatives.items():
             columns = torch.from_numpy(ids[part]).to(scorer.device).clamp_min(0)
             neg_score[name][part] = scores[row.unsqueeze(1), columns].cpu().numpy()
@@ -116,7 +116,8 @@ def _negative_scores(scorer: Scorer, eval_data: Any, task: EvalTask) -> Iterator
     """All candidates' scores but the positives', one batch at a time: a second pass, so that none are kept."""
     for index, batch in enumerate(task.batches):
         row, item = _positives(task, task.positives_of(batch), batch, scorer.device)
-        scores, col = candidates_of(scorer(interaction_of(eval_data, task, batch)), task, batch, item)
+        scores = scorer(interaction_of(eval_data, task, batch), task.columns.get(batch.domain))
+        scores, col = candidates_of(scores, task, batch, item)
         mask(scores, task.mask_of(index))
         scores[row, col] = -torch.inf
         yield scores[scores > -torch.inf].cpu().numpy()

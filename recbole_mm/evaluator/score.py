@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from recbole.model.general_recommender import NeuMF
 from torch import Tensor
 
 from recbole_mm.errors import Failure
+from recbole_mm.evaluator.neumf import neumf_scores
 
 
 class Scorer:
@@ -21,8 +24,12 @@ class Scorer:
         self.device = torch.device(getattr(model, "device", self.device))
         self._item_features: Any = None
 
-    def __call__(self, interaction: Any) -> Tensor:
-        """Scores [B, I] on the model's device; the caller may overwrite them."""
+    def __call__(self, interaction: Any, candidates: np.ndarray | None = None) -> Tensor:
+        """Scores [B, I] on the model's device; the caller may overwrite them.
+
+        ``candidates``: ids of the items whose scores will be read, None for all. A model that scores pair by pair
+        scores these alone; the others are -inf.
+        """
         interaction = interaction.to(self.device)
         if self._item_features is None:
             try:
@@ -31,7 +38,13 @@ class Scorer:
                 self._item_features = self.dataset.get_item_feature().to(self.device)
             else:
                 return self._shaped(scores, len(interaction))
-        return self._by_pairs(interaction)
+        if candidates is None:
+            return self._by_pairs(interaction, torch.arange(self.items, device=self.device))
+        ids = torch.from_numpy(candidates).to(self.device)
+        found = self._by_pairs(interaction, ids)
+        scores = found.new_full((len(interaction), self.items), -torch.inf)
+        scores[:, ids] = found
+        return scores
 
     def _shaped(self, scores: Tensor, rows: int) -> Tensor:
         if scores.numel() != rows * self.items:
@@ -41,15 +54,17 @@ class Scorer:
             )
         return scores.view(rows, self.items).contiguous()
 
-    def _by_pairs(self, interaction: Any) -> Tensor:
-        """Every query with every item, at most ``pairs`` at a time (items split where one query has more)."""
+    def _by_pairs(self, interaction: Any, ids: Tensor) -> Tensor:
+        """Every query with every item of ``ids [n]``, at most ``pairs`` at a time (items split where one has more)."""
+        if type(self.model) is NeuMF:
+            return neumf_scores(self.model, interaction[self.model.USER_ID], ids)
         rows = []
-        users = max(1, self.pairs // self.items)
+        users = max(1, self.pairs // len(ids))
         for a in range(0, len(interaction), users):
             part = interaction[slice(a, a + users)]
             scores = []
-            for b in range(0, self.items, self.pairs):
-                items = self._item_features[slice(b, b + self.pairs)]
+            for b in range(0, len(ids), self.pairs):
+                items = self._item_features[ids[b : b + self.pairs]]
                 pairs = part.repeat_interleave(len(items))
                 pairs.update(items.repeat(len(part)))
                 scores.append(self.model.predict(pairs).reshape(len(part), -1))
