@@ -14,6 +14,7 @@ from recbole_mm.data.cross_domain import CrossDomainMixin, is_cross_domain
 from recbole_mm.data.dataloader import TripletDataLoader
 from recbole_mm.data.dataset import MultimodalMixin
 from recbole_mm.data.phase import eval_part
+from recbole_mm.data.sampler import DomainSampler
 from recbole_mm.errors import WrongUse
 
 _CLASS_OF_TYPE = {
@@ -59,14 +60,7 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
                 f"the {name} part of {config['dataset']} is empty; see split, eval_args and the filters"
             )
     samplers = recbole_data.create_samplers(config, dataset, parts)
-    args = config["train_neg_sample_args"]
-    if args["distribution"] == "popularity":
-        # RecBole's table counts validation and test rows too; the used items of the phase are the same
-        samplers = (
-            Sampler(["train"], [parts[0]], "popularity", args["alpha"]).set_phase("train"),
-            *samplers[1:],
-        )
-    train = _train_loader(config, dataset, parts[0], samplers[0])
+    train = _train_loader(config, dataset, parts[0], _train_sampler(config, parts[0], samplers[0]))
     valid, test = (
         recbole_data.get_dataloader(config, phase)(
             config, eval_part(config, part, phase), sampler, shuffle=False
@@ -74,6 +68,17 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
         for phase, part, sampler in zip(("valid", "test"), parts[1:], samplers[1:], strict=True)
     )
     return train, valid, test
+
+
+def _train_sampler(config: Any, part: Any, sampler: Any) -> Any:
+    """RecBole's sampler unless it would draw from other domains or look at validation and test rows."""
+    args = config["train_neg_sample_args"]
+    if type(sampler) is Sampler and args["distribution"] != "none" and hasattr(part, "item_domain"):
+        return DomainSampler(part, args["distribution"], args["alpha"])
+    if args["distribution"] == "popularity":
+        # RecBole's table counts all phases; the used items of the phase are the same
+        return Sampler(["train"], [part], "popularity", args["alpha"]).set_phase("train")
+    return sampler
 
 
 def _train_loader(config: Any, dataset: Any, part: Any, sampler: Any) -> Any:

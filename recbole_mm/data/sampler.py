@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import torch
+from recbole.sampler import Sampler
 
 from recbole_mm.errors import Failure, WrongUse
 
@@ -104,3 +108,36 @@ class NegativeSampler:
             return self._table[keys]
         place = np.searchsorted(self._seen, keys)
         return self._seen[np.minimum(place, len(self._seen) - 1)] == keys
+
+
+class DomainSampler(Sampler):
+    """RecBole's training sampler with each negative from the domain of its positive, for RecBole's own models.
+
+    Draws from numpy's global generator, as RecBole's does: its state is part of an exact resume.
+
+    Args:
+        part: the training rows, a cross-domain data set.
+        distribution, alpha: see :class:`NegativeSampler`.
+    """
+
+    used_ids: Any
+
+    def __init__(self, part: Any, distribution: str, alpha: float):
+        super().__init__(["train"], [part], distribution, alpha)
+        self.phase = "train"
+        self.used_ids = self.used_ids["train"]
+        users, items = (part.inter_feat[field].numpy() for field in (part.uid_field, part.iid_field))
+        self._negatives = NegativeSampler(
+            users,
+            items,
+            part.item_num,
+            rng=np.random.Generator(np.random.get_bit_generator()),  # type: ignore[attr-defined]
+            distribution=distribution,
+            alpha=alpha,
+            item_domain=part.item_domain.numpy(),
+        )
+
+    def sample_by_user_ids(self, user_ids: Any, item_ids: Any, num: int) -> torch.Tensor:
+        """Negatives ``[num * B]``, the first of every row, then the second, as RecBole's."""
+        drawn = self._negatives.sample(np.asarray(user_ids), np.asarray(item_ids), num)
+        return torch.from_numpy(drawn.T.reshape(-1).copy())

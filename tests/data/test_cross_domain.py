@@ -213,3 +213,34 @@ def test_negatives_come_from_the_domain_of_the_positive(tmp_path: Path) -> None:
     built = Built("CMC", write_toy(tmp_path, domains=3))
     batch, domain = built.batch(), built.train_data._dataset.item_domain
     assert (domain[batch["neg_item_id"]] == domain[batch["item_id"]].unsqueeze(1)).all()
+
+
+@pytest.mark.parametrize("model", ["BPR", "NeuMF"])
+@pytest.mark.parametrize("distribution", ["uniform", "popularity"])
+def test_negatives_of_recboles_models_are_of_the_positives_domain(
+    root: Path, model: str, distribution: str
+) -> None:
+    for name in ("books", "films"):  # enough items that a user has not seen
+        more = [(f"u{k}", f"{name[0]}{k}") for k in range(4, 12)]
+        write_set(root, name, (BOOKS if name == "books" else FILMS) + more)
+    dataset = build(
+        root,
+        model=model,
+        train_neg_sample_args={"distribution": distribution, "sample_num": 3},
+        item_overlap=False,
+        split={"random": [0.6, 0.2, 0.2], "by": ["user", "domain"]},
+    )
+    train, _, _ = data_preparation(dataset.config, dataset)
+    part = train._dataset
+    seen = set(zip(*(part.inter_feat[f].tolist() for f in ("user_id", "item_id")), strict=True))
+    for batch in train:
+        users, items = batch["user_id"].tolist(), batch["item_id"].tolist()
+        if model == "BPR":
+            triples = list(zip(users, items, batch["neg_item_id"].tolist(), strict=True))
+        else:  # the positives, then N blocks of negatives in their order
+            n = int(batch["label"].sum())
+            triples = [(users[k], items[k % n], items[k]) for k in range(n, len(items))]
+            assert users[:n] * 3 == users[n:] and len(triples) == 3 * n
+        for user, positive, negative in triples:
+            assert (user, negative) not in seen
+            assert dataset.item_domain[negative] == dataset.item_domain[positive]
