@@ -87,6 +87,14 @@ class Placement:
             raise WrongUse(f"precision {precision}: use auto, float32, float16 or bfloat16")
         return cls(place, precision)
 
+    def batch_size(self, given: int | None) -> int:
+        """The setting, where one is given; else 64 on a GPU and 8 on a CPU.
+
+        On a CPU the activations of a large batch are given back to the system after every layer and zeroed again
+        for the next: EfficientNet-Lite0 took 133 ms an image in batches of 64 and 58 ms in batches of 8.
+        """
+        return int(given) if given else 8 if self.device.type == "cpu" else 64
+
     @contextmanager
     def running(self) -> Iterator[None]:
         """No gradients; matrix products in the lower precision where one is asked for."""

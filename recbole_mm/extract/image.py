@@ -25,7 +25,7 @@ class ImageEncoder(FrameEncoder):
     def __init__(self, settings: Mapping[str, Any], placement: Placement) -> None:
         self.name = str(settings["name"])
         self.placement = placement
-        self.batch_size = int(settings["batch_size"])
+        self.batch_size = placement.batch_size(settings["batch_size"])
         self.shard_size = int(settings["shard_size"])
         family = str(settings["family"])
         if family not in FAMILIES:

@@ -52,7 +52,8 @@ class ClipImage(FrameEncoder):
         settings = clip.settings
         self.clip = clip
         self.name = f"{settings['name']} image"
-        self.batch_size, self.shard_size = int(settings["batch_size"]), int(settings["shard_size"])
+        self.batch_size = clip.placement.batch_size(settings["batch_size"])
+        self.shard_size = int(settings["shard_size"])
         self.frame = frame_of(settings, clip.preset)
         self.identity = {
             "kind": "clip image",
@@ -81,7 +82,8 @@ class ClipText(TextEncoder):
         settings = clip.settings
         self.placement = clip.placement
         self.name = f"{settings['name']} text"
-        self.batch_size, self.shard_size = int(settings["text_batch_size"]), int(settings["text_shard_size"])
+        self.batch_size = clip.placement.batch_size(settings["text_batch_size"])
+        self.shard_size = int(settings["text_shard_size"])
         self.clip, self.tokenizer, self.prefix = clip, clip.tokenizer, ""
         self.max_length = int(clip.model.config.text_config.max_position_embeddings)
         self.finish(kind="clip text", weights=clip.weights)

@@ -36,7 +36,7 @@ class TextEncoder:
     def __init__(self, settings: Mapping[str, Any], placement: Placement) -> None:
         self.name = str(settings["name"])
         self.placement = placement
-        self.batch_size = int(settings["batch_size"])
+        self.batch_size = placement.batch_size(settings["batch_size"])
         self.shard_size = int(settings["shard_size"])
         checkpoint = str(settings["checkpoint"])
         tokenizer, model = load_pretrained(checkpoint)

@@ -105,6 +105,11 @@ def test_wrong_settings_are_named(folder: Path, tmp_path: Path, monkeypatch: pyt
     assert build(own).name == "own" and build(own).identity["pooling"] == "max"  # five lines are enough
 
 
+def test_batches_are_small_on_a_cpu_unless_a_size_is_given() -> None:
+    cpu, gpu = (Placement(torch.device(kind), "float32") for kind in ("cpu", "cuda"))
+    assert (cpu.batch_size(None), gpu.batch_size(None), cpu.batch_size(32)) == (8, 64, 32)
+
+
 def test_placement_is_checked() -> None:
     assert Placement.pick("cpu").precision == "float32"
     with pytest.raises(WrongUse, match="not a device"):
