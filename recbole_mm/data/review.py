@@ -1,8 +1,8 @@
 """Review vectors: text features of interactions, for models that describe a user by what the user wrote.
 
-They lie in a :class:`~recbole_mm.modality.ModalityStore` at ``<modality_path>/<dataset>.reviews/text``, beside the
-folder of the items' stores and so never taken for one of them; with ``domains: [a, b]`` in ``a.reviews/text`` and
-``b.reviews/text``. A row's token is :func:`review_key`: user token, U+001F, item token, as in the atomic files.
+``recbole-mm extract text --reviews`` writes them at ``<modality_path>/<dataset>.reviews/text``, with
+``domains: [a, b]`` at ``a.reviews/text`` and ``b.reviews/text``. A row's token is the
+:func:`~recbole_mm.modality.review_key` of the tokens in the atomic files, so vectors from elsewhere can be stored too:
 
 >>> ModalityStore.write(path, vectors, list(map(review_key, users, items)), modality="text", encoder="minilm")
 
@@ -23,15 +23,9 @@ import pandas as pd
 from recbole_mm.data.link import own_tokens
 from recbole_mm.data.modality import ItemModality, Stacked, controlled
 from recbole_mm.errors import WrongUse
-from recbole_mm.modality import ModalityStore, align
+from recbole_mm.modality import SEPARATOR, ModalityStore, align, reviews_folder
 
-SEPARATOR = "\x1f"
 TEXT = "text"
-
-
-def review_key(user: str, item: str) -> str:
-    """The token of a review: user and item token joined by U+001F, which no atomic file holds."""
-    return f"{user}{SEPARATOR}{item}"
 
 
 def review_vectors(config: Any, dataset: Any) -> ItemModality:
@@ -83,18 +77,18 @@ def review_vectors(config: Any, dataset: Any) -> ItemModality:
 
 def _places(config: Any, dataset: Any) -> Iterator[tuple[Path, int | None]]:
     """Folder of each store and the index of its domain, None for all rows."""
-    root = Path(config["modality_path"])
+    root = config["modality_path"]
     if not config["domains"]:
-        yield root / f"{config['dataset']}.reviews" / TEXT, None
+        yield reviews_folder(root, config["dataset"]) / TEXT, None
         return
     for k, name in enumerate(dataset.domain_names):
-        yield root / f"{name}.reviews" / TEXT, k
+        yield reviews_folder(root, name) / TEXT, k
 
 
 def _open(path: Path, dataset: Any) -> ModalityStore:
     if not path.is_dir():
         raise WrongUse(
-            f"user_text: reviews, but there is no store {path}; write one as recbole_mm/data/review.py says"
+            f"user_text: reviews, but there is no store {path}; write it with `recbole-mm extract text --reviews`"
         )
     store = ModalityStore.open(path)
     store.verify()

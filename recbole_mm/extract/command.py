@@ -1,4 +1,4 @@
-"""``recbole-mm extract``: texts and images of items.parquet through an encoder into stores."""
+"""``recbole-mm extract``: texts and images of items, or texts of reviews, through an encoder into stores."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from typing import Any
 from recbole_mm.errors import WrongUse
 from recbole_mm.extract.encoder import Encoder
 from recbole_mm.extract.engine import Engine, LocalEngine, available_cores
-from recbole_mm.extract.items import IMAGE, Items, read_images, read_texts, with_keys
+from recbole_mm.extract.items import IMAGE, REVIEW, TOKEN, Items, read_images, read_texts, with_keys
 from recbole_mm.extract.pipeline import extract
 from recbole_mm.extract.report import Report
 from recbole_mm.extract.settings import DEFAULTS, MissingPackage, build_encoder, build_encoders, read_settings
 from recbole_mm.extract.text import NoCheckpoint
+from recbole_mm.modality import reviews_folder
 
-HELP = "turn the texts and images of items into stores of vectors"
+HELP = "turn the texts and images of items, or reviews, into stores of vectors"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "--fields", metavar="A,B", help="columns, joined in this order; default: all of text"
         )
         kind.add_argument("--separator", default=". ", help="between two fields; default: '. '")
+    text.add_argument(
+        "--reviews", action="store_true", help="the texts of dataset/NAME/reviews.parquet instead"
+    )
     text.add_argument("--pooling", choices=("cls", "mean", "max"), help="default: as the encoder says")
     text.add_argument("--max-length", type=_positive, help="tokens")
     text.add_argument("--width", type=_positive, help="of TF-IDF")
@@ -70,11 +74,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Encode what is new or changed; errors are raised."""
-    items_file = Path(args.items or Path("dataset") / args.dataset / "items.parquet")
+    reviews = getattr(args, "reviews", False)
+    source = "reviews.parquet" if reviews else "items.parquet"
+    items_file = Path(args.items or Path("dataset") / args.dataset / source)
     inputs: dict[str, Items] = {}
     if args.kind in ("text", "clip"):
         fields = [field for field in args.fields.split(",") if field] if args.fields else None
-        inputs["text"], taken = read_texts(items_file, fields, args.separator)
+        inputs["text"], taken = read_texts(
+            items_file, fields, args.separator, REVIEW if reviews else (TOKEN,)
+        )
         if not args.json:
             print(f"text: {', '.join(taken)}")
     if args.kind in ("image", "clip"):
@@ -82,7 +90,13 @@ def main(args: argparse.Namespace) -> int:
         inputs["image"] = read_images(items_file, root, args.image_column)
 
     settings, encoders = _encoders(args, inputs)
+    if reviews and settings["family"] == "tfidf":
+        raise WrongUse(
+            "tfidf learns from all reviews, those of the test set too; use --encoder minilm or another checkpoint"
+        )
     stores = Path(args.modality_path) / args.dataset
+    if reviews:
+        stores = reviews_folder(args.modality_path, args.dataset)
     reports = []
     for reads, items in inputs.items():
         encoder = encoders[reads]

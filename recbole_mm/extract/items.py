@@ -1,4 +1,4 @@
-"""items.parquet -> what is to be encoded: a text or an image path for each item, and a key of its content."""
+"""items.parquet, reviews.parquet -> what is to be encoded: a text or an image path each, and a key of its content."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ import pyarrow.parquet as pq
 
 from recbole_mm.errors import WrongUse
 from recbole_mm.extract.encoder import identity_digest
+from recbole_mm.modality import SEPARATOR
 
 TOKEN = "item_id"  # the columns that `convert` writes
+REVIEW = ("user_id", TOKEN)  # together, those that name a review
 IMAGE = "image_path"
 
 
 @dataclass
 class Items:
-    """N items in the order of the catalogue; `absent` says why a position has nothing to encode."""
+    """N items (or reviews) in the order of the catalogue; `absent` says why a position has nothing to encode."""
 
     tokens: list[str]
     raws: list[str]  # a text, or the path of an image
@@ -30,27 +32,29 @@ class Items:
     absent: dict[int, str] = field(default_factory=dict)
 
 
-def read_texts(path: Path, fields: Sequence[str] | None, separator: str) -> tuple[Items, list[str]]:
-    """The texts of the items: their fields in order, joined; returns also the fields taken.
+def read_texts(
+    path: Path, fields: Sequence[str] | None, separator: str, named_by: Sequence[str] = (TOKEN,)
+) -> tuple[Items, list[str]]:
+    """The texts of the items, or reviews (``named_by=REVIEW``): fields in order, joined; also the fields taken.
 
-    No fields given: every column of text but the token and the image path.
+    No fields given: every column of text but the names and the image path.
     """
     schema = _schema(path)
     if fields is None:
         fields = [
             column.name
             for column in schema
-            if column.name not in (TOKEN, IMAGE)
+            if column.name not in (*named_by, IMAGE)
             and not column.name.startswith("image")
             and _is_text(column.type)
         ]
-    table = _read(path, schema, [TOKEN, *fields])
+    table = _read(path, schema, [*named_by, *fields])
     columns = [table.column(name).to_pylist() for name in fields]
     texts = [join_fields(values, separator) for values in zip(*columns, strict=True)]
     if not columns:
-        raise WrongUse(f"{path} has no column of text beside {TOKEN}; nothing to encode")
+        raise WrongUse(f"{path} has no column of text beside {', '.join(named_by)}; nothing to encode")
     absent = {row: "empty text" for row, text in enumerate(texts) if not text}
-    return Items(_tokens(table, path), texts, absent=absent), list(fields)
+    return Items(_tokens(table, path, named_by), texts, absent=absent), list(fields)
 
 
 def read_images(path: Path, root: Path, column: str = IMAGE) -> Items:
@@ -130,16 +134,20 @@ def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
-def _tokens(table: pa.Table, path: Path) -> list[str]:
-    values = table.column(TOKEN).to_pylist()
-    tokens = [str(value) for value in values]
+def _tokens(table: pa.Table, path: Path, named_by: Sequence[str] = (TOKEN,)) -> list[str]:
+    name = " and ".join(named_by)
+    columns = [table.column(column).to_pylist() for column in named_by]
+    tokens: list[str] = []
     seen: dict[str, int] = {}
-    for row, (value, token) in enumerate(zip(values, tokens, strict=True)):
-        if value is None or token == "":
-            raise WrongUse(f"{path}: row {row} has no {TOKEN}; every item needs one")
+    for row, values in enumerate(zip(*columns, strict=True)):
+        if any(value is None or value == "" for value in values):
+            raise WrongUse(f"{path}: row {row} has no {name}; every row needs one")
+        token = SEPARATOR.join(map(str, values))
         if token in seen:
+            shown = ", ".join(map(str, values))
             raise WrongUse(
-                f"{path}: {TOKEN} {token} is in rows {seen[token]} and {row}; keep one row for each item"
+                f"{path}: {name} {shown} is in rows {seen[token]} and {row}; keep one row for each"
             )
         seen[token] = row
+        tokens.append(token)
     return tokens

@@ -1,9 +1,11 @@
 """Vectors on disk and their alignment to item ids; knows neither RecBole nor torch."""
 
 from recbole_mm.modality.align import Alignment, Coverage, align, check_coverage, coverage
+from recbole_mm.modality.review import SEPARATOR, review_key, reviews_folder
 from recbole_mm.modality.store import ModalityStore, find_stores, resolve_stores
 
 __all__ = [
+    "SEPARATOR",
     "Alignment",
     "Coverage",
     "ModalityStore",
@@ -12,4 +14,6 @@ __all__ = [
     "coverage",
     "find_stores",
     "resolve_stores",
+    "review_key",
+    "reviews_folder",
 ]

@@ -10,7 +10,7 @@ import pytest
 
 from recbole_mm.errors import WrongUse
 from recbole_mm.extract import command, settings
-from recbole_mm.modality import ModalityStore, find_stores
+from recbole_mm.modality import ModalityStore, find_stores, review_key, reviews_folder
 
 pytest.importorskip("PIL")
 
@@ -79,6 +79,41 @@ def test_both_stores_of_clip(catalogue: Path, capsys: pytest.CaptureFixture[str]
     assert list(find_stores("modality/toys")) == ["clip_image", "clip_text"]
     assert ModalityStore.open("modality/toys/clip_image").tokens.tolist() == ["1", "2"]
     assert "1 no image path" in capsys.readouterr().out
+
+
+def write_reviews(catalogue: Path, items: list[str]) -> None:
+    pd.DataFrame(
+        {
+            "user_id": ["ann", "ann", "bob"],
+            "item_id": items,
+            "timestamp": [3, 1, 2],
+            "summary": ["red", None, "blue"],
+            "text": ["a red shirt", None, "the knife"],
+        }
+    ).to_parquet(catalogue / "reviews.parquet")
+
+
+def test_reviews_have_a_store_of_their_own(catalogue: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("transformers")
+    from toy_models import tiny_bert
+
+    write_reviews(catalogue, ["1", "2", "1"])
+    folder = str(tiny_bert(catalogue / "bert"))
+    assert call("text", "--dataset", "toys", "--encoder", folder, "--reviews", "--device", "cpu") == 0
+    store = ModalityStore.open(reviews_folder("modality", "toys") / "text")
+    assert store.tokens.tolist() == [review_key("ann", "1"), review_key("bob", "1")]
+    assert not find_stores("modality/toys")  # so no run takes it for one of the items'
+    out = capsys.readouterr().out
+    assert "text: summary, text" in out and "2 of 3 items" in out
+
+
+def test_reviews_that_cannot_be_told_apart_or_would_leak(catalogue: Path) -> None:
+    write_reviews(catalogue, ["1", "1", "1"])
+    with pytest.raises(WrongUse, match=r"user_id and item_id ann, 1 is in rows 0 and 1"):
+        call("text", "--dataset", "toys", "--encoder", "minilm", "--reviews")
+    write_reviews(catalogue, ["1", "2", "1"])
+    with pytest.raises(WrongUse, match="those of the test set too"):
+        call("text", "--dataset", "toys", "--encoder", "tfidf", "--reviews")
 
 
 def test_without_an_encoder_the_first_that_can_be_had_is_taken_and_said(

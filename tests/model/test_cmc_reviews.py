@@ -14,9 +14,8 @@ from naive_cmc import NaiveCMC
 
 from recbole_mm.config import Config
 from recbole_mm.data import create_dataset, data_preparation
-from recbole_mm.data.review import SEPARATOR, review_key
 from recbole_mm.errors import WrongUse
-from recbole_mm.modality import ModalityStore, find_stores
+from recbole_mm.modality import SEPARATOR, ModalityStore, find_stores, review_key
 from recbole_mm.testing import MODALITIES, Built, ModelContract, write_toy
 
 WIDTH = MODALITIES["text"]
