@@ -9,7 +9,7 @@ import pytest
 
 from recbole_mm.errors import Interrupted, WrongUse
 from recbole_mm.quick_start import compare as module
-from recbole_mm.quick_start import plan as planning
+from recbole_mm.quick_start import dataset as quick_start_dataset
 from recbole_mm.quick_start.compare import add_arguments, compare, main, seed_list
 from recbole_mm.quick_start.run import RunResult
 
@@ -53,7 +53,7 @@ def calls(monkeypatch, tmp_path):
         return RunResult(record, queries, None, history)
 
     monkeypatch.setattr(module, "run_one", run_one)
-    monkeypatch.setattr(planning, "require_files", lambda config: None)
+    monkeypatch.setattr(quick_start_dataset, "ensure_embedded_stores", lambda config: None)
     monkeypatch.chdir(tmp_path)
     return made
 
