@@ -6,6 +6,7 @@ import importlib
 from logging import getLogger
 from typing import Any
 
+import numpy as np
 from recbole.data import utils as recbole_data
 from recbole.sampler import KGSampler, Sampler
 from recbole.utils import ModelType, init_seed
@@ -14,7 +15,7 @@ from recbole_mm.data.cross_domain import CrossDomainMixin, is_cross_domain
 from recbole_mm.data.dataloader import TripletDataLoader
 from recbole_mm.data.dataset import MultimodalMixin
 from recbole_mm.data.phase import eval_part
-from recbole_mm.data.sampler import DomainSampler
+from recbole_mm.data.sampler import DomainSampler, NegativeSampler
 from recbole_mm.errors import WrongUse
 
 _CLASS_OF_TYPE = {
@@ -60,7 +61,7 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
                 f"the {name} part of {config['dataset']} is empty; see split, eval_args and the filters"
             )
     samplers = recbole_data.create_samplers(config, dataset, parts)
-    train = _train_loader(config, dataset, parts[0], _train_sampler(config, parts[0], samplers[0]))
+    train = _train_loader(config, dataset, parts[0], samplers[0])
     valid, test = (
         recbole_data.get_dataloader(config, phase)(
             config, eval_part(config, part, phase), sampler, shuffle=False
@@ -74,7 +75,9 @@ def _train_sampler(config: Any, part: Any, sampler: Any) -> Any:
     """RecBole's sampler unless it would draw from other domains or look at validation and test rows."""
     args = config["train_neg_sample_args"]
     if type(sampler) is Sampler and args["distribution"] != "none" and hasattr(part, "item_domain"):
-        return DomainSampler(part, args["distribution"], args["alpha"])
+        # numpy's global generator, as RecBole's samplers: its state is part of an exact resume
+        rng = np.random.Generator(np.random.get_bit_generator())  # type: ignore[attr-defined]
+        return DomainSampler(NegativeSampler.of_rows(part, args, rng), sampler.used_ids)
     if args["distribution"] == "popularity":
         # RecBole's table counts all phases; the used items of the phase are the same
         return Sampler(["train"], [part], "popularity", args["alpha"]).set_phase("train")
@@ -84,6 +87,7 @@ def _train_sampler(config: Any, part: Any, sampler: Any) -> Any:
 def _train_loader(config: Any, dataset: Any, part: Any, sampler: Any) -> Any:
     if getattr(config.model_class, "triplet_batches", False):
         return TripletDataLoader(config, part, sampler, shuffle=config["shuffle"])
+    sampler = _train_sampler(config, part, sampler)
     loader = recbole_data.get_dataloader(config, "train")
     args = config["train_neg_sample_args"]
     if isinstance(args["sample_num"], int) and args["sample_num"] > 1:

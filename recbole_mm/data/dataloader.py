@@ -29,22 +29,12 @@ class TripletDataLoader(TrainDataLoader):
         negatives: NegativeSampler | None = None,
     ):
         super().__init__(config, dataset, sampler, shuffle=shuffle)
-        args = config["train_neg_sample_args"]
         self._columns = {f: dataset.inter_feat[f] for f in (dataset.uid_field, dataset.iid_field)}
         if negatives is not None:
             self.rng, self.negatives = negatives.rng, negatives
             return
         self.rng = np.random.default_rng(config["seed"])
-        item_domain = getattr(dataset, "item_domain", None)
-        self.negatives = NegativeSampler(
-            self._columns[dataset.uid_field].numpy(),
-            self._columns[dataset.iid_field].numpy(),
-            dataset.item_num,
-            rng=self.rng,
-            distribution=args["distribution"],
-            alpha=args["alpha"],
-            item_domain=None if item_domain is None else item_domain.numpy(),
-        )
+        self.negatives = NegativeSampler.of_rows(dataset, config["train_neg_sample_args"], self.rng)
 
     def _init_batch_size_and_step(self) -> None:
         self.step = self.config["train_batch_size"]

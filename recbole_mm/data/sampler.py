@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from recbole.sampler import Sampler
 
 from recbole_mm.errors import Failure, WrongUse
 
@@ -72,6 +72,20 @@ class NegativeSampler:
         self._low, self._high = self._edges[starts[:-1]], self._edges[starts[1:]]
         self._refuse_full_users(n_domains, weight)
 
+    @classmethod
+    def of_rows(cls, part: Any, args: Mapping[str, Any], rng: np.random.Generator) -> NegativeSampler:
+        """For the training rows ``part`` (a data set) under ``train_neg_sample_args``."""
+        item_domain = getattr(part, "item_domain", None)
+        return cls(
+            part.inter_feat[part.uid_field].numpy(),
+            part.inter_feat[part.iid_field].numpy(),
+            part.item_num,
+            rng=rng,
+            distribution=args["distribution"],
+            alpha=args["alpha"],
+            item_domain=None if item_domain is None else item_domain.numpy(),
+        )
+
     def _refuse_full_users(self, n_domains: int, weight: np.ndarray) -> None:
         seen_user, seen_item = np.divmod(self._seen, self.n_items)
         drawable = weight[seen_item] > 0
@@ -110,34 +124,20 @@ class NegativeSampler:
         return self._seen[np.minimum(place, len(self._seen) - 1)] == keys
 
 
-class DomainSampler(Sampler):
-    """RecBole's training sampler with each negative from the domain of its positive, for RecBole's own models.
-
-    Draws from numpy's global generator, as RecBole's does: its state is part of an exact resume.
+class DomainSampler:
+    """In the place of RecBole's training sampler, for RecBole's own models: negatives from the domain of the positive.
 
     Args:
-        part: the training rows, a cross-domain data set.
-        distribution, alpha: see :class:`NegativeSampler`.
+        negatives: what draws them.
+        used_ids: a set of items for each user, as RecBole's training sampler has them.
     """
 
-    used_ids: Any
+    phase = "train"
 
-    def __init__(self, part: Any, distribution: str, alpha: float):
-        super().__init__(["train"], [part], distribution, alpha)
-        self.phase = "train"
-        self.used_ids = self.used_ids["train"]
-        users, items = (part.inter_feat[field].numpy() for field in (part.uid_field, part.iid_field))
-        self._negatives = NegativeSampler(
-            users,
-            items,
-            part.item_num,
-            rng=np.random.Generator(np.random.get_bit_generator()),  # type: ignore[attr-defined]
-            distribution=distribution,
-            alpha=alpha,
-            item_domain=part.item_domain.numpy(),
-        )
+    def __init__(self, negatives: NegativeSampler, used_ids: np.ndarray):
+        self.negatives, self.used_ids = negatives, used_ids
 
     def sample_by_user_ids(self, user_ids: Any, item_ids: Any, num: int) -> torch.Tensor:
         """Negatives ``[num * B]``, the first of every row, then the second, as RecBole's."""
-        drawn = self._negatives.sample(np.asarray(user_ids), np.asarray(item_ids), num)
+        drawn = self.negatives.sample(np.asarray(user_ids), np.asarray(item_ids), num)
         return torch.from_numpy(drawn.T.reshape(-1).copy())

@@ -94,9 +94,8 @@ def main(args: argparse.Namespace) -> int:
         raise WrongUse(
             "tfidf learns from all reviews, those of the test set too; use --encoder minilm or another checkpoint"
         )
-    stores = Path(args.modality_path) / args.dataset
-    if reviews:
-        stores = reviews_folder(args.modality_path, args.dataset)
+    root = Path(args.modality_path)
+    stores = reviews_folder(root, args.dataset) if reviews else root / args.dataset
     reports = []
     for reads, items in inputs.items():
         encoder = encoders[reads]

@@ -87,6 +87,10 @@ class Placement:
             raise WrongUse(f"precision {precision}: use auto, float32, float16 or bfloat16")
         return cls(place, precision)
 
+    def place(self, model: Any) -> Any:
+        """The torch model there, for inference; its weights stay float32, whatever `running` computes in."""
+        return model.float().eval().to(self.device)
+
     def batch_size(self, given: int | None) -> int:
         """The setting, where one is given; else 64 on a GPU and 8 on a CPU.
 

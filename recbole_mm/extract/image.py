@@ -31,7 +31,7 @@ class ImageEncoder(FrameEncoder):
         if family not in FAMILIES:
             raise WrongUse(f"family {family} of encoder {self.name}: use {', '.join(FAMILIES)}")
         model, features, preset = FAMILIES[family](settings)
-        self.model = model.float().eval().to(placement.device)
+        self.model = placement.place(model)
         self.features = features
         self.frame = frame_of(settings, preset)
         self.identity = {

@@ -27,7 +27,7 @@ class Clip:
         self.tokenizer, model = load_pretrained(str(settings["checkpoint"]))
         if not hasattr(model, "get_image_features") or not hasattr(model, "get_text_features"):
             raise WrongUse(f"{settings['checkpoint']} has no image and text tower; `extract clip` needs both")
-        self.model = model.float().eval().to(placement.device)
+        self.model = placement.place(model)
         self.weights = fingerprint(self.model)
 
     @cached_property

@@ -43,7 +43,7 @@ class TextEncoder:
         if getattr(model.config, "is_encoder_decoder", False):
             model = model.get_encoder()
         self.tokenizer = tokenizer
-        self.model = model.float().eval().to(placement.device)
+        self.model = placement.place(model)
 
         own = sentence_transformers_settings(checkpoint)
         self.pooling = str(settings["pooling"] or own.get("pooling") or "mean")

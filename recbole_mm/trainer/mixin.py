@@ -219,9 +219,7 @@ class TrainerMixin(_Base):
         self.eval_result = None
         if self._evaluator is None:
             return super().evaluate(eval_data, load_best_model=False, show_progress=bars)
-        self.model.eval()
-        with torch.no_grad():
-            self.eval_result = self._evaluator.evaluate(self.model, eval_data, bars)
+        self.eval_result = self._evaluator.evaluate(self.model, eval_data, bars)
         self.wandblogger.log_eval_metrics(self.eval_result.metrics, head="eval")
         return self.eval_result.metrics
 
