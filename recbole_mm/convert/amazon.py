@@ -1,7 +1,8 @@
 """Amazon reviews of 2014, 2018 and 2023 (plain or gzip JSON lines) -> atomic files, items and reviews.
 
 The filters work on integer codes, ratings and times, the first pass over the reviews; a second pass reads the
-texts of the reviews that were kept. Times are seconds in every edition (2023 has milliseconds).
+texts of the reviews that were kept. Memory grows with the users and items, and by some bytes a review, for none of
+these is held. Times are seconds in every edition (2023 has milliseconds).
 """
 
 from __future__ import annotations
@@ -12,14 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from recbole_mm.convert.amazon_items import write_items
 from recbole_mm.convert.amazon_reviews import read_reviews, write_reviews
 from recbole_mm.convert.atomic import write_atomic
-from recbole_mm.convert.filter import Filters, add_filter_arguments, filters_from, repeated_pairs
+from recbole_mm.convert.filter import (
+    Filters,
+    add_filter_arguments,
+    degrees_of,
+    filters_from,
+    repeated_pairs,
+    usable,
+)
 from recbole_mm.convert.problems import Problems
 from recbole_mm.convert.sources import add_output_arguments, named_paths
+from recbole_mm.convert.spill import blocks
 from recbole_mm.convert.staging import REVIEWS_PARQUET, Staging, inter_frames
 from recbole_mm.convert.summary import overlap, report, summarise
 
@@ -84,31 +92,29 @@ def convert(
 ) -> tuple[dict[str, Any], set[str], set[str]]:
     """Write one domain into ``staging``; returns its summary, its users and its items."""
     problems = Problems()
-    data = read_reviews(path, problems)
-    usable = np.flatnonzero(data.user >= 0)
-    again = repeated_pairs(data.user[usable], data.item[usable])
+    data = read_reviews(path, staging.folder, problems)
+    again = repeated_pairs(data.user, data.item, among=usable(data.user, data.item), folder=staging.folder)
     if again.any():
-        problems.add("duplicate_pair", f"{path.name}:{usable[int(again.argmax())] + 1}", int(again.sum()))
+        problems.add("duplicate_pair", f"{path.name}:{int(again.argmax()) + 1}", int(again.sum()))
     problems.raise_if(strict)
-    keep, dropped = filters.keep(data.user, data.item, data.rating, data.timestamp)
-    rows = np.flatnonzero(keep)
+    keep, dropped = filters.keep(data.user, data.item, data.rating, data.timestamp, staging.folder)
     columns = {
         "user": data.user,
         "item": data.item,
         "rating:float": data.rating,
         "timestamp:float": data.timestamp,
     }
-    write_atomic(staging.folder, staging.name, inter_frames(data.users, data.items, rows, columns))
-    with_text, with_image = write_items(
-        staging, data.items, np.unique(data.item[rows]), meta, images, problems
-    )
+    write_atomic(staging.folder, staging.name, inter_frames(data.users, data.items, keep, columns))
+    users, items = (np.flatnonzero(degrees_of(codes, keep)) for codes in (data.user, data.item))
+    with_text, with_image = write_items(staging, data.items, items, meta, images, problems)
     problems.raise_if(strict)
     with_review = write_reviews(staging.folder / REVIEWS_PARQUET, path, data, keep) if texts else None
     summary = summarise(
         staging.name,
-        data.user[rows],
-        data.item[rows],
-        data.timestamp[rows],
+        len(users),
+        len(items),
+        int(keep.sum()),
+        (data.timestamp[part][keep[part]] for part in blocks(len(keep))),
         with_text=with_text,
         with_image=with_image,
         with_review=with_review,
@@ -116,5 +122,4 @@ def convert(
         problems=problems,
     )
     staging.write_summary(summary)
-    users = set(data.users.take(pa.array(np.unique(data.user[rows]))).to_pylist())
-    return summary, users, set(data.items.take(pa.array(np.unique(data.item[rows]))).to_pylist())
+    return summary, set(data.users.take(users).to_pylist()), set(data.items.take(items).to_pylist())

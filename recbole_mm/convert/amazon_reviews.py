@@ -1,8 +1,9 @@
 """The two passes over an Amazon review file, in blocks of a few MiB.
 
-The first keeps integer codes, a rating and a time for each review (24 bytes) and the ids themselves; the second
-reads the texts of the reviews that were kept. Reading, parsing and what follows run in threads of their own:
-zlib and Arrow let go of the interpreter's lock. A block with a faulty line is read line by line.
+The first puts integer codes, a rating and a time of each review (24 bytes) into temporary files and holds the ids
+themselves; the second reads the texts of the reviews that were kept. Reading, parsing and what follows run in
+threads of their own: zlib and Arrow let go of the interpreter's lock. A block with a faulty line is read line by
+line.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tqdm import tqdm
 
 from recbole_mm.convert.jsonlines import ahead, lines_of, parse, parse_block, read_blocks
 from recbole_mm.convert.problems import Problems
+from recbole_mm.convert.spill import SpilledColumn
 from recbole_mm.convert.staging import ParquetStream
 from recbole_mm.errors import WrongUse
 
@@ -48,29 +50,35 @@ class Reviews:
     """What the first pass keeps: codes (-1: unusable), ratings and seconds of every line [R], and the ids."""
 
     fields: Fields
-    user: np.ndarray
-    item: np.ndarray
-    rating: np.ndarray
-    timestamp: np.ndarray
+    user: SpilledColumn
+    item: SpilledColumn
+    rating: SpilledColumn
+    timestamp: SpilledColumn
     users: pa.Array
     items: pa.Array
 
 
-def read_reviews(path: Path, problems: Problems) -> Reviews:
-    """First pass: codes, ratings and times, one entry a line, so that the second pass can find its lines."""
+def read_reviews(path: Path, folder: Path, problems: Problems) -> Reviews:
+    """First pass: codes, ratings and times, one entry a line, so that the second pass can find its lines.
+
+    ``folder``: for the temporary files.
+    """
     fields = edition_of(path)
     codes: tuple[dict[str, int], dict[str, int]] = ({}, {})
-    parts: list[tuple[np.ndarray, ...]] = []
-    line_no = 0
+    columns = user, item, rating, timestamp = (
+        SpilledColumn(folder, np.int32),
+        SpilledColumn(folder, np.int32),
+        SpilledColumn(folder, np.float64),
+        SpilledColumn(folder, np.int64),
+    )
     with tqdm(desc=f"{path.name}: ids", unit="B", unit_scale=True, disable=None) as bar:
         for block, table in ahead(_tables(path, fields, problems)):
             part = None if table is None else _quick(table, fields, codes)
             if part is None:
-                part = _one_by_one(block, fields, codes, path.name, line_no, problems)
-            parts.append(part)
-            line_no += len(part[0])
+                part = _one_by_one(block, fields, codes, path.name, len(user), problems)
+            for column, values in zip(columns, part, strict=True):
+                column.append(values)
             bar.update(len(block))
-    user, item, rating, timestamp = (np.concatenate(column) for column in zip(*parts, strict=True))
     users, items = (pa.array(list(tokens), pa.large_string()) for tokens in codes)
     return Reviews(fields, user, item, rating, timestamp, users, items)
 
@@ -157,13 +165,14 @@ def write_reviews(target: Path, path: Path, data: Reviews, keep: np.ndarray) -> 
         ParquetStream(target, columns, repeated=("user_id", "item_id")) as stream,
         tqdm(desc=f"{path.name}: texts", unit="B", unit_scale=True, disable=None) as bar,
     ):
-        for rows, size, summary, text in ahead(_kept_texts(path, data.fields, keep)):
+        for part, size, summary, text in ahead(_kept_texts(path, data.fields, keep)):
             with_text += len(text) - text.null_count
+            rows = keep[part]
             stream.write(
                 {
-                    "user_id": data.users.take(pa.array(data.user[rows])),
-                    "item_id": data.items.take(pa.array(data.item[rows])),
-                    "timestamp": pa.array(data.timestamp[rows]),
+                    "user_id": data.users.take(pa.array(data.user[part][rows])),
+                    "item_id": data.items.take(pa.array(data.item[part][rows])),
+                    "timestamp": pa.array(data.timestamp[part][rows]),
                     "summary": summary,
                     "text": text,
                 }
@@ -174,19 +183,19 @@ def write_reviews(target: Path, path: Path, data: Reviews, keep: np.ndarray) -> 
 
 def _kept_texts(
     path: Path, fields: Fields, keep: np.ndarray
-) -> Iterator[tuple[np.ndarray, int, pa.Array, pa.Array]]:
-    """For each block: the rows to keep, the block's size, their titles and texts."""
+) -> Iterator[tuple[slice, int, pa.Array, pa.Array]]:
+    """For each block with rows to keep: all its rows, its size; the titles and texts of those to keep."""
     line_no = 0
     for block in read_blocks(path, Problems()):  # its faults are counted already
-        count = block.count(b"\n")
-        rows = np.flatnonzero(keep[line_no : line_no + count])
+        part = slice(line_no, line_no + block.count(b"\n"))
+        rows = np.flatnonzero(keep[part])
         if len(rows):
             kept = block
-            if len(rows) < count:
+            if len(rows) < part.stop - part.start:
                 lines = lines_of(block)
                 kept = b"".join([lines[row] + b"\n" for row in rows.tolist()])
-            yield rows + line_no, len(block), *_texts(kept, fields)
-        line_no += count
+            yield part, len(block), *_texts(kept, fields)
+        line_no = part.stop
     if line_no != len(keep):
         raise WrongUse(f"{path}: it changed while it was read; convert it again")
 

@@ -1,4 +1,4 @@
-"""Which interactions to keep: rating, time, repeated pairs, k-core; on integer codes only.
+"""Which interactions to keep: rating, time, repeated pairs, k-core; on integer codes only, block by block.
 
 Order: rating, time, repeated pairs, k-core. The k-core is the largest set in which every user has at least
 ``user_k`` and every item at least ``item_k`` interactions.
@@ -9,9 +9,11 @@ from __future__ import annotations
 import argparse
 import datetime
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from recbole_mm.convert.spill import Column, blocks, groups
 from recbole_mm.errors import WrongUse
 
 
@@ -29,21 +31,29 @@ class Filters:
 
     def keep(
         self,
-        user: np.ndarray,
-        item: np.ndarray,
-        rating: np.ndarray | None = None,
-        timestamp: np.ndarray | None = None,
+        user: Column,
+        item: Column,
+        rating: Column | None = None,
+        timestamp: Column | None = None,
+        folder: Path | None = None,
     ) -> tuple[np.ndarray, dict[str, int]]:
         """Rows to keep, bool [R], and how many rows each step dropped.
 
         ``user``, ``item``: integer codes [R]; a negative code marks a row that is already dropped. Without
-        times, "first" and "last" go by position.
+        times, "first" and "last" go by position. ``folder``: for temporary files.
 
         Raises:
             WrongUse: a rating or time bound without ratings or times; nothing is left.
         """
-        keep = (user >= 0) & (item >= 0)
+        keep = usable(user, item)
+        left = int(keep.sum())
         dropped: dict[str, int] = {}
+
+        def drop(step: str) -> None:
+            nonlocal left
+            before, left = left, int(keep.sum())
+            dropped[step] = before - left
+
         for name, values, low, high in (
             ("rating", rating, self.min_rating, self.max_rating),
             ("time", timestamp, self.since, self.until),
@@ -52,61 +62,83 @@ class Filters:
                 continue
             if values is None:
                 raise WrongUse(f"a bound on the {name}, but the data have no {name}")
-            before = int(keep.sum())
-            if low is not None:
-                keep &= values >= low
-            if high is not None:
-                keep &= values < high if name == "time" else values <= high
-            dropped[name] = before - int(keep.sum())
+            for part in blocks(len(keep)):
+                if low is not None:
+                    keep[part] &= values[part] >= low
+                if high is not None:
+                    keep[part] &= values[part] < high if name == "time" else values[part] <= high
+            drop(name)
         if self.repeats != "all":
-            before = int(keep.sum())
-            rows = np.flatnonzero(keep)
-            again = repeated_pairs(
-                user[rows], item[rows], None if timestamp is None else timestamp[rows], self.repeats
-            )
-            keep[rows[again]] = False
-            dropped["repeated"] = before - int(keep.sum())
+            keep &= ~repeated_pairs(user, item, timestamp, self.repeats, keep, folder)
+            drop("repeated")
         if self.user_k > 1 or self.item_k > 1:
-            before = int(keep.sum())
-            rows = np.flatnonzero(keep)
-            core = k_core(user[rows], item[rows], self.user_k, self.item_k)
-            keep[rows[~core]] = False
-            dropped["k_core"] = before - int(keep.sum())
-        if not keep.any():
+            keep = k_core(user, item, self.user_k, self.item_k, keep)
+            drop("k_core")
+        if not left:
             steps = ", ".join(f"{name} {count:,}" for name, count in dropped.items()) or "none"
-            raise WrongUse(f"no interaction is left of {len(user):,} (dropped: {steps}); loosen the filters")
+            raise WrongUse(f"no interaction is left of {len(keep):,} (dropped: {steps}); loosen the filters")
         return keep, dropped
 
 
-def k_core(user: np.ndarray, item: np.ndarray, user_k: int, item_k: int) -> np.ndarray:
-    """Rows in the (user_k, item_k)-core, bool [R]; ``user``, ``item``: non-negative codes [R]."""
-    keep = np.ones(len(user), dtype=bool)
-    rows = np.arange(len(user))
+def usable(user: Column, item: Column) -> np.ndarray:
+    """Rows with both codes, bool [R]."""
+    found = np.empty(len(user), dtype=bool)
+    for part in blocks(len(user)):
+        found[part] = (user[part] >= 0) & (item[part] >= 0)
+    return found
+
+
+def k_core(
+    user: Column, item: Column, user_k: int, item_k: int, among: np.ndarray | None = None
+) -> np.ndarray:
+    """Rows in the (user_k, item_k)-core, bool [R]; ``user``, ``item``: codes [R], non-negative in ``among``."""
+    keep = np.ones(len(user), dtype=bool) if among is None else among.copy()
     while True:
-        enough = (np.bincount(user) >= user_k)[user] & (np.bincount(item) >= item_k)[item]
-        if enough.all():
+        user_degrees, item_degrees = degrees_of(user, keep), degrees_of(item, keep)
+        left = keep.sum()
+        for part in blocks(len(keep)):
+            rows = np.flatnonzero(keep[part])
+            enough = user_degrees[user[part][rows]] >= user_k
+            enough &= item_degrees[item[part][rows]] >= item_k
+            keep[part.start + rows[~enough]] = False
+        if keep.sum() == left:
             return keep
-        keep[rows[~enough]] = False
-        user, item, rows = user[enough], item[enough], rows[enough]
+
+
+def degrees_of(codes: Column, keep: np.ndarray) -> np.ndarray:
+    """How many rows in ``keep`` have each code, int64 [highest code + 1]."""
+    degrees = np.zeros(0, np.int64)
+    for part in blocks(len(keep)):
+        found = codes[part][keep[part]]
+        lacking = int(found.max(initial=-1)) + 1 - len(degrees)
+        if lacking > 0:
+            degrees = np.concatenate([degrees, np.zeros(max(lacking, len(degrees)), np.int64)])
+        np.add.at(degrees, found, 1)
+    return np.trim_zeros(degrees, "b")
 
 
 def repeated_pairs(
-    user: np.ndarray, item: np.ndarray, timestamp: np.ndarray | None = None, keep: str = "first"
+    user: Column,
+    item: Column,
+    timestamp: Column | None = None,
+    keep: str = "first",
+    among: np.ndarray | None = None,
+    folder: Path | None = None,
 ) -> np.ndarray:
-    """Rows whose (user, item) pair has a row that is kept instead, bool [R].
+    """Rows of ``among`` (default: all) whose (user, item) pair has a row in it that is kept instead, bool [R].
 
-    ``keep``: "first" or "last" by time; rows of one time by position.
+    ``keep``: "first" or "last" by time; rows of one time by position. ``folder``: for temporary files.
     """
     if keep not in ("first", "last"):
         raise WrongUse(f"repeats must be first, last or all, not {keep!r}")
     again = np.zeros(len(user), dtype=bool)
-    if len(user) == 0:
-        return again
-    pair = user.astype(np.int64) * (int(item.max()) + 1) + item
-    order = np.argsort(pair, kind="stable") if timestamp is None else np.lexsort((timestamp, pair))
-    pair = pair[order]
-    same = pair[1:] == pair[:-1]
-    again[order[1:][same] if keep == "first" else order[:-1][same]] = True
+    among = np.ones(len(user), dtype=bool) if among is None else among
+    columns = [user, item] if timestamp is None else [user, item, timestamp]
+    for rows, (users, items, *times) in groups(user, columns, among, folder):
+        order = np.lexsort((*times, items, users))
+        users, items = users[order], items[order]
+        same = (users[1:] == users[:-1]) & (items[1:] == items[:-1])
+        again[rows[order[1:][same] if keep == "first" else order[:-1][same]]] = True
     return again
 
 

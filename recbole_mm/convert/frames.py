@@ -71,9 +71,10 @@ def write_dataset(
         with_image = int(texts["image_path"].notna().sum()) if "image_path" in texts.columns else 0
     summary = summarise(
         staging.name,
-        user_codes[keep],
-        item_codes[keep],
-        None if times is None else times[keep],
+        len(left_users),
+        len(left_items),
+        int(keep.sum()),
+        () if times is None else [times[keep]],
         with_text=with_text,
         with_image=with_image,
         dropped=dropped,

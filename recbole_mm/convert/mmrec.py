@@ -89,12 +89,13 @@ def main(args: argparse.Namespace) -> int:
         texts = _texts(folder, tokens)
         if texts is not None:
             write_items_parquet(staging.folder, texts)
-        times = inter["timestamp:float"].to_numpy() if "timestamp:float" in inter.columns else None
+        times = [inter["timestamp:float"].to_numpy()] if "timestamp:float" in inter.columns else []
         used = np.isin(np.array(tokens), inter[ITEM].unique())
         summary = summarise(
             name,
-            pd.factorize(inter[USER])[0],
-            pd.factorize(inter[ITEM])[0],
+            inter[USER].nunique(),
+            inter[ITEM].nunique(),
+            len(inter),
             times,
             with_text=int((present["text"] & used[: len(present["text"])]).sum())
             if "text" in present

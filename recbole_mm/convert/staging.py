@@ -16,11 +16,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recbole_mm.convert.spill import Column, blocks
 from recbole_mm.errors import WrongUse
 
 SUMMARY = "summary.json"
 REVIEWS_PARQUET = "reviews.parquet"
-ROWS = 50_000  # of a chunk of interactions
 ROW_GROUP = 20_000
 
 
@@ -112,25 +112,19 @@ class ParquetStream:
 
 
 def inter_frames(
-    users: pa.Array, items: pa.Array, rows: np.ndarray, columns: Mapping[str, np.ndarray]
+    users: pa.Array, items: pa.Array, keep: np.ndarray, columns: Mapping[str, Column]
 ) -> Iterator[pd.DataFrame]:
     """Chunks for an ``.inter`` file: ``user_id:token``, ``item_id:token`` and the other columns as given.
 
     ``columns``: "user" and "item" hold codes into ``users`` and ``items``; others are named "field:type".
-    All are [R]; ``rows`` are those to write, in order.
+    All are [R]; rows in ``keep`` (bool [R]) are written, in order.
     """
-    for start in range(0, len(rows), ROWS):
-        part = rows[start : start + ROWS]
-        frame = pd.DataFrame(
-            {
-                "user_id:token": tokens_of(users, columns["user"][part]),
-                "item_id:token": tokens_of(items, columns["item"][part]),
-            }
+    for part in blocks(len(keep)):
+        kept = {name: values[part][keep[part]] for name, values in columns.items()}
+        user, item = kept.pop("user"), kept.pop("item")
+        yield pd.DataFrame(
+            {"user_id:token": tokens_of(users, user), "item_id:token": tokens_of(items, item), **kept}
         )
-        for name, values in columns.items():
-            if name not in ("user", "item"):
-                frame[name] = values[part]
-        yield frame
 
 
 def tokens_of(tokens: pa.Array, codes: np.ndarray) -> pd.Series:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -18,9 +18,10 @@ from recbole_mm.files import write_text
 
 def summarise(
     name: str,
-    user: np.ndarray,
-    item: np.ndarray,
-    timestamp: np.ndarray | None = None,
+    users: int,
+    items: int,
+    rows: int,
+    times: Iterable[np.ndarray] = (),
     *,
     with_text: int | None = None,
     with_image: int | None = None,
@@ -30,10 +31,9 @@ def summarise(
 ) -> dict[str, Any]:
     """Counts, density and coverage of one data set, all for the rows that were kept.
 
-    ``user``, ``item``: codes or tokens [R]; ``timestamp``: seconds [R]; ``with_…``: how many items (for
-    reviews, rows) have one. Shares are of all items (rows), None where unknown.
+    ``times``: their seconds, in chunks; ``with_…``: how many items (for reviews, rows) have one. Shares are of
+    all items (rows), None where unknown.
     """
-    users, items, rows = len(np.unique(user)), len(np.unique(item)), len(user)
     summary: dict[str, Any] = {
         "name": name,
         "users": users,
@@ -48,8 +48,11 @@ def summarise(
         "from": None,
         "to": None,
     }
-    if timestamp is not None and rows and np.isfinite(timestamp).any():
-        summary["from"], summary["to"] = _day(np.nanmin(timestamp)), _day(np.nanmax(timestamp))
+    ends = [
+        end(finite) for chunk in times if len(finite := chunk[np.isfinite(chunk)]) for end in (np.min, np.max)
+    ]
+    if ends:
+        summary["from"], summary["to"] = _day(min(ends)), _day(max(ends))
     summary["dropped"] = dict(dropped or {})
     summary["problems"] = {} if problems is None else problems.as_dict()
     return summary

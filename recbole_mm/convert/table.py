@@ -110,7 +110,7 @@ class InteractionTable:
         self.items: dict[str, int] = {}
         self.repeated = 0
         self._pairs: list[np.ndarray] = []
-        self._times: list[np.ndarray] = []
+        self.times: list[np.ndarray] = []  # seconds, a chunk each
         self._dates: bool | None = None
         columns = [self.user, self.item, self.rating, self.timestamp, *(name for name, _ in self.kept)]
         self.columns = [column for column in columns if column is not None]
@@ -125,11 +125,6 @@ class InteractionTable:
     def pairs(self) -> np.ndarray:
         """Codes of the users and items of the rows written, int64 ``[R, 2]``."""
         return np.concatenate(self._pairs) if self._pairs else np.empty((0, 2), np.int64)
-
-    @property
-    def times(self) -> np.ndarray | None:
-        """Seconds ``[R]``."""
-        return np.concatenate(self._times) if self._times else None
 
     def frames(self) -> Iterator[pd.DataFrame]:
         """Chunks with RecBole's headers; errors name the file, the row and the column."""
@@ -162,7 +157,7 @@ class InteractionTable:
                     frame, pairs, seen = frame[~again], pairs[~again], np.concatenate([seen, keys[~again]])
                 self._pairs.append(pairs)
                 if self.timestamp is not None:
-                    self._times.append(frame["timestamp:float"].to_numpy())
+                    self.times.append(frame["timestamp:float"].to_numpy())
                 before += len(chunk)
                 bar.update(len(chunk))
                 yield frame
@@ -224,7 +219,6 @@ def _field(column: str) -> str:
 
 
 def _summary(name: str, reader: InteractionTable, items: ItemTable | None) -> dict[str, Any]:
-    pairs = reader.pairs
     with_text = with_image = undescribed = None
     if items is not None:
         described = pc.is_in(
@@ -236,8 +230,9 @@ def _summary(name: str, reader: InteractionTable, items: ItemTable | None) -> di
         with_image = len(items.with_image & reader.items.keys()) if items.with_image is not None else None
     summary = summarise(
         name,
-        pairs[:, 0],
-        pairs[:, 1],
+        len(reader.users),
+        len(reader.items),
+        len(reader.pairs),
         reader.times,
         with_text=with_text,
         with_image=with_image,

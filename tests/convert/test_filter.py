@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recbole_mm.convert import spill
 from recbole_mm.convert.filter import Filters, add_filter_arguments, filters_from, k_core, repeated_pairs
+from recbole_mm.convert.spill import SpilledColumn
 from recbole_mm.errors import WrongUse
 
 PAIRS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 3)), min_size=1, max_size=60)
@@ -54,6 +56,42 @@ def test_order_of_the_steps_and_what_each_drops():
     # rating: row 1; time: row 5 (until is exclusive); no pair is left twice; all others are in the 2-core
     assert keep.tolist() == [True, False, True, True, True, False, False]
     assert dropped == {"rating": 1, "time": 1, "repeated": 0, "k_core": 0}
+
+
+FILTERS = st.builds(
+    Filters,
+    min_rating=st.none() | st.integers(0, 3),
+    until=st.none() | st.integers(1, 4),
+    repeats=st.sampled_from(["first", "last", "all"]),
+    user_k=st.integers(0, 3),
+    item_k=st.integers(0, 3),
+)
+
+
+@given(PAIRS, FILTERS, st.integers(1, 9))
+def test_columns_on_disk_in_small_blocks_give_the_same_rows(tmp_path_factory, rows, filters, block):
+    user, item, time = (np.array(column) for column in zip(*rows, strict=True))
+    user[item == 6] = -1  # unusable rows
+    columns = user, item, time % 3, time
+    try:
+        keep, dropped = filters.keep(*columns)
+    except WrongUse:
+        keep = None
+    folder = tmp_path_factory.getbasetemp()
+    spilled = []
+    for column in columns:
+        spilled.append(SpilledColumn(folder, column.dtype))
+        for part in np.array_split(column, 3):
+            spilled[-1].append(part)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spill, "BLOCK", block)
+        if keep is None:
+            with pytest.raises(WrongUse, match="no interaction is left"):
+                filters.keep(*spilled, folder)
+        else:
+            found, found_dropped = filters.keep(*spilled, folder)
+            assert (found.tolist(), found_dropped) == (keep.tolist(), dropped)
+    assert not list(folder.glob("tmp*"))  # a temporary file has no name
 
 
 def test_nothing_left_and_bounds_without_values_are_errors():
