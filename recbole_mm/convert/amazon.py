@@ -1,8 +1,8 @@
 """Amazon reviews of 2014, 2018 and 2023 (plain or gzip JSON lines) -> atomic files, items and reviews.
 
-The filters work on integer codes, ratings and times, the first pass over the reviews; a second pass reads the
-texts of the reviews that were kept. Memory grows with the users and items, and by some bytes a review, for none of
-these is held. Times are seconds in every edition (2023 has milliseconds).
+One pass over the reviews; what the filters and ``reviews.parquet`` need of them waits in temporary files of the
+output's folder, about half the size of the unpacked source. Memory grows with the users and items, and by some bytes
+a review. Times are seconds in every edition (2023 has milliseconds).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--images", nargs="+", default=[], metavar="[NAME=]FOLDER", help="folders of <item id>.jpg or .png"
     )
     parser.add_argument(
-        "--no-reviews", action="store_true", help="write no reviews.parquet (saves the second pass)"
+        "--no-reviews", action="store_true", help="write no reviews.parquet (saves time and disk)"
     )
     add_output_arguments(parser)
     add_filter_arguments(parser)
@@ -92,7 +92,7 @@ def convert(
 ) -> tuple[dict[str, Any], set[str], set[str]]:
     """Write one domain into ``staging``; returns its summary, its users and its items."""
     problems = Problems()
-    data = read_reviews(path, staging.folder, problems)
+    data = read_reviews(path, staging.folder, texts, problems)
     again = repeated_pairs(data.user, data.item, among=usable(data.user, data.item), folder=staging.folder)
     if again.any():
         problems.add("duplicate_pair", f"{path.name}:{int(again.argmax()) + 1}", int(again.sum()))
@@ -108,7 +108,7 @@ def convert(
     users, items = (np.flatnonzero(degrees_of(codes, keep)) for codes in (data.user, data.item))
     with_text, with_image = write_items(staging, data.items, items, meta, images, problems)
     problems.raise_if(strict)
-    with_review = write_reviews(staging.folder / REVIEWS_PARQUET, path, data, keep) if texts else None
+    with_review = write_reviews(staging.folder / REVIEWS_PARQUET, data, keep) if texts else None
     summary = summarise(
         staging.name,
         len(users),

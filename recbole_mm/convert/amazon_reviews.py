@@ -1,9 +1,8 @@
-"""The two passes over an Amazon review file, in blocks of a few MiB.
+"""One pass over an Amazon review file, in blocks of a few MiB.
 
-The first puts integer codes, a rating and a time of each review (24 bytes) into temporary files and holds the ids
-themselves; the second reads the texts of the reviews that were kept. Reading, parsing and what follows run in
-threads of their own: zlib and Arrow let go of the interpreter's lock. A block with a faulty line is read line by
-line.
+Integer codes, ratings, times and texts go to temporary files, the ids stay in memory. Reading, parsing and what
+follows run in threads of their own: zlib and Arrow let go of the interpreter's lock. A block with a faulty line is
+read line by line.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from tqdm import tqdm
 
 from recbole_mm.convert.jsonlines import ahead, lines_of, parse, parse_block, read_blocks
 from recbole_mm.convert.problems import Problems
-from recbole_mm.convert.spill import SpilledColumn
+from recbole_mm.convert.spill import SpilledColumn, SpilledTexts
 from recbole_mm.convert.staging import ParquetStream
 from recbole_mm.errors import WrongUse
 
@@ -45,24 +44,24 @@ EDITIONS = (
 )
 
 
+TEXTS = ("summary", "text")  # as reviews.parquet names them
+
+
 @dataclass(frozen=True)
 class Reviews:
-    """What the first pass keeps: codes (-1: unusable), ratings and seconds of every line [R], and the ids."""
+    """What is kept of every line [R]: codes (-1: unusable), ratings, seconds and, on demand, texts; and the ids."""
 
-    fields: Fields
     user: SpilledColumn
     item: SpilledColumn
     rating: SpilledColumn
     timestamp: SpilledColumn
+    texts: SpilledTexts | None
     users: pa.Array
     items: pa.Array
 
 
-def read_reviews(path: Path, folder: Path, problems: Problems) -> Reviews:
-    """First pass: codes, ratings and times, one entry a line, so that the second pass can find its lines.
-
-    ``folder``: for the temporary files.
-    """
+def read_reviews(path: Path, folder: Path, texts: bool, problems: Problems) -> Reviews:
+    """Codes, ratings, times and, if ``texts``, titles and texts, one entry a line; temporary files in ``folder``."""
     fields = edition_of(path)
     codes: tuple[dict[str, int], dict[str, int]] = ({}, {})
     columns = user, item, rating, timestamp = (
@@ -71,46 +70,52 @@ def read_reviews(path: Path, folder: Path, problems: Problems) -> Reviews:
         SpilledColumn(folder, np.float64),
         SpilledColumn(folder, np.int64),
     )
-    with tqdm(desc=f"{path.name}: ids", unit="B", unit_scale=True, disable=None) as bar:
-        for block, table in ahead(_tables(path, fields, problems)):
+    spilled = SpilledTexts(folder, TEXTS) if texts else None
+    with tqdm(desc=path.name, unit="B", unit_scale=True, disable=None) as bar:
+        for block, table in ahead(_tables(path, fields, texts, problems)):
             part = None if table is None else _quick(table, fields, codes)
             if part is None:
                 part = _one_by_one(block, fields, codes, path.name, len(user), problems)
-            for column, values in zip(columns, part, strict=True):
+            for column, values in zip(columns, part, strict=False):
                 column.append(values)
+            if spilled is not None:
+                spilled.append(part[len(columns) :])
             bar.update(len(block))
     users, items = (pa.array(list(tokens), pa.large_string()) for tokens in codes)
-    return Reviews(fields, user, item, rating, timestamp, users, items)
+    return Reviews(user, item, rating, timestamp, spilled, users, items)
 
 
-def _tables(path: Path, fields: Fields, problems: Problems) -> Iterator[tuple[bytes, pa.Table | None]]:
-    schema = pa.schema(
-        [
-            (fields.user, pa.string()),
-            (fields.item, pa.string()),
-            (fields.rating, pa.float64()),
-            (fields.time, pa.int64()),
-        ]
-    )
+def _tables(
+    path: Path, fields: Fields, texts: bool, problems: Problems
+) -> Iterator[tuple[bytes, pa.Table | None]]:
+    schema = [
+        (fields.user, pa.string()),
+        (fields.item, pa.string()),
+        (fields.rating, pa.float64()),
+        (fields.time, pa.int64()),
+    ]
+    if texts:
+        schema += [(fields.title, pa.string()), (fields.text, pa.string())]
     for block in read_blocks(path, problems):
-        yield block, parse_block(block, schema)
+        yield block, parse_block(block, pa.schema(schema))
 
 
 def _quick(
     table: pa.Table, fields: Fields, codes: tuple[dict[str, int], dict[str, int]]
-) -> tuple[np.ndarray, ...] | None:
-    """User and item codes, ratings, seconds of a block; None where a value is missing."""
+) -> tuple[Any, ...] | None:
+    """User and item codes, ratings, seconds and texts of a block; None where a value (but a text) is missing."""
     columns = [table[name].combine_chunks() for name in table.column_names]
-    if any(column.null_count for column in columns) or not np.isfinite(columns[2].to_numpy()).all():
+    ids, (rating, time), texts = columns[:2], columns[2:4], columns[4:]
+    if any(column.null_count for column in columns[:4]) or not np.isfinite(rating.to_numpy()).all():
         return None
-    if any(pc.any(pc.equal(pc.utf8_trim_whitespace(column), "")).as_py() for column in columns[:2]):
+    if any(pc.any(pc.equal(pc.utf8_trim_whitespace(column), "")).as_py() for column in ids):
         return None
     found: list[np.ndarray] = []
-    for column, known in zip(columns[:2], codes, strict=True):
+    for column, known in zip(ids, codes, strict=True):
         coded = column.dictionary_encode()
         numbers = [known.setdefault(token, len(known)) for token in coded.dictionary.to_pylist()]
         found.append(np.array(numbers, np.int32)[coded.indices.to_numpy()])
-    return *found, columns[2].to_numpy(), columns[3].to_numpy() // fields.per_second
+    return *found, rating.to_numpy(), time.to_numpy() // fields.per_second, *map(_filled, texts)
 
 
 def _one_by_one(
@@ -120,24 +125,30 @@ def _one_by_one(
     name: str,
     line_no: int,
     problems: Problems,
-) -> tuple[np.ndarray, ...]:
+) -> tuple[Any, ...]:
     """As `_quick`, for a block with a fault, which is counted; its line has the codes -1."""
     lines = lines_of(block)
     user, item = np.full(len(lines), -1, np.int32), np.full(len(lines), -1, np.int32)
     rating, timestamp = np.zeros(len(lines)), np.zeros(len(lines), np.int64)
+    texts: tuple[list[str | None], list[str | None]] = ([None] * len(lines), [None] * len(lines))
     for row, line in enumerate(lines):
         found = _careful(line, fields, f"{name}:{line_no + row + 1}", problems)
         if found:
             user[row] = codes[0].setdefault(found[0], len(codes[0]))
             item[row] = codes[1].setdefault(found[1], len(codes[1]))
-            rating[row], timestamp[row] = found[2:]
-    return user, item, rating, timestamp
+            rating[row], timestamp[row], texts[0][row], texts[1][row] = found[2:]
+    return user, item, rating, timestamp, *(_filled(pa.array(column, pa.string())) for column in texts)
+
+
+def _filled(texts: pa.Array) -> pa.Array:
+    """Texts with null for the empty ones."""
+    return pc.if_else(pc.equal(texts, ""), None, texts)
 
 
 def _careful(
     line: bytes, fields: Fields, where: str, problems: Problems
-) -> tuple[str, str, float, int] | None:
-    """User, item, rating, seconds of a line, or None with what is wrong counted."""
+) -> tuple[str, str, float, int, str | None, str | None] | None:
+    """User, item, rating, seconds, title and text of a line, or None with what is wrong counted."""
     row = parse(line, where, problems)
     if row is None:
         return None
@@ -154,68 +165,37 @@ def _careful(
             problems.add(f"missing_{name}", where)
             return None
     assert rating is not None and seconds is not None
-    return user, item, rating, int(seconds)
+    title, text = (
+        value if isinstance(value := row.get(key), str) else None for key in (fields.title, fields.text)
+    )
+    return user, item, rating, int(seconds), title, text
 
 
-def write_reviews(target: Path, path: Path, data: Reviews, keep: np.ndarray) -> int:
-    """Second pass: the texts of the rows in ``keep``; returns how many have one."""
-    with_text = 0
-    columns = ("user_id", "item_id", "timestamp", "summary", "text")
+def write_reviews(target: Path, data: Reviews, keep: np.ndarray) -> int:
+    """Write the rows in ``keep`` with their texts; returns how many have one."""
+    assert data.texts is not None
+    with_text = line_no = 0
+    names = ("user_id", "item_id", "timestamp", *TEXTS)
     with (
-        ParquetStream(target, columns, repeated=("user_id", "item_id")) as stream,
-        tqdm(desc=f"{path.name}: texts", unit="B", unit_scale=True, disable=None) as bar,
+        ParquetStream(target, names, repeated=("user_id", "item_id")) as stream,
+        tqdm(total=len(keep), desc=target.name, unit=" rows", unit_scale=True, disable=None) as bar,
     ):
-        for part, size, summary, text in ahead(_kept_texts(path, data.fields, keep)):
-            with_text += len(text) - text.null_count
+        for batch in ahead(data.texts.batches()):
+            part = slice(line_no, line_no + batch.num_rows)
             rows = keep[part]
+            batch = batch.filter(pa.array(rows))
+            with_text += batch.num_rows - batch["text"].null_count
             stream.write(
                 {
                     "user_id": data.users.take(pa.array(data.user[part][rows])),
                     "item_id": data.items.take(pa.array(data.item[part][rows])),
                     "timestamp": pa.array(data.timestamp[part][rows]),
-                    "summary": summary,
-                    "text": text,
+                    **{name: batch[name] for name in TEXTS},
                 }
             )
-            bar.update(size)
+            line_no = part.stop
+            bar.update(len(rows))
     return with_text
-
-
-def _kept_texts(
-    path: Path, fields: Fields, keep: np.ndarray
-) -> Iterator[tuple[slice, int, pa.Array, pa.Array]]:
-    """For each block with rows to keep: all its rows, its size; the titles and texts of those to keep."""
-    line_no = 0
-    for block in read_blocks(path, Problems()):  # its faults are counted already
-        part = slice(line_no, line_no + block.count(b"\n"))
-        rows = np.flatnonzero(keep[part])
-        if len(rows):
-            kept = block
-            if len(rows) < part.stop - part.start:
-                lines = lines_of(block)
-                kept = b"".join([lines[row] + b"\n" for row in rows.tolist()])
-            yield part, len(block), *_texts(kept, fields)
-        line_no = part.stop
-    if line_no != len(keep):
-        raise WrongUse(f"{path}: it changed while it was read; convert it again")
-
-
-def _texts(block: bytes, fields: Fields) -> tuple[pa.Array, pa.Array]:
-    """Title and text of every line, null where empty or no text."""
-    names = (fields.title, fields.text)
-    table = parse_block(block, pa.schema([(name, pa.string()) for name in names]))
-    if table is None:
-        parsed = [parse(line, "", Problems()) or {} for line in lines_of(block)]
-        columns = [
-            pa.array(
-                [value if isinstance(value := row.get(name), str) else None for row in parsed], pa.string()
-            )
-            for name in names
-        ]
-    else:
-        columns = [table[name].combine_chunks() for name in names]
-    title, text = (pc.if_else(pc.equal(column, ""), None, column) for column in columns)
-    return title, text
 
 
 def edition_of(path: Path) -> Fields:

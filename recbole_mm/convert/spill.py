@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import DTypeLike
 
 BLOCK = 50_000  # rows at a time
@@ -45,6 +46,27 @@ class SpilledColumn:
         start, stop, _ = rows.indices(self._length)
         self._file.seek(start * self.dtype.itemsize)
         return np.frombuffer(self._file.read((stop - start) * self.dtype.itemsize), self.dtype)
+
+
+class SpilledTexts:
+    """Text columns ``[R]`` in a temporary file of ``folder`` (Arrow IPC, LZ4), read back as they were appended."""
+
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        self.schema = pa.schema([(name, pa.string()) for name in names])
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as the texts
+        self._writer = pa.ipc.new_stream(
+            self._file, self.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")
+        )
+
+    def append(self, columns: Sequence[pa.Array]) -> None:
+        """Add rows at the end, a batch."""
+        self._writer.write_batch(pa.record_batch(list(columns), schema=self.schema))
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """All batches, once; nothing can be appended any more."""
+        self._writer.close()
+        self._file.seek(0)
+        yield from pa.ipc.open_stream(self._file)
 
 
 def blocks(rows: int) -> Iterator[slice]:
