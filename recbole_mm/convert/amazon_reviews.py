@@ -42,8 +42,6 @@ EDITIONS = (
     Fields("user_id", "parent_asin", "rating", "timestamp", 1000, "title", "text"),  # 2023
     Fields("reviewerID", "asin", "overall", "unixReviewTime", 1, "summary", "reviewText"),  # 2014, 2018
 )
-
-
 TEXTS = ("summary", "text")  # as reviews.parquet names them
 
 
