@@ -17,14 +17,7 @@ import numpy as np
 from recbole_mm.convert.amazon_items import write_items
 from recbole_mm.convert.amazon_reviews import read_reviews, write_reviews
 from recbole_mm.convert.atomic import write_atomic
-from recbole_mm.convert.filter import (
-    Filters,
-    add_filter_arguments,
-    degrees_of,
-    filters_from,
-    repeated_pairs,
-    usable,
-)
+from recbole_mm.convert.filter import Filters, add_filter_arguments, degrees_of, filters_from, repeated_pairs
 from recbole_mm.convert.problems import Problems
 from recbole_mm.convert.sources import add_output_arguments, named_paths
 from recbole_mm.convert.spill import blocks
@@ -93,7 +86,7 @@ def convert(
     """Write one domain into ``staging``; returns its summary, its users and its items."""
     problems = Problems()
     data = read_reviews(path, staging.folder, texts, problems)
-    again = repeated_pairs(data.user, data.item, among=usable(data.user, data.item), folder=staging.folder)
+    again = repeated_pairs(data.user, data.item, folder=staging.folder)
     if again.any():
         problems.add("duplicate_pair", f"{path.name}:{int(again.argmax()) + 1}", int(again.sum()))
     problems.raise_if(strict)

@@ -74,7 +74,7 @@ def read_reviews(path: Path, folder: Path, texts: bool, problems: Problems) -> R
             part = None if table is None else _quick(table, fields, codes)
             if part is None:
                 part = _one_by_one(block, fields, codes, path.name, len(user), problems)
-            for column, values in zip(columns, part, strict=False):
+            for column, values in zip(columns, part[: len(columns)], strict=True):
                 column.append(values)
             if spilled is not None:
                 spilled.append(part[len(columns) :])
@@ -86,16 +86,17 @@ def read_reviews(path: Path, folder: Path, texts: bool, problems: Problems) -> R
 def _tables(
     path: Path, fields: Fields, texts: bool, problems: Problems
 ) -> Iterator[tuple[bytes, pa.Table | None]]:
-    schema = [
+    columns = [
         (fields.user, pa.string()),
         (fields.item, pa.string()),
         (fields.rating, pa.float64()),
         (fields.time, pa.int64()),
     ]
     if texts:
-        schema += [(fields.title, pa.string()), (fields.text, pa.string())]
+        columns += [(fields.title, pa.string()), (fields.text, pa.string())]
+    schema = pa.schema(columns)
     for block in read_blocks(path, problems):
-        yield block, parse_block(block, pa.schema(schema))
+        yield block, parse_block(block, schema)
 
 
 def _quick(
@@ -180,7 +181,11 @@ def write_reviews(target: Path, data: Reviews, keep: np.ndarray) -> int:
     ):
         for batch in ahead(data.texts.batches()):
             part = slice(line_no, line_no + batch.num_rows)
+            line_no = part.stop
+            bar.update(batch.num_rows)
             rows = keep[part]
+            if not rows.any():
+                continue
             batch = batch.filter(pa.array(rows))
             with_text += batch.num_rows - batch["text"].null_count
             stream.write(
@@ -191,8 +196,6 @@ def write_reviews(target: Path, data: Reviews, keep: np.ndarray) -> int:
                     **{name: batch[name] for name in TEXTS},
                 }
             )
-            line_no = part.stop
-            bar.update(len(rows))
     return with_text
 
 

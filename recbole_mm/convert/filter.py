@@ -125,14 +125,15 @@ def repeated_pairs(
     among: np.ndarray | None = None,
     folder: Path | None = None,
 ) -> np.ndarray:
-    """Rows of ``among`` (default: all) whose (user, item) pair has a row in it that is kept instead, bool [R].
+    """Rows of ``among`` whose (user, item) pair has a row in it that is kept instead, bool [R].
 
-    ``keep``: "first" or "last" by time; rows of one time by position. ``folder``: for temporary files.
+    ``among``: by default the rows with both codes. ``keep``: "first" or "last" by time; rows of one time by
+    position. ``folder``: for temporary files.
     """
     if keep not in ("first", "last"):
         raise WrongUse(f"repeats must be first, last or all, not {keep!r}")
     again = np.zeros(len(user), dtype=bool)
-    among = np.ones(len(user), dtype=bool) if among is None else among
+    among = usable(user, item) if among is None else among
     columns = [user, item] if timestamp is None else [user, item, timestamp]
     for rows, (users, items, *times) in groups(user, columns, among, folder):
         order = np.lexsort((*times, items, users))

@@ -43,10 +43,9 @@ def write_dataset(
     item_codes, item_tokens = pd.factorize(inter[ITEM])
     times = inter[TIME].to_numpy(dtype=np.float64) if TIME in inter.columns else None
     ratings = inter[RATING].to_numpy(dtype=np.float64) if RATING in inter.columns else None
-    usable = np.flatnonzero((user_codes >= 0) & (item_codes >= 0))
-    again = repeated_pairs(user_codes[usable], item_codes[usable])
+    again = repeated_pairs(user_codes, item_codes)
     if again.any():
-        problems.add("duplicate_pair", f"{source} row {usable[int(again.argmax())] + 1}", int(again.sum()))
+        problems.add("duplicate_pair", f"{source} row {int(again.argmax()) + 1}", int(again.sum()))
     problems.raise_if(strict)
     keep, dropped = filters.keep(user_codes, item_codes, ratings, times)
     left_users = set(user_tokens[np.unique(user_codes[keep])])

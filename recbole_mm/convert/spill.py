@@ -85,9 +85,11 @@ def groups(
     the system's); memory holds one group, or the rows of the most frequent key.
     """
     number = -(-int(keep.sum()) // BLOCK)
-    if number <= 1:
-        rows = np.flatnonzero(keep)
-        yield rows, [column[:][rows] for column in columns]
+    if number == 0:
+        return
+    if number == 1:
+        parts = list(blocks(len(keep)))
+        yield np.flatnonzero(keep), [np.concatenate([c[part][keep[part]] for part in parts]) for c in columns]
         return
     sizes = np.zeros(number, np.int64)
     for part in blocks(len(keep)):

@@ -48,9 +48,8 @@ def summarise(
         "from": None,
         "to": None,
     }
-    ends = [
-        end(finite) for chunk in times if len(finite := chunk[np.isfinite(chunk)]) for end in (np.min, np.max)
-    ]
+    finite = (chunk[np.isfinite(chunk)] for chunk in times)
+    ends = [end for chunk in finite if len(chunk) for end in (chunk.min(), chunk.max())]
     if ends:
         summary["from"], summary["to"] = _day(min(ends)), _day(max(ends))
     summary["dropped"] = dict(dropped or {})

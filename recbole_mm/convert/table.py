@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from recbole_mm.convert import cells
 from recbole_mm.convert.atomic import TYPES, write_atomic, write_items_parquet
+from recbole_mm.convert.filter import repeated_pairs
 from recbole_mm.convert.item_table import ItemTable, read_items
 from recbole_mm.convert.read_table import Table
 from recbole_mm.convert.sources import add_output_arguments
@@ -108,8 +109,8 @@ class InteractionTable:
         self.drop = bool(args.drop_duplicates)
         self.users: dict[str, int] = {}
         self.items: dict[str, int] = {}
+        self.rows = 0  # written
         self.repeated = 0
-        self._pairs: list[np.ndarray] = []
         self.times: list[np.ndarray] = []  # seconds, a chunk each
         self._dates: bool | None = None
         columns = [self.user, self.item, self.rating, self.timestamp, *(name for name, _ in self.kept)]
@@ -121,16 +122,12 @@ class InteractionTable:
             if fields.count(field) > 1:
                 raise WrongUse(f"--keep: the .inter file would have '{field}' twice; leave one out")
 
-    @property
-    def pairs(self) -> np.ndarray:
-        """Codes of the users and items of the rows written, int64 ``[R, 2]``."""
-        return np.concatenate(self._pairs) if self._pairs else np.empty((0, 2), np.int64)
-
     def frames(self) -> Iterator[pd.DataFrame]:
         """Chunks with RecBole's headers; errors name the file, the row and the column."""
         before = 0
         where = str(self.table.path)
         seen = np.empty(0, np.int64)
+        written: list[np.ndarray] = []  # codes of users and items, a chunk each
         with tqdm(desc=self.table.path.name, unit=" rows", unit_scale=True, disable=None) as bar:
             for chunk in self.table.chunks(self.columns):
                 frame = pd.DataFrame()
@@ -155,7 +152,8 @@ class InteractionTable:
                     again = pd.Series(keys).duplicated().to_numpy() | np.isin(keys, seen)
                     self.repeated += int(again.sum())
                     frame, pairs, seen = frame[~again], pairs[~again], np.concatenate([seen, keys[~again]])
-                self._pairs.append(pairs)
+                written.append(pairs)
+                self.rows += len(pairs)
                 if self.timestamp is not None:
                     self.times.append(frame["timestamp:float"].to_numpy())
                 before += len(chunk)
@@ -164,8 +162,8 @@ class InteractionTable:
         if before == 0:
             raise WrongUse(f"{where}: no rows after the header; nothing to convert")
         if not self.drop:
-            keys = np.sort(self.pairs[:, 0] << 32 | self.pairs[:, 1])
-            self.repeated = int((keys[1:] == keys[:-1]).sum())
+            user, item = np.concatenate(written).T
+            self.repeated = int(repeated_pairs(user, item).sum())
 
     def _seconds(self, series: pd.Series, where: str, before: int) -> pd.Series:
         column = self.timestamp
@@ -232,7 +230,7 @@ def _summary(name: str, reader: InteractionTable, items: ItemTable | None) -> di
         name,
         len(reader.users),
         len(reader.items),
-        len(reader.pairs),
+        reader.rows,
         reader.times,
         with_text=with_text,
         with_image=with_image,

@@ -132,8 +132,6 @@ class DomainSampler:
         used_ids: a set of items for each user, as RecBole's training sampler has them.
     """
 
-    phase = "train"
-
     def __init__(self, negatives: NegativeSampler, used_ids: np.ndarray):
         self.negatives, self.used_ids = negatives, used_ids
 

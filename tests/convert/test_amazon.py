@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from recbole_mm.convert import amazon
+from recbole_mm.convert import amazon, jsonlines, spill
 from recbole_mm.convert.amazon_items import plain
 from recbole_mm.convert.jsonlines import parse, parse_block, read_blocks
 from recbole_mm.convert.problems import Problems
@@ -72,6 +72,22 @@ def test_2018_reviews(tmp_path, reviews):
     assert summary["density"] == 0.75
     assert summary["review_share"] == pytest.approx(2 / 3)
     assert summary["problems"] == {}
+
+
+def test_small_blocks_some_without_a_kept_row_give_the_same_bytes(tmp_path, monkeypatch):
+    rows = [review(f"u{k % 7}", f"i{k % 11}", k, 1.0 if k < 40 else 5.0, "x" * (k % 3)) for k in range(77)]
+    path = tmp_path / "A.json"
+    path.write_bytes(lines(rows))
+    convert(path, "--min-rating", 3, "--k-core", 2, "--out", tmp_path / "large")
+    monkeypatch.setattr(spill, "BLOCK", 5)
+    monkeypatch.setattr(jsonlines, "CHUNK", 300)
+    convert(path, "--min-rating", 3, "--k-core", 2, "--out", tmp_path / "small")
+    large, small = (
+        {file.name: file.read_bytes() for file in (tmp_path / out / "A").iterdir()}
+        for out in ("large", "small")
+    )
+    assert len(large) == 5
+    assert small == large
 
 
 def test_2014_metadata_is_read_as_a_python_literal(tmp_path, reviews):
