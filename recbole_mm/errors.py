@@ -1,5 +1,10 @@
 """The errors a person sees as one line: what is wrong, where, and what to do."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class WrongUse(ValueError):
     """The command, the configuration or a file given to us is wrong (exit code 2)."""
@@ -15,3 +20,21 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, message: str, checkpoint: str | None = None):
         super().__init__(message)
         self.checkpoint = checkpoint
+
+
+def suggest(word: object, known: Iterable[object], *, cutoff: float = 0.6, listed: bool = True) -> str:
+    """What to write in the place of an unknown ``word``, to be put behind a message.
+
+    ``; did you mean 'x'?`` (capitals, ``-`` and ``_`` count as equal), else ``; there are a, b, c`` if ``listed``,
+    else nothing.
+    """
+    names = {_folded(name): str(name) for name in sorted(map(str, known))}
+    close = get_close_matches(_folded(word), names, n=1, cutoff=cutoff)
+    if close:
+        return f"; did you mean '{names[close[0]]}'?"
+    shown = [*list(names.values())[:12], *(["…"] if len(names) > 12 else [])]
+    return f"; there are {', '.join(shown)}" if listed and shown else ""
+
+
+def _folded(word: object) -> str:
+    return str(word).lower().replace("-", "_")

@@ -14,6 +14,7 @@ FLOORS = {
     **{
         "layer": 1,
         "modality": 1,
+        "run": 1,
         "model": 2,
         "data": 2,
         "convert": 2,
@@ -24,7 +25,7 @@ FLOORS = {
     **{"trainer": 4, "report": 4, "quick_start": 5, "cli": 6, "testing": 6, "__main__": 7},
 }
 #: below all floors; they import none of the rooms
-GROUND = {"errors", "files", "plain"}
+GROUND = {"errors", "files", "serialize"}
 
 
 def imports() -> Iterator[tuple[Path, str, str]]:

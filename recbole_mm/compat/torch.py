@@ -19,7 +19,7 @@ from recbole_mm.compat.config import rebuild_config
 from recbole_mm.compat.patch import AttributePatch, Patch, SourcePatch
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import replacing
-from recbole_mm.plain import StateOf, from_plain, plain_config, to_plain
+from recbole_mm.serialize import StateOf, from_plain, plain_config, to_plain
 
 _trusted: ContextVar[bool] = ContextVar("recbole_mm_trusted", default=False)
 

@@ -25,7 +25,7 @@ from recbole_mm.config.metric import (
     split_by_type,
 )
 from recbole_mm.config.properties import ConfigLoader, load_internal, load_user, properties_dir, recbole_dir
-from recbole_mm.config.require import check_libraries
+from recbole_mm.config.requirements import check_libraries
 from recbole_mm.config.values import parse_cli, parse_value
 from recbole_mm.errors import WrongUse
 from recbole_mm.model import get_model

@@ -14,7 +14,7 @@ from recbole.utils import ModelType, init_seed
 from recbole_mm.data.cross_domain import CrossDomainMixin, is_cross_domain
 from recbole_mm.data.dataloader import TripletDataLoader
 from recbole_mm.data.dataset import MultimodalMixin
-from recbole_mm.data.phase import eval_part
+from recbole_mm.data.part import eval_part
 from recbole_mm.data.sampler import DomainSampler, NegativeSampler
 from recbole_mm.errors import WrongUse
 

@@ -11,10 +11,9 @@ import torch
 from recbole.data.dataset import Dataset, SequentialDataset
 from recbole.data.interaction import Interaction, cat_interactions
 
-from recbole_mm.data.cold import cold_rows, hold_out_cold_items
 from recbole_mm.data.modality import ItemModality, ModalityTable, load_modalities
 from recbole_mm.data.review import review_vectors
-from recbole_mm.data.split import split_rows
+from recbole_mm.data.split import cold_rows, hold_out_cold_items, split_rows
 from recbole_mm.errors import WrongUse
 from recbole_mm.modality import resolve_stores
 

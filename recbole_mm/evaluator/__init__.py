@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from recbole_mm.evaluator.evaluator import Evaluator
-from recbole_mm.evaluator.register import register_metrics
+from recbole_mm.evaluator.recbole_names import register_metrics
 from recbole_mm.evaluator.result import EvalResult
 
 register_metrics()

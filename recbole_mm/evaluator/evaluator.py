@@ -14,7 +14,7 @@ from recbole.utils import EvaluatorType
 from tqdm import tqdm
 
 from recbole_mm.errors import WrongUse
-from recbole_mm.evaluator import summary
+from recbole_mm.evaluator import aggregate
 from recbole_mm.evaluator.cold import NOT_APPLICABLE, scores_from_features
 from recbole_mm.evaluator.full import full_pass
 from recbole_mm.evaluator.group import Group, TrainStats, groups_of
@@ -134,18 +134,18 @@ class Evaluator:
 
     def _result(self, record: Record, model: Any, eval_data: Any) -> EvalResult:
         dataset, primary = eval_data._dataset, self.protocols[0]
-        keys = {p.name if not p.is_full else "full": summary.prefix(p, primary) for p in self.protocols}
-        table = summary.full_queries(record, self.wanted) if self.wanted.ranking else None
-        lists = {name: summary.list_table(ranks, self.wanted) for name, ranks in record.sampled.items()}
+        keys = {p.name if not p.is_full else "full": aggregate.prefix(p, primary) for p in self.protocols}
+        table = aggregate.full_queries(record, self.wanted) if self.wanted.ranking else None
+        lists = {name: aggregate.list_table(ranks, self.wanted) for name, ranks in record.sampled.items()}
         notes: list[str] = []
         found: dict[str, float] = {}
         for protocol in self.protocols:
             if protocol.is_full and table is not None:
                 count = self._stats(eval_data, notes).count if self.wanted.lists else None
                 ratio = setting(self.config, "tail_ratio", None)
-                part = summary.full_metrics(record, table, self.wanted, count, ratio)
+                part = aggregate.full_metrics(record, table, self.wanted, count, ratio)
             else:
-                part = summary.list_metrics(lists[protocol.name], self.wanted)
+                part = aggregate.list_metrics(lists[protocol.name], self.wanted)
             found |= {
                 keys["full" if protocol.is_full else protocol.name] + key: value
                 for key, value in part.items()
@@ -157,7 +157,7 @@ class Evaluator:
             notes.append(f"cold items: {NOT_APPLICABLE}, {type(model).__name__} does not score from features")
 
         def queries() -> pd.DataFrame:
-            return summary.query_table(record, dataset, table, lists, keys)
+            return aggregate.query_table(record, dataset, table, lists, keys)
 
         def groups() -> pd.DataFrame:
             stats = self._stats(eval_data, notes)
@@ -173,7 +173,7 @@ class Evaluator:
                     stats.count == 0 if held is None else np.isin(np.arange(record.items), np.asarray(held))
                 )
                 asked.append(Group("cold start", "held-out items", items=held_out))
-            frame = summary.group_table(record, self.wanted, asked, table, lists, keys)
+            frame = aggregate.group_table(record, self.wanted, asked, table, lists, keys)
             if cold and not scores_from_features(model):
                 last = frame.index[-1]
                 frame.loc[last, frame.columns[4:]] = np.nan

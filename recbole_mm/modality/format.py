@@ -1,4 +1,8 @@
-"""The files of a store: their names, the manifest and its checks, hashes."""
+"""The files of a store: their names, the manifest and its checks, hashes.
+
+Text of an interaction has a store of its own, beside those of the items, at ``<modality_path>/<dataset>.reviews/text``,
+so that it is never taken for one of the items; a row's token is :func:`review_key`.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ SCHEMA_VERSION = 1
 DTYPES: dict[str, np.dtype[Any]] = {"float16": np.dtype("<f2"), "float32": np.dtype("<f4")}
 MANIFEST, VALUES, TOKENS = "manifest.json", "values.npy", "tokens.txt"
 CHUNK_BYTES = 1 << 24
+SEPARATOR = "\x1f"
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -55,3 +60,13 @@ def hash_file(file: Path) -> str:
         while chunk := stream.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def review_key(user: str, item: str) -> str:
+    """The token of a review: user and item token joined by U+001F, which no atomic file holds."""
+    return f"{user}{SEPARATOR}{item}"
+
+
+def reviews_folder(modality_path: str | Path, dataset: str) -> Path:
+    """The folder of a data set's review stores."""
+    return Path(modality_path) / f"{dataset}.reviews"

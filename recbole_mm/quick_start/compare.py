@@ -27,13 +27,13 @@ from recbole_mm.quick_start.preset import (
     preset_names,
     rows_of,
 )
-from recbole_mm.quick_start.pulse import Pulse
+from recbole_mm.quick_start.progress import Pulse
 from recbole_mm.quick_start.run import run_one
 from recbole_mm.report.export import document, frame
 from recbole_mm.report.paired import paired_tests
 from recbole_mm.report.plot import write_figures
 from recbole_mm.report.runs import Run, load_run, save_run
-from recbole_mm.report.summary import Comparison
+from recbole_mm.report.statistics import Comparison
 from recbole_mm.report.table import markdown
 
 HELP = "several models on the same split with the same budget, as a table"

@@ -13,7 +13,7 @@ from recbole_mm.quick_start.columns import evaluation_of
 from recbole_mm.quick_start.dataset import require_files
 from recbole_mm.quick_start.fingerprint import run_key
 from recbole_mm.quick_start.preset import Preset, Settings
-from recbole_mm.report.summary import Row
+from recbole_mm.report.statistics import Row
 
 # in none of these may two rows differ, wherever the settings come from
 _BUDGET = ("epochs", "stopping_step", "eval_step", "valid_metric", "valid_metric_bigger")

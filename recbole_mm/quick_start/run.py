@@ -23,9 +23,9 @@ from recbole_mm.data import data_preparation
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import write_text
 from recbole_mm.model import model_spec
-from recbole_mm.plain import readable
 from recbole_mm.quick_start.dataset import load_dataset
 from recbole_mm.quick_start.logger import init_logger
+from recbole_mm.serialize import readable
 from recbole_mm.trainer import get_trainer, read_last
 
 HELP = "train and evaluate one model"

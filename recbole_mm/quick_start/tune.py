@@ -27,9 +27,9 @@ from recbole_mm.quick_start.dataset import require_files
 from recbole_mm.quick_start.fingerprint import run_key
 from recbole_mm.quick_start.logger import init_logger
 from recbole_mm.quick_start.preset import SHARED, Settings, load_preset, preset_names
-from recbole_mm.quick_start.pulse import Pulse
+from recbole_mm.quick_start.progress import Pulse
 from recbole_mm.quick_start.run import run_one
-from recbole_mm.report.summary import Row
+from recbole_mm.report.statistics import Row
 
 HELP = "search settings of one model on validation"
 TRIALS = 12  # the same effort for every model

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from recbole_mm.report.paired import PairedTest, headline_p
-from recbole_mm.report.summary import Comparison, Row, mean_seconds, reference_row, relative_change, spread
+from recbole_mm.report.statistics import Comparison, Row, mean_seconds, reference_row, relative_change, spread
 from recbole_mm.report.table import footnotes
 
 

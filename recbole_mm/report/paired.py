@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from recbole_mm.evaluator.significance import holm, paired_test
-from recbole_mm.report.summary import Comparison, Row, reference_row
+from recbole_mm.report.statistics import Comparison, Row, reference_row
 
 KEYS = ["user", "domain"]
 BOOTSTRAP_SEED = 0

@@ -12,7 +12,7 @@ import pandas as pd
 
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import replacing
-from recbole_mm.report.summary import Comparison, spread
+from recbole_mm.report.statistics import Comparison, spread
 
 
 def loss_frame(comparison: Comparison) -> pd.DataFrame:

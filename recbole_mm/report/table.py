@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from recbole_mm.report.paired import PairedTest, headline_p
-from recbole_mm.report.summary import (
+from recbole_mm.report.statistics import (
     Comparison,
     Row,
     bigger_is_better,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from recbole_mm.report.summary import spread
+from recbole_mm.report.statistics import spread
 
 
 def figure(values: Sequence[float], bold: bool = False) -> str:

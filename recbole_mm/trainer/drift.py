@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from recbole_mm.plain import from_plain, to_plain
+from recbole_mm.serialize import from_plain, to_plain
 from recbole_mm.trainer.generators import GENERATORS, set_state_of, state_of
 
 _SCALARS = (bool, int, float, str, np.generic, type(None))

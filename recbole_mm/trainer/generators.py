@@ -16,7 +16,7 @@ from recbole.sampler.sampler import AbstractSampler
 from torch.utils.data import DataLoader, Sampler
 
 from recbole_mm.errors import WrongUse
-from recbole_mm.plain import from_plain, to_plain
+from recbole_mm.serialize import from_plain, to_plain
 
 GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 Generator = torch.Generator | np.random.Generator | np.random.RandomState | random.Random

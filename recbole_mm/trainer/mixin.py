@@ -12,7 +12,7 @@ from recbole.trainer.trainer import TraditionalTrainer, Trainer
 
 from recbole_mm.errors import Failure, Interrupted, WrongUse
 from recbole_mm.evaluator import Evaluator
-from recbole_mm.plain import plain_config
+from recbole_mm.serialize import plain_config
 from recbole_mm.trainer.checkpoint import last_of, read_checkpoint, reserve_name, write_checkpoint
 from recbole_mm.trainer.drift import ModelDrift
 from recbole_mm.trainer.history import diagnostics, epoch_line, epoch_record, nan_terms, recorded_losses

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from logging import getLogger
 from typing import Any
 
-from recbole_mm.data.phase import phase_loaders, read_phases
+from recbole_mm.data.part import phase_loaders, read_phases
 from recbole_mm.errors import WrongUse
 
 _log = getLogger("recbole_mm.trainer")

@@ -14,7 +14,7 @@ import torch
 from torch.optim import Optimizer
 
 from recbole_mm.errors import WrongUse
-from recbole_mm.plain import from_plain, plain_config, to_plain
+from recbole_mm.serialize import from_plain, plain_config, to_plain
 from recbole_mm.trainer.checkpoint import LAST_SUFFIX, best_of, read_checkpoint, remove_litter
 from recbole_mm.trainer.generators import global_state, loader_state, set_global_state, set_loader_state
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from recbole_mm.data.cold import cold_rows, hold_out_cold_items
+from recbole_mm.data.split import cold_rows, hold_out_cold_items
 from recbole_mm.evaluator import Evaluator
 from recbole_mm.evaluator.sampled import ListRanks, rank_lists
 

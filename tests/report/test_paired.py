@@ -7,7 +7,7 @@ from scipy import stats
 
 from recbole_mm.report.paired import mean_queries, paired_tests, query_column
 from recbole_mm.report.runs import Run
-from recbole_mm.report.summary import Comparison, Row
+from recbole_mm.report.statistics import Comparison, Row
 
 
 def row(label: str, values: list[np.ndarray], **more) -> Row:

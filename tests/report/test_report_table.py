@@ -8,7 +8,7 @@ from recbole_mm.report.export import document, frame
 from recbole_mm.report.paired import PairedTest
 from recbole_mm.report.plot import loss_frame, missing_frame, write_figures
 from recbole_mm.report.runs import Run
-from recbole_mm.report.summary import Comparison, Row
+from recbole_mm.report.statistics import Comparison, Row
 from recbole_mm.report.table import controls_table, footnotes, main_table, markdown, missing_table
 from recbole_mm.report.text import duration, figure, p_text, split_text
 

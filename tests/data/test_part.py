@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_mm.data.phase import Phase, phase_domains, phase_loaders, phase_rows, read_phases
+from recbole_mm.data.part import Phase, phase_domains, phase_loaders, phase_rows, read_phases
 from recbole_mm.errors import WrongUse
 from recbole_mm.testing import Built, write_toy
 

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 import torch
 
 from recbole_mm.errors import Failure
-from recbole_mm.plain import from_plain, to_plain
+from recbole_mm.serialize import from_plain, to_plain
 from recbole_mm.trainer.checkpoint import write_checkpoint
 from recbole_mm.trainer.generators import global_state, set_global_state, set_state_of, state_of
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from recbole_mm.report.runs import Run, load_run, save_run
-from recbole_mm.report.summary import (
+from recbole_mm.report.statistics import (
     Comparison,
     Row,
     order_sentences,

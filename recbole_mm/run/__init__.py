@@ -1,0 +1,1 @@
+"""What a run is, as values and as a folder; knows no torch."""
