@@ -15,12 +15,10 @@ import pandas as pd
 import pytest
 import torch
 from recbole.data.interaction import Interaction
-from recbole.utils import init_seed
 
 from recbole_mm.config import Config
-from recbole_mm.data import create_dataset, data_preparation
 from recbole_mm.modality import ModalityStore
-from recbole_mm.trainer import get_trainer
+from recbole_mm.quick_start.session import Session
 
 N_USERS, N_ITEMS, N_TASTES = 40, 30, 3
 MODALITIES = {"text": 6, "image": 9, "audio": 4}
@@ -112,14 +110,14 @@ class Built:
     """A model with its loaders and trainer, ready to train."""
 
     def __init__(self, model: str | type, settings: dict[str, Any]):
-        self.config = Config(model, "toy", config_dict=dict(settings))
-        init_seed(self.config["split_seed"], True)
-        dataset = create_dataset(self.config)
-        self.train_data, self.valid_data, self.test_data = data_preparation(self.config, dataset)
-        init_seed(self.config["seed"], True)
-        model_class: Any = self.config.model_class
-        self.model = model_class(self.config, self.train_data._dataset)
-        self.trainer = get_trainer(self.config, model_class)(self.config, self.model)
+        config = Config(model, "toy", config_dict=dict(settings))
+        self.session = session = Session.build(config.spec)
+        self.config, self.model, self.trainer = session.config, session.model, session.trainer
+        self.train_data, self.valid_data, self.test_data = (
+            session.train_data,
+            session.valid_data,
+            session.test_data,
+        )
 
     def fit(self) -> Built:
         """Train for ``epochs``."""
@@ -259,7 +257,7 @@ class ModelContract:
         settings = self._toy(tmp_path / "b")
         half = Built(self.model, {**settings, "epochs": 2}).fit()
         rest = Built(self.model, {**settings, "epochs": 4})
-        rest.trainer.resume(half.trainer.last_model_file, rest.train_data, rest.valid_data)
+        rest.trainer.resume(half.trainer.folder.path, rest.train_data, rest.valid_data)
         rest.fit()
         for name, value in whole.model.state_dict().items():
             assert torch.equal(value, rest.model.state_dict()[name]), name

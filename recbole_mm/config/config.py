@@ -28,7 +28,9 @@ from recbole_mm.config.properties import ConfigLoader, load_internal, load_user,
 from recbole_mm.config.requirements import check_libraries
 from recbole_mm.config.values import parse_cli, parse_value
 from recbole_mm.errors import WrongUse
-from recbole_mm.model import get_model
+from recbole_mm.model import get_model, model_spec
+from recbole_mm.run.spec import RunSpec, relative_paths
+from recbole_mm.serialize import readable
 
 _CLI, _DICT = "command line", "config_dict"
 
@@ -56,16 +58,30 @@ class Config(RecBoleConfig):
         config_file_list: Sequence[str | Path] | None = None,
         config_dict: Mapping[str, Any] | None = None,
         cli_args: Sequence[str] = (),
+        typed: bool = False,
     ) -> None:
         self.sources: dict[str, str] = {}
         self.notes: list[str] = []
         self._loaded: list[tuple[str, dict[str, Any]]] = []
         self._cli_args = list(cli_args)
         self._cli_texts: dict[str, str] = {}
+        self._typed = typed
         if isinstance(config_file_list, (str, Path)):
             config_file_list = [config_file_list]
         super().__init__(model, dataset, config_file_list, config_dict)
         check_libraries(self.model_class)
+
+    @classmethod
+    def of(cls, spec: RunSpec) -> Config:
+        """The configuration of a run."""
+        return cls(spec.model, spec.dataset, None, spec.config_dict(), typed=True)
+
+    @property
+    def spec(self) -> RunSpec:
+        """The run that is configured here, without its key."""
+        given = relative_paths(readable(self.external_config_dict))
+        given = {key: value for key, value in given.items() if key not in ("model", "dataset")}
+        return RunSpec.of(model_spec(self.model_spec), self.dataset, {**given, "seed": self["seed"]})
 
     # --- what was given ---
 
@@ -98,7 +114,9 @@ class Config(RecBoleConfig):
         return self._convert_config_dict(copy.deepcopy(settings))
 
     def _convert_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
-        """Text to values. RecBole runs it through ``eval``."""
+        """Text to values, unless they are typed. RecBole runs it through ``eval``."""
+        if self._typed:
+            return config_dict
         return {
             key: parse_value(each) if isinstance(each, str) else each for key, each in config_dict.items()
         }

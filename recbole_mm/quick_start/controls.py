@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from recbole_mm.errors import WrongUse
 from recbole_mm.model import get_model
 from recbole_mm.quick_start.preset import Settings
-from recbole_mm.report.statistics import Row
+from recbole_mm.run.comparison import Row
 
 
 def control_rows(rows: Iterable[Row], controls: bool, missing: Sequence[float]) -> list[Row]:

@@ -13,9 +13,9 @@ from typing import Any
 
 import recbole_mm
 from recbole_mm.modality import find_stores
-from recbole_mm.quick_start.run import LIBRARIES
 from recbole_mm.serialize import readable
 
+LIBRARIES = ("recbole_mm", "recbole", "torch", "numpy", "pandas", "scipy")
 # rooms whose code decides the figures of any run, and of one of a model of ours
 _ROOMS = ("compat", "data", "evaluator", "trainer")
 _ROOMS_OF_OURS = ("layer", "modality")

@@ -25,18 +25,13 @@ class RunLog:
     """The handlers of one run on the root logger, to which RecBole and this package both log.
 
     RecBole's ``logging.basicConfig`` does nothing the second time, so a second run would log into the file of the
-    first. Here a new run replaces the handlers of the one before, and touches nobody else's (pytest's, a
-    notebook's).
+    first. Here each run brings handlers and takes them away, and touches nobody else's (pytest's, a notebook's).
 
     Attributes:
         path: the log file.
     """
 
-    _current: RunLog | None = None
-
     def __init__(self, path: Path, level: int, verbosity: str) -> None:
-        if RunLog._current is not None:
-            RunLog._current.close()
         self.path = path
         self._root = logging.getLogger()
         self._level_before = self._root.level
@@ -48,7 +43,6 @@ class RunLog:
             self._root.addHandler(handler)
         self._root.setLevel(min(level, logging.INFO))
         logging.captureWarnings(True)
-        RunLog._current = self
 
     def close(self) -> None:
         """Closes the file and gives the root logger back as it was."""
@@ -56,10 +50,8 @@ class RunLog:
             self._root.removeHandler(handler)
             handler.close()
         self._handlers = []
-        if RunLog._current is self:
-            RunLog._current = None
-            self._root.setLevel(self._level_before)
-            logging.captureWarnings(False)
+        self._root.setLevel(self._level_before)
+        logging.captureWarnings(False)
 
     def __enter__(self) -> RunLog:
         return self

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from recbole_mm.config import Config
 from recbole_mm.errors import WrongUse
 from recbole_mm.quick_start.columns import evaluation_of
-from recbole_mm.quick_start.dataset import require_files
 from recbole_mm.quick_start.fingerprint import run_key
 from recbole_mm.quick_start.preset import Preset, Settings
-from recbole_mm.report.statistics import Row
+from recbole_mm.quick_start.session import require_files
+from recbole_mm.run.comparison import RUNS, Plan, Row
+from recbole_mm.run.spec import RunSpec
 
 # in none of these may two rows differ, wherever the settings come from
 _BUDGET = ("epochs", "stopping_step", "eval_step", "valid_metric", "valid_metric_bigger")
@@ -22,54 +23,74 @@ _PROTOCOL = ("protocol", "eval_candidates", "metrics", "topk")
 _EQUAL = _BUDGET + _SPLIT + _PROTOCOL
 
 
-@dataclass
-class Step:
-    """One run to come: a row under one seed, and the name of its result."""
+@dataclass(frozen=True)
+class Request:
+    """What a comparison is asked with, beside its rows: the layers of settings and where the results go."""
 
-    row: Row
-    seed: int
-    settings: Settings
-    key: str
+    preset: Preset
+    dataset: str
+    files: Settings
+    overrides: Settings
+    folder: Path
 
 
-def plan(
-    preset: Preset,
+def plan_runs(
+    request: Request,
     rows: Sequence[Row],
-    dataset: str,
     seeds: Sequence[int],
     columns: Sequence[str],
-    files: Settings,
-    overrides: Settings,
-    folder: Path,
-) -> tuple[list[Step], dict[str, Any]]:
-    """Configure every row before anything runs; (the runs, seed by seed, and what all rows share).
+    kept: Sequence[Row] = (),
+) -> tuple[Plan, list[RunSpec]]:
+    """Configure every row before anything runs; (the plan, its runs, seed by seed).
+
+    ``kept``: rows of an earlier plan, whose settings stand.
 
     Raises ``WrongUse`` on the first row that cannot be configured, or whose budget or evaluation is another.
     """
-    steps: list[Step] = []
-    shared: dict[str, tuple[str, Settings, Config]] = {}
-    evaluation = evaluation_of(columns, preset.common(dataset, files, overrides))
+    preset, dataset = request.preset, request.dataset
+    evaluation = evaluation_of(columns, preset.common(dataset, request.files, request.overrides))
+    full = [*kept]
     for row in rows:
         settings = {
-            "checkpoint_dir": str(folder / "checkpoints"),
-            **preset.settings(row, dataset, files, overrides),
+            "checkpoint_dir": str(request.folder / RUNS),
+            **preset.settings(row, dataset, request.files, request.overrides),
             **evaluation,
         }
-        config = Config(row.model, dataset, None, {**settings, "seed": seeds[0]})
+        full.append(replace(row, settings=settings))
+    first: tuple[str, Config] | None = None
+    runs = []
+    for row in full:
+        config = Config(row.model, dataset, None, {**row.settings, "seed": seeds[0]})
         require_files(config)
-        row.settings = settings
-        steps += [Step(row, seed, settings, run_key(config, seed)) for seed in seeds]
-        mine = {key: config[key] for key in _EQUAL}
-        first = shared.setdefault("of", (row.label, mine, config))
-        for key in _EQUAL:
-            if mine[key] != first[1][key]:
-                raise WrongUse(
-                    f"{row.label} would run with {key}: {mine[key]}, {first[0]} with {first[1][key]}; "
-                    f"give one value for all (--{key}=...)"
-                )
-    config = shared["of"][2]
-    common = {
-        name: {key: config[key] for key in keys}
-        for name, keys in (("budget", _BUDGET), ("split", _SPLIT), ("protocol", _PROTOCOL))
-    }
-    return sorted(steps, key=lambda step: seeds.index(step.seed)), common
+        first = first or (row.label, config)
+        _same(row.label, config, *first)
+        runs += [
+            replace(config.spec, seed=seed, label=row.label, key=run_key(config, seed)) for seed in seeds
+        ]
+    assert first is not None
+    plan = Plan(
+        rows=full,
+        columns=list(columns),
+        dataset=dataset,
+        seeds=list(seeds),
+        preset=preset.name,
+        reference=preset.reference,
+        published_columns=preset.published_columns,
+        published_source=preset.published_source,
+        common=_common(first[1]),
+    )
+    return plan, sorted(runs, key=lambda run: seeds.index(run.seed))  # type: ignore[arg-type]
+
+
+def _same(label: str, config: Config, first: str, of_first: Config) -> None:
+    for key in _EQUAL:
+        if config[key] != of_first[key]:
+            raise WrongUse(
+                f"{label} would run with {key}: {config[key]}, {first} with {of_first[key]}; "
+                f"give one value for all (--{key}=...)"
+            )
+
+
+def _common(config: Config) -> dict[str, Any]:
+    parts = (("budget", _BUDGET), ("split", _SPLIT), ("protocol", _PROTOCOL))
+    return {name: {key: config[key] for key in keys} for name, keys in parts}

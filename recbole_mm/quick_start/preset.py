@@ -14,7 +14,7 @@ from typing import Any
 from recbole_mm.config.properties import load_user, properties_dir
 from recbole_mm.errors import WrongUse
 from recbole_mm.model import get_model
-from recbole_mm.report.statistics import Row
+from recbole_mm.run.comparison import Row
 
 Settings = dict[str, Any]
 

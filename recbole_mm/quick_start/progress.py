@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -19,11 +18,12 @@ from rich.progress import (
 )
 
 from recbole_mm.report.text import duration
+from recbole_mm.trainer import Callback, epoch_line
 
 EVERY = 20.0  # seconds between two lines where the output is no terminal
 
 
-class Pulse(logging.Handler):
+class RunsProgress(Callback):
     """Shows the runs of a plan: a live bar on a terminal, otherwise now and then a plain line.
 
     Args:
@@ -31,9 +31,9 @@ class Pulse(logging.Handler):
         known: seconds that runs of a label took earlier.
     """
 
-    def __init__(self, names: Sequence[str], known: dict[str, list[float]]) -> None:
-        super().__init__(logging.INFO)
-        self.names, self.seconds = list(names), known
+    def __init__(self, names: Sequence[str], known: Mapping[str, Sequence[float]]) -> None:
+        self.names = list(names)
+        self.seconds = {name: list(seconds) for name, seconds in known.items() if seconds}
         self.at, self.current = 0, ""
         self.console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
         columns = (
@@ -47,20 +47,14 @@ class Pulse(logging.Handler):
             *columns, console=self.console, transient=True, disable=not self.console.is_terminal
         )
         self.task = self.bar.add_task("", total=len(self.names))
-        self.log = logging.getLogger("recbole_mm.trainer")
         self.began = self.spoke = time.monotonic()
 
-    def __enter__(self) -> Pulse:
-        self.before = self.log.level
-        self.log.setLevel(logging.INFO)  # for this handler; those of the root have levels of their own
-        self.log.addHandler(self)
+    def __enter__(self) -> RunsProgress:
         self.bar.start()
         return self
 
     def __exit__(self, *_: Any) -> None:
         self.bar.stop()
-        self.log.removeHandler(self)
-        self.log.setLevel(self.before)
 
     def start(self, title: str) -> None:
         """A run begins."""
@@ -81,7 +75,7 @@ class Pulse(logging.Handler):
         """Seconds that the remaining runs will take: as earlier ones of the same label, else as the mean run."""
         every = [s for seconds in self.seconds.values() for s in seconds]
         mean = sum(every) / len(every) if every else 0.0
-        of = {name: sum(seconds) / len(seconds) for name, seconds in self.seconds.items() if seconds}
+        of = {name: sum(seconds) / len(seconds) for name, seconds in self.seconds.items()}
         return sum(of.get(name, mean) for name in self.names[self.at :])
 
     def say(self, line: str) -> None:
@@ -89,12 +83,14 @@ class Pulse(logging.Handler):
         self.console.print(line, markup=False)
         self.spoke = time.monotonic()
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """A line of the trainer: into the bar, or printed if the last line is long ago."""
-        line = record.getMessage()
-        if record.levelno > logging.INFO:
-            return  # a warning has its own way to the console
+    def on_run_start(self, trainer: Any) -> None:
+        """Take what the line of an epoch needs."""
+        self.trainer = trainer
+
+    def on_epoch_end(self, record: dict[str, Any]) -> None:
+        """The epoch goes into the bar, or is printed if the last line is long ago."""
+        line = f"{self.current}: {epoch_line(record, self.trainer.epochs, self.trainer.valid_metric)}"
         if self.console.is_terminal:
-            self.bar.update(self.task, description=f"{self.current}: {line}")
+            self.bar.update(self.task, description=line)
         elif time.monotonic() - self.spoke >= EVERY:
-            self.say(f"    {self.current}: {line}")
+            self.say(f"    {line}")

@@ -8,7 +8,7 @@ from typing import Any
 from recbole_mm.config import Config
 from recbole_mm.data import data_preparation
 from recbole_mm.model import get_model
-from recbole_mm.quick_start.dataset import load_dataset
+from recbole_mm.quick_start.session import Session, load_dataset
 from recbole_mm.trainer import get_trainer
 
 
@@ -19,6 +19,7 @@ def register() -> None:
     are bound to ours, which find RecBole's too. As RecBole's does, the configuration made there reads the
     ``--key=value`` arguments of the program.
     """
+    import recbole.quick_start
     import recbole.quick_start.quick_start as entry
     import recbole.utils
     import recbole.utils.utils
@@ -29,6 +30,14 @@ def register() -> None:
     entry.Config = _config
     entry.create_dataset = load_dataset
     entry.data_preparation = data_preparation
+    entry.load_data_and_model = recbole.quick_start.load_data_and_model = load_data_and_model
+
+
+def load_data_and_model(model_file: str) -> tuple[Any, ...]:
+    """RecBole's: configuration, model, data set, training, validation and test loader of a checkpoint or run folder."""
+    session = Session.open(model_file)
+    loaders = session.train_data, session.valid_data, session.test_data
+    return session.config, session.model, session.dataset, *loaders
 
 
 def _config(

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import gc
-import json
-import os
 import random
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,18 +18,19 @@ from recbole_mm.config import Config, properties_dir
 from recbole_mm.config.properties import load_user
 from recbole_mm.config.values import parse_cli
 from recbole_mm.errors import Failure, Interrupted, WrongUse
-from recbole_mm.files import write_text
+from recbole_mm.files import append_line, read_lines, write_text
 from recbole_mm.model import get_model
-from recbole_mm.quick_start.dataset import require_files
 from recbole_mm.quick_start.fingerprint import run_key
-from recbole_mm.quick_start.logger import init_logger
 from recbole_mm.quick_start.preset import SHARED, Settings, load_preset, preset_names
-from recbole_mm.quick_start.progress import Pulse
-from recbole_mm.quick_start.run import run_one
-from recbole_mm.report.statistics import Row
+from recbole_mm.quick_start.progress import RunsProgress
+from recbole_mm.quick_start.session import require_files, run_one
+from recbole_mm.run.comparison import RUNS, Row
+from recbole_mm.run.folder import RunFolder, run_folders
+from recbole_mm.run.spec import RunSpec
 
 HELP = "search settings of one model on validation"
 TRIALS = 12  # the same effort for every model
+JOURNAL = "trials.jsonl"
 
 
 @dataclass
@@ -88,7 +86,7 @@ def tune(
     folder = Path(out or f"results/tune/{name}-{dataset}")
     files = {key: value for path in config_files for key, value in load_user(path).items()}
     settings = preset.settings(Row(name, model), dataset, files, dict(config_dict or {}))
-    settings.setdefault("checkpoint_dir", str(folder / "checkpoints"))
+    settings = {"checkpoint_dir": str(folder / RUNS), "keep_checkpoints": "none", **settings}
     both = sorted(set(search.space) & set(config_dict or {}))
     if both:
         raise WrongUse(
@@ -96,69 +94,66 @@ def tune(
         )
 
     points = ordered(search.space, order_seed)[:trials]
-    config = _config(model, dataset, settings, points[0])
-    require_files(config)
-    seed, bigger = int(config["seed"]), bool(config["valid_metric_bigger"])
-    planned = [(point, run_key(_config(model, dataset, settings, point), seed)) for point in points]
-    journal = folder / "trials.jsonl"
-    done = {line["key"]: line for line in read_journal(journal) if line.get("valid_score") is not None}
-    search.trials = _run_trials(search, settings, planned, done, journal)
+    configs = [Config(model, dataset, None, {**settings, **point}) for point in points]
+    require_files(configs[0])
+    planned = [
+        (point, replace(config.spec, label=_words(point), key=run_key(config, config["seed"])))
+        for point, config in zip(points, configs, strict=True)
+    ]
+    search.trials = _run_trials(search, planned, folder)
     scored = [trial for trial in search.trials if trial["valid_score"] is not None]
     if not scored:
-        raise Failure(f"no trial of {name} finished; {journal} says why: {search.trials[0]['error']}")
-    search.best = (max if bigger else min)(scored, key=lambda trial: trial["valid_score"])
-    write_text(folder / "best.yaml", best_yaml(search, str(config["valid_metric"]), command))
+        why = search.trials[0]["error"]
+        raise Failure(f"no trial of {name} finished; {folder / JOURNAL} says why: {why}")
+    best = max if configs[0]["valid_metric_bigger"] else min
+    search.best = best(scored, key=lambda trial: trial["valid_score"])
+    write_text(folder / "best.yaml", best_yaml(search, str(configs[0]["valid_metric"]), command))
     return search
 
 
+def _words(point: Settings) -> str:
+    return ", ".join(f"{key}={value}" for key, value in point.items())
+
+
 def _run_trials(
-    search: Search,
-    settings: Settings,
-    planned: Sequence[tuple[Settings, str]],
-    done: dict[str, dict[str, Any]],
-    journal: Path,
+    search: Search, planned: Sequence[tuple[Settings, RunSpec]], folder: Path
 ) -> list[dict[str, Any]]:
-    kept = [done[key]["seconds"] for _, key in planned if key in done]
+    journal = folder / JOURNAL
+    done = {line["key"]: line for line in read_lines(journal) if line.get("valid_score") is not None}
+    there = run_folders(folder / RUNS)
+    kept = [done[spec.key]["seconds"] for _, spec in planned if spec.key in done]
     if kept:
         print(f"{len(kept)} of {len(planned)} trials are finished in {journal} and taken from there")
     names = [search.model] * (len(planned) - len(kept))
     trials = []
-    with Pulse(names, {search.model: kept} if kept else {}) as pulse:
-        for point, key in planned:
-            if key in done:
-                trials.append(done[key])
+    with RunsProgress(names, {search.model: kept}) as progress:
+        for point, spec in planned:
+            if spec.key in done:
+                trials.append(done[spec.key])
                 continue
-            pulse.start(f"{search.model} {', '.join(f'{k}={v}' for k, v in point.items())}")
+            progress.start(f"{search.model} {spec.label}")
             try:
-                trial = _trial(search, settings, point, key, journal.parent)
+                trial = _trial(point, spec, there.get(spec.key or ""), folder, progress)
             except KeyboardInterrupt as error:
                 raise Interrupted(f"{journal} keeps the finished trials; the same command goes on") from error
-            append(journal, trial)
+            append_line(journal, trial)
             trials.append(trial)
             failed = trial["valid_score"] is None
-            pulse.end(f"failed: {trial['error']}" if failed else f"valid {trial['valid_score']:.4f}")
+            progress.end(f"failed: {trial['error']}" if failed else f"valid {trial['valid_score']:.4f}")
     return trials
 
 
-def _trial(search: Search, settings: Settings, point: Settings, key: str, folder: Path) -> dict[str, Any]:
-    trial: dict[str, Any] = {"key": key, "point": point, "valid_score": None, "error": None}
+def _trial(
+    point: Settings, spec: RunSpec, interrupted: RunFolder | None, folder: Path, progress: RunsProgress
+) -> dict[str, Any]:
+    trial: dict[str, Any] = {"key": spec.key, "point": point, "valid_score": None, "error": None}
     try:
-        config = _config(search.model, search.dataset, settings, point)
-        with init_logger(config, verbosity="quiet", folder=folder / "log"):
-            result = run_one(config, test=False)
+        _, result = run_one(spec, [progress], folder / "log", interrupted, test=False)
     except Exception as error:  # one point must not end the search
         return trial | {"error": f"{type(error).__name__}: {' '.join(str(error).split())}", "seconds": 0.0}
     record = result.record
     trial |= {"valid_score": record["best_valid_score"], "valid_result": record["best_valid_result"]}
-    trial |= {name: record.get(name) for name in ("epochs_run", "stopped_by", "seconds")}
-    for path in (record.get("files") or {}).values():
-        Path(path).unlink(missing_ok=True)
-    gc.collect()
-    return trial
-
-
-def _config(model: str, dataset: str, settings: Settings, point: Settings) -> Config:
-    return Config(model, dataset, None, {**settings, **point})
+    return trial | {name: record.get(name) for name in ("epochs_run", "stopped_by", "seconds")}
 
 
 def read_space(path: Path) -> dict[str, list[Any]]:
@@ -182,27 +177,6 @@ def ordered(space: dict[str, list[Any]], seed: int) -> list[Settings]:
     points = [dict(zip(space, values, strict=True)) for values in product(*space.values())]
     random.Random(seed).shuffle(points)
     return points
-
-
-def read_journal(path: Path) -> list[dict[str, Any]]:
-    """Finished trials; a last line that a kill cut off is passed over."""
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return found
-
-
-def append(path: Path, trial: dict[str, Any]) -> None:
-    """Add a trial as one line and bring it to the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cut = path.is_file() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
-    with path.open("a", encoding="utf-8") as stream:
-        stream.write("\n" * cut + json.dumps(trial, default=str) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def best_yaml(search: Search, metric: str, command: str | None) -> str:

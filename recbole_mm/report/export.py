@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 
 from recbole_mm.report.paired import PairedTest, headline_p
-from recbole_mm.report.statistics import Comparison, Row, mean_seconds, reference_row, relative_change, spread
+from recbole_mm.report.statistics import mean_seconds, reference_row, relative_change, spread
 from recbole_mm.report.table import footnotes
+from recbole_mm.run.comparison import Comparison, RowResult
 
 
 def frame(comparison: Comparison, tests: Sequence[PairedTest]) -> pd.DataFrame:
@@ -81,7 +82,7 @@ def document(
     }
 
 
-def status(row: Row) -> str:
+def status(row: RowResult) -> str:
     """``done``, ``failed`` or ``partly failed``."""
     if not row.errors:
         return "done"

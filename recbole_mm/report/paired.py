@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from recbole_mm.evaluator.significance import holm, paired_test
-from recbole_mm.report.statistics import Comparison, Row, reference_row
+from recbole_mm.report.statistics import reference_row
+from recbole_mm.run.comparison import Comparison, RowResult
 
 KEYS = ["user", "domain"]
 BOOTSTRAP_SEED = 0
@@ -17,7 +18,7 @@ BOOTSTRAP_SEED = 0
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Row minus reference on one metric of the queries: mean difference, interval, p-values (two-sided).
+    """RowResult minus reference on one metric of the queries: mean difference, interval, p-values (two-sided).
 
     ``metric`` is a column of the per-query table; ``p_holm`` is the t-test's p corrected over the pairs that are
     tested together.
@@ -41,13 +42,13 @@ def query_column(column: str) -> str:
     return f"{protocol}{slash}{'auc' if name in ('gauc', 'meanauc') else name}"
 
 
-def families(comparison: Comparison) -> list[list[tuple[Row, Row]]]:
+def families(comparison: Comparison) -> list[list[tuple[RowResult, RowResult]]]:
     """Pairs (row, what it is tested against), each list corrected together.
 
     Our rows against the reference (all rows, where the preset names it); our rows against every other baseline;
     the controls and the masked features of a row against that row.
     """
-    found: list[list[tuple[Row, Row]]] = []
+    found: list[list[tuple[RowResult, RowResult]]] = []
     reference = reference_row(comparison)
     rows = [row for row in comparison.main_rows if row is not reference]
     if reference is not None and comparison.reference is not None:
@@ -86,7 +87,7 @@ def paired_tests(comparison: Comparison) -> tuple[list[PairedTest], list[str]]:
     return tests, notes
 
 
-def mean_queries(row: Row) -> pd.DataFrame | str:
+def mean_queries(row: RowResult) -> pd.DataFrame | str:
     """One line a query, sorted: user, domain, each metric's mean over the seeds; or why there is no such table."""
     tables = [run.queries for run in row.runs.values() if run.queries is not None]
     if not tables:
@@ -107,7 +108,10 @@ def same_queries(first: pd.DataFrame, second: pd.DataFrame) -> bool:
 
 
 def _family(
-    pairs: Sequence[tuple[Row, Row]], metric: str, tables: dict[str, pd.DataFrame], rng: np.random.Generator
+    pairs: Sequence[tuple[RowResult, RowResult]],
+    metric: str,
+    tables: dict[str, pd.DataFrame],
+    rng: np.random.Generator,
 ) -> list[PairedTest]:
     """The tests of one metric that are corrected together."""
     found = [

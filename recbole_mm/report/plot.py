@@ -12,7 +12,8 @@ import pandas as pd
 
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import replacing
-from recbole_mm.report.statistics import Comparison, spread
+from recbole_mm.report.statistics import spread
+from recbole_mm.run.comparison import Comparison
 
 
 def loss_frame(comparison: Comparison) -> pd.DataFrame:

@@ -8,8 +8,6 @@ from tabulate import tabulate
 
 from recbole_mm.report.paired import PairedTest, headline_p
 from recbole_mm.report.statistics import (
-    Comparison,
-    Row,
     bigger_is_better,
     mean_seconds,
     order_sentences,
@@ -18,11 +16,12 @@ from recbole_mm.report.statistics import (
     spread,
 )
 from recbole_mm.report.text import count, duration, figure, p_text, percent, split_text
+from recbole_mm.run.comparison import Comparison, RowResult
 
 CAP_MARK, PART_MARK = "†", "‡"
 
 
-def _best(rows: Sequence[Row], column: str) -> str | None:
+def _best(rows: Sequence[RowResult], column: str) -> str | None:
     """The best mean as it is displayed, so that rows that look equal are equally bold."""
     means = [found.mean for row in rows if (found := spread(row.values(column)))]
     if len(means) < 2:
@@ -30,7 +29,7 @@ def _best(rows: Sequence[Row], column: str) -> str | None:
     return f"{(max if bigger_is_better(column) else min)(means):.4f}"
 
 
-def _metric_cells(row: Row, columns: Sequence[str], best: dict[str, str | None]) -> list[str]:
+def _metric_cells(row: RowResult, columns: Sequence[str], best: dict[str, str | None]) -> list[str]:
     cells = []
     for column in columns:
         found = spread(row.values(column))
@@ -40,16 +39,16 @@ def _metric_cells(row: Row, columns: Sequence[str], best: dict[str, str | None])
     return cells
 
 
-def _name(row: Row) -> str:
+def _name(row: RowResult) -> str:
     """The label with the marks that the footnotes explain."""
     return row.label + CAP_MARK * bool(row.capped_seeds) + PART_MARK * bool(row.errors and row.runs)
 
 
-def _failed(row: Row, width: int) -> list[str]:
+def _failed(row: RowResult, width: int) -> list[str]:
     return [row.label, f"failed: {next(iter(row.errors.values()))}", *[""] * (width - 2)]
 
 
-def _p_against(p_holm: dict[tuple[str, str], float], row: Row, against: Row) -> str:
+def _p_against(p_holm: dict[tuple[str, str], float], row: RowResult, against: RowResult) -> str:
     pair = (row.label, against.label)
     return p_text(p_holm[pair]) if pair in p_holm else ""
 

@@ -1,4 +1,4 @@
-"""Training on RecBole's trainers: safe checkpoints, exact resume, loss by terms, our evaluator.
+"""Training on RecBole's trainers: stages, callbacks, safe checkpoints, exact resume, loss by terms, our evaluator.
 
 ``get_trainer(config, model_class)(config, model)`` is used like RecBole's trainer.
 """
@@ -11,12 +11,24 @@ from typing import Any
 from recbole.trainer.trainer import DecisionTreeTrainer
 from recbole.utils.utils import get_trainer as _recbole_trainer
 
+from recbole_mm.trainer.callback import Callback
 from recbole_mm.trainer.checkpoint import read_checkpoint
 from recbole_mm.trainer.mixin import TrainerMixin
-from recbole_mm.trainer.resume import read_last
+from recbole_mm.trainer.record import epoch_line
+from recbole_mm.trainer.resume import load_model, read_last
 from recbole_mm.trainer.tree import TreeTrainerMixin
+from recbole_mm.trainer.warm_start import warm_start
 
-__all__ = ["TrainerMixin", "get_trainer", "read_checkpoint", "read_last"]
+__all__ = [
+    "Callback",
+    "TrainerMixin",
+    "epoch_line",
+    "get_trainer",
+    "load_model",
+    "read_checkpoint",
+    "read_last",
+    "warm_start",
+]
 
 
 def get_trainer(config: Any, model_class: type) -> type:
@@ -27,4 +39,6 @@ def get_trainer(config: Any, model_class: type) -> type:
 @cache
 def _mixed(base: type) -> type:
     mixin = TreeTrainerMixin if issubclass(base, DecisionTreeTrainer) else TrainerMixin
-    return type(f"Mm{base.__name__}", (mixin, base), {"__module__": __name__})
+    made = type(f"Mm{base.__name__}", (mixin, base), {"__module__": __name__})
+    globals()[made.__name__] = made  # a class is pickled by its name
+    return made

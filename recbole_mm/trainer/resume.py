@@ -14,18 +14,13 @@ import torch
 from torch.optim import Optimizer
 
 from recbole_mm.errors import WrongUse
+from recbole_mm.run.key import keys_that
 from recbole_mm.serialize import from_plain, plain_config, to_plain
-from recbole_mm.trainer.checkpoint import LAST_SUFFIX, best_of, read_checkpoint, remove_litter
+from recbole_mm.trainer.checkpoint import read_checkpoint
 from recbole_mm.trainer.generators import global_state, loader_state, set_global_state, set_loader_state
 
-FORMAT = "recbole_mm.last/1"
-_PROGRESS = ("cur_step", "best_valid_score", "best_valid_result", "train_loss_dict", "history", "best_epoch")
-# keys that may differ between two parts of one run without changing what is computed
-_HARMLESS = {
-    "epochs", "checkpoint_dir", "data_path", "modality_path", "show_progress", "state", "log_wandb",
-    "wandb_project", "gpu_id", "device", "save_last", "resume", "nproc", "topk",
-    "metrics", "train_epochs",  # phases have a check of their own
-}  # fmt: skip
+FORMAT = "recbole_mm.last/2"
+_PROGRESS = ("best_valid_score", "best_valid_result", "train_loss_dict", "history", "best_epoch")
 
 
 def optimizers_of(trainer: Any) -> dict[str, Optimizer]:
@@ -40,13 +35,14 @@ def best_state(trainer: Any, epoch: int) -> dict[str, Any]:
     """RecBole's checkpoint, key by key, in plain values."""
     return {
         "config": plain_config(trainer.config),
-        **trainer.request,
+        "spec": trainer.spec.as_dict(),
         "epoch": epoch,
         "cur_step": trainer.cur_step,
         "best_valid_score": float(trainer.best_valid_score),
         "state_dict": trainer.model.state_dict(),
         "other_parameter": to_plain(trainer.model.other_parameter(), "other_parameter"),
         "optimizer": to_plain(trainer.optimizer.state_dict(), "optimizer"),
+        "tokens": trainer.tokens,
     }
 
 
@@ -56,8 +52,7 @@ def last_state(trainer: Any, epoch: int, loaders: dict[str, Any]) -> dict[str, A
     return {
         **best_state(trainer, epoch),
         "format": FORMAT,
-        "saved_model_file": Path(trainer.saved_model_file).name,
-        "phases": trainer.phases.state(),
+        "stages": trainer.stages.state(),
         "progress": {name: to_plain(getattr(trainer, name), name) for name in _PROGRESS},
         "optimizer_in_use": next(n for n, o in optimizers.items() if o is trainer.optimizer),
         "optimizers": {name: to_plain(o.state_dict(), name) for name, o in optimizers.items()},
@@ -68,17 +63,21 @@ def last_state(trainer: Any, epoch: int, loaders: dict[str, Any]) -> dict[str, A
 
 
 def read_last(last_file: str) -> dict[str, Any]:
-    """The content of a `last` file; ``model``, ``dataset`` and ``settings`` tell how to build the run again.
+    """The content of a `last` file; ``spec`` tells how to build the run again.
 
     Raises:
         WrongUse: it is missing, damaged, or the checkpoint of a best model.
     """
+    if not Path(last_file).is_file():
+        raise WrongUse(
+            f"resume: there is no {last_file}; a run that has ended keeps it with keep_checkpoints: all"
+        )
     state = read_checkpoint(last_file)
     if state.get("format") != FORMAT:
         kind = (
-            "is of a newer version" if "format" in state else "is a best model: it lacks the state of the run"
+            "is of another version" if "format" in state else "is a best model: it lacks the state of the run"
         )
-        raise WrongUse(f"resume: {last_file} {kind}; give a file that ends in {LAST_SUFFIX}")
+        raise WrongUse(f"resume: {last_file} {kind}; give the folder of a run that has not ended")
     return state
 
 
@@ -86,24 +85,17 @@ def restore(trainer: Any, last_file: str, loaders: dict[str, Any]) -> None:
     """Brings a fresh `trainer` and its loaders to the state of `last_file`.
 
     Raises:
-        WrongUse: the file belongs to another model or other data, or its best model is gone.
+        WrongUse: the file belongs to another model or other data.
     """
     state = read_last(last_file)
     _warn_of_changes(state["config"], plain_config(trainer.config))
-    trainer.phases.restore(trainer, state.get("phases"))
+    trainer.stages.restore(state["stages"])
     _load_weights(trainer.model, state, last_file)
     trainer.model_drift.restore(state["model_drift"])
     _load_optimizers(trainer, state, last_file)
     for name in _PROGRESS:
         setattr(trainer, name, from_plain(state["progress"][name]))
-    trainer.start_epoch = state["epoch"] + 1
-    trainer.saved_model_file = _best_file(last_file, state)
-    if trainer.best_epoch is not None and not Path(trainer.saved_model_file).is_file():
-        raise WrongUse(
-            f"resume: {trainer.saved_model_file}, the best model so far, is missing beside {last_file}; put it back"
-        )
-    remove_litter(last_file)
-    remove_litter(trainer.saved_model_file)
+    trainer.cur_step, trainer.start_epoch = state["cur_step"], state["epoch"] + 1
     for name, loader in loaders.items():
         if name in state["loaders"]:
             set_loader_state(loader, state["loaders"][name], name)
@@ -135,18 +127,13 @@ def _load_optimizers(trainer: Any, state: dict[str, Any], last_file: str) -> Non
     trainer.optimizer = getattr(trainer, state["optimizer_in_use"])
 
 
-def _best_file(last_file: str, state: dict[str, Any]) -> str:
-    """Beside `last_file`, wherever the folder has been moved to."""
-    if str(last_file).endswith(LAST_SUFFIX):
-        return best_of(last_file)
-    return str(Path(last_file).with_name(state["saved_model_file"]))
-
-
 def _warn_of_changes(then: dict[str, Any], now: dict[str, Any]) -> None:
     if then.get("model") != now.get("model"):
         raise WrongUse(f"resume: the checkpoint holds {then.get('model')}, this run is {now.get('model')}")
     changed = [
-        k for k in sorted(then.keys() | now.keys()) if k not in _HARMLESS and then.get(k) != now.get(k)
+        k
+        for k in sorted(then.keys() | now.keys())
+        if k not in keys_that("resumable") and then.get(k) != now.get(k)
     ]
     if changed:
         listed = ", ".join(f"{key} {then.get(key)!r} -> {now.get(key)!r}" for key in changed[:5])

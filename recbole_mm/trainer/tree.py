@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from recbole_mm.errors import Interrupted, WrongUse
-from recbole_mm.trainer.phase import refuse_phases
 
 # the class this one is put in front of; a type checker cannot know it
 _Base: Any = object
@@ -15,15 +14,18 @@ class TreeTrainerMixin(_Base):
     """The attributes that callers expect of every trainer of ours; the training is the library's."""
 
     resumable = False
-    last_model_file = None
 
     def __init__(self, config: Any, model: Any) -> None:
-        refuse_phases(config, "grows its trees in one go")
+        if config["train_epochs"] is not None:
+            raise WrongUse(
+                f"train_epochs: {config['model']} grows its trees in one go; leave train_epochs out"
+            )
         super().__init__(config, model)
         self.history: list[dict[str, Any]] = []
         self.eval_result = None
         self.best_epoch = None
-        self.request: dict[str, Any] = {}
+        self.spec, self.folder = config.spec, None
+        self.callbacks: list[Any] = []
 
     @property
     def outcome(self) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from recbole_mm.model.traits import trait
+
 
 def flatten(losses: Any) -> list[float]:
     """RecBole's epoch loss (a number, or nested tuples of numbers) as a list of its terms."""
@@ -19,7 +21,7 @@ def flatten(losses: Any) -> list[float]:
 
 def named_terms(model: nn.Module, values: list[float]) -> dict[str, float]:
     """The terms by the names in ``model.loss_terms``; ``loss1``, ``loss2``… where it names none or others."""
-    names = tuple(getattr(model, "loss_terms", ()))
+    names = tuple(trait(model, "loss_terms"))
     if len(names) != len(values):
         names = ("loss",) if len(values) == 1 else tuple(f"loss{i + 1}" for i in range(len(values)))
     return dict(zip(names, values, strict=True))
@@ -40,12 +42,6 @@ def epoch_record(epoch: int, losses: Any, model: nn.Module, batches: int, second
         "best": False,
         "diagnostics": {},
     }
-
-
-def diagnostics(model: nn.Module) -> dict[str, float]:
-    """What the model says of itself beside its losses (``diagnostics()``); {} where it says nothing."""
-    own = getattr(model, "diagnostics", None)
-    return dict(own()) if own is not None else {}
 
 
 def epoch_line(record: dict[str, Any], epochs: int, metric: str) -> str:

@@ -1,0 +1,107 @@
+"""``run --dry-run``: what a run would do, from its parts as they are built, and a few steps of training."""
+
+from __future__ import annotations
+
+import os
+import time
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+
+from recbole_mm.quick_start.session import Session, n_parameters
+from recbole_mm.report.text import duration
+
+STEPS = 5
+_MIB = 1 << 20
+
+
+def describe(session: Session) -> dict[str, Any]:
+    """Rows, parts, candidates, parameters, memory and the estimated time of an epoch; ``text`` says it to a person.
+
+    Nothing is written; the session is used up, since a few training steps change its weights.
+    """
+    dataset, config, weights = session.dataset, session.config, n_parameters(session.model)
+    found: dict[str, Any] = {
+        "model": config["model"],
+        "dataset": config["dataset"],
+        "users": dataset.user_num - 1,
+        "items": dataset.item_num - 1,
+        "rows": {part: len(_rows(getattr(session, f"{part}_data"))) for part in ("train", "valid", "test")},
+        "items_of_domains": _items_of_domains(dataset),
+        "candidates": candidates(session),
+        "stages": [str(stage.spec) for stage in session.trainer.stages.all],
+        "parameters": weights,
+        "training_mib": round(
+            16 * weights / _MIB, 1
+        ),  # weights, gradients, the two moments of Adam, 4 bytes each
+        "resident_mib": round(psutil.Process().memory_info().rss / _MIB),
+        "written_to": os.path.relpath(config["checkpoint_dir"]),
+        **epoch_seconds(session),
+    }
+    return {**found, "text": _text(found)}
+
+
+def candidates(session: Session) -> str:
+    """Which items compete in the test, in words."""
+    config, dataset = session.config, session.dataset
+    mode = config["eval_args"]["mode"]
+    mode = mode["test"] if isinstance(mode, dict) else mode
+    if mode != "full":
+        return f"as eval_args.mode {mode} says"
+    if dataset.domain_names and config["eval_candidates"] == "domain":
+        return "the items of the query's domain"
+    return f"all {dataset.item_num - 1} items"
+
+
+def epoch_seconds(session: Session) -> dict[str, float | None]:
+    """Seconds of a training epoch, from ``STEPS`` steps after one to warm up; None where there is nothing to step."""
+    model, loader = session.model, session.train_data
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(trainable, lr=1e-4) if trainable else None
+    if optimizer is None or not session.trainer.resumable:
+        return {"batches": len(loader), "epoch_seconds": None}
+    model.train()
+    spent = []
+    began = time.perf_counter()
+    for batch in islice(loader, STEPS + 1):
+        losses = model.calculate_loss(batch.to(session.config["device"]))
+        loss: Any = sum(losses) if isinstance(losses, tuple) else losses
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        spent.append(time.perf_counter() - began)
+        began = time.perf_counter()
+    steady = spent[1:] or spent
+    return {"batches": len(loader), "epoch_seconds": round(len(loader) * sum(steady) / len(steady), 2)}
+
+
+def _rows(loader: Any) -> Any:
+    return getattr(loader, "general_dataloader", loader)._dataset  # knowledge models: two loaders
+
+
+def _items_of_domains(dataset: Any) -> dict[str, int]:
+    if not dataset.domain_names:
+        return {}
+    counts = np.bincount(dataset.item_domain.numpy()[1:].clip(0), minlength=len(dataset.domain_names))
+    return dict(zip(dataset.domain_names, counts.tolist(), strict=True))
+
+
+def _text(found: dict[str, Any]) -> str:
+    rows, seconds = found["rows"], found["epoch_seconds"]
+    domains = ", ".join(f"{name} {count:,}" for name, count in found["items_of_domains"].items())
+    lines = {
+        "run": f"{found['model']} on {found['dataset']}, into a folder of {found['written_to']}/",
+        "data": f"{found['users']:,} users, {found['items']:,} items" + (f" ({domains})" if domains else ""),
+        "rows": f"{rows['train']:,} training, {rows['valid']:,} validation, {rows['test']:,} test",
+        "ranked": found["candidates"],
+        "stages": ", ".join(found["stages"]),
+        "model": f"{found['parameters']:,} parameters, {found['training_mib']} MiB to train them with Adam",
+        "memory": f"{found['resident_mib']:,} MiB now, the data in it",
+        "epoch": "not estimated: the model has a training loop of its own"
+        if seconds is None
+        else f"about {duration(seconds)} for {found['batches']} batches, validation aside",
+    }
+    return "\n".join(f"{name:<8}{text}" for name, text in lines.items())

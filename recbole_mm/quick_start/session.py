@@ -1,0 +1,225 @@
+"""One run, assembled: the only place that seeds and builds configuration, data, model and trainer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import torch
+from recbole.utils import init_seed
+
+from recbole_mm.config import Config, check_dataset, fit_to_dataset
+from recbole_mm.data import create_dataset, data_preparation
+from recbole_mm.errors import WrongUse
+from recbole_mm.quick_start.embedded import ensure_embedded_stores
+from recbole_mm.quick_start.fingerprint import run_key, versions
+from recbole_mm.quick_start.logger import init_logger
+from recbole_mm.run.folder import BEST, RunFolder, RunResult
+from recbole_mm.run.spec import RunSpec, relative_paths
+from recbole_mm.serialize import readable
+from recbole_mm.trainer import Callback, get_trainer, load_model, read_checkpoint, warm_start
+
+_log = getLogger("recbole_mm.run")
+
+
+def require_files(config: Config) -> None:
+    """The data set's files are there and the embedded modalities built; a missing one is one clear line."""
+    check_dataset(config)
+    ensure_embedded_stores(config)
+
+
+def load_dataset(config: Config) -> Any:
+    """The data set of ``config``, to which those settings are fitted that depend on its size."""
+    require_files(config)
+    dataset = create_dataset(config)
+    fit_to_dataset(config, dataset)
+    return dataset
+
+
+class Session:
+    """A run with all its parts, to train, to evaluate, to look into.
+
+    >>> spec = RunSpec("BPR", "ml-100k", {"epochs": 1, "show_progress": False}, seed=1)
+    >>> result = Session.build(spec).run()  # a folder below saved/
+    >>> session = Session.open(max(Path("saved").glob("BPR-ml-100k-1-*")))
+    >>> session.evaluate() == result.record["test_result"]
+    True
+
+    Attributes:
+        spec: what was asked for, with its key.
+        config, dataset, train_data, valid_data, test_data, model, trainer: as in RecBole.
+    """
+
+    def __init__(self, spec: RunSpec, callbacks: Sequence[Callback] = ()) -> None:
+        self._began = time.perf_counter()
+        self.config = config = Config.of(spec)
+        init_seed(config["split_seed"], config["reproducibility"])
+        self.dataset = load_dataset(config)
+        _log.info(
+            "%s on %s: %d users, %d items, %d interactions",
+            config["model"], config["dataset"], self.dataset.user_num - 1, self.dataset.item_num - 1,
+            self.dataset.inter_num,
+        )  # fmt: skip
+        for note in config.notes:
+            _log.info("%s", note)
+        getLogger().info(self.dataset)
+        self.train_data, self.valid_data, self.test_data = data_preparation(config, self.dataset)
+
+        init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+        model_class: Any = config.model_class
+        self.model = model_class(config, self.train_data._dataset).to(config["device"])
+        getLogger().info(self.model)
+        self.trainer = get_trainer(config, model_class)(config, self.model)
+        self.spec = self.trainer.spec = replace(
+            config.spec, label=spec.label, key=spec.key or run_key(config, config["seed"])
+        )
+        self.trainer.callbacks += callbacks
+
+    @classmethod
+    def build(cls, spec: RunSpec, callbacks: Sequence[Callback] = ()) -> Session:
+        """Assemble a run, with the weights of ``spec.init_from`` where it names another.
+
+        Raises:
+            WrongUse: the configuration, the data or the other run do not serve; one line says why.
+        """
+        session = cls(spec, callbacks)
+        if spec.init_from:
+            warm_start(session.model, session.train_data._dataset, str(_weights(spec.init_from)))
+        return session
+
+    @classmethod
+    def open(cls, run: str | Path) -> Session:
+        """A trained model with its data, from the folder of its run or from a checkpoint.
+
+        Raises:
+            WrongUse: there is none, or the data are not those of the run any more.
+        """
+        weights = _weights(run)
+        state = read_checkpoint(weights)
+        if "spec" not in state:
+            raise WrongUse(
+                f"{weights} does not say how it was made (by RecBole without recbole_mm?); train it again"
+            )
+        session = cls(RunSpec.from_dict(state["spec"]))
+        load_model(session.model, state, session.config["device"], str(weights))
+        session.model.eval()
+        return session
+
+    def evaluate(self, part: str = "test") -> dict[str, float]:
+        """Metrics of the model as it is on ``valid`` or ``test``; tables are in ``trainer.eval_result``."""
+        loader = {"valid": self.valid_data, "test": self.test_data}[part]
+        return dict(self.trainer.evaluate(loader, load_best_model=False))
+
+    def run(
+        self,
+        *,
+        resume: str | Path | None = None,
+        test: bool = True,
+        saved: bool = True,
+        show_progress: bool = False,
+    ) -> RunResult:
+        """Train, read the test set once, and write what came out.
+
+        Args:
+            resume: the folder of a run to go on from.
+            test: False never reads the test set (search on validation).
+            saved: write the run's folder and test with the best weights; else test with the last (as RecBole).
+            show_progress: bars for training and evaluation.
+        """
+        trainer, config = self.trainer, self.config
+        if resume or config["resume"]:
+            trainer.resume(resume or config["resume"], self.train_data, self.valid_data)
+        best_score, best_result = trainer.fit(
+            self.train_data, self.valid_data, saved=saved, show_progress=show_progress
+        )
+        scores = {"best_valid_score": best_score, "best_valid_result": best_result, "test_result": None}
+        queries = groups = None
+        if test:
+            scores["test_result"] = trainer.evaluate(
+                self.test_data, load_best_model=saved, show_progress=show_progress
+            )
+            if trainer.eval_result is not None:
+                queries, groups = trainer.eval_result.queries, trainer.eval_result.groups
+        result = RunResult(self._record(scores), queries, groups, trainer.history)
+        if trainer.folder is not None:
+            with trainer.folder.locked():
+                trainer.folder.finish(result, config["keep_checkpoints"])
+        return result
+
+    def _record(self, scores: dict[str, Any]) -> dict[str, Any]:
+        config, trainer = self.config, self.trainer
+        bigger = config["valid_metric_bigger"]
+        return {
+            "model": config["model"],
+            "dataset": config["dataset"],
+            "seed": config["seed"],
+            "split_seed": config["split_seed"],
+            "key": self.spec.key,
+            "protocol": config["protocol"],
+            **{name: readable(value) for name, value in scores.items()},
+            "valid_score_bigger": True if bigger is None else bool(bigger),
+            "epochs_run": len(trainer.history),
+            "stopped_by": trainer.outcome,
+            "seconds": round(time.perf_counter() - self._began, 2),
+            "parameters": n_parameters(self.model),
+            "files": self._files(),
+            "config": relative_paths(readable(config.external_config_dict)),
+            "versions": versions(),
+            "threads": torch.get_num_threads(),
+        }
+
+    def _files(self) -> dict[str, str]:
+        """The checkpoints that stay, relative to the folder."""
+        kept = self.config["keep_checkpoints"]
+        if self.trainer.folder is None or kept == "none":
+            return {}
+        files = {"best": Path(self.trainer.saved_model_file).name}
+        if kept == "all" and self.trainer.folder.last.is_file():
+            files["last"] = self.trainer.folder.last.name
+        return files
+
+
+def run_one(
+    spec: RunSpec, callbacks: Sequence[Callback], log: Path, before: RunFolder | None = None, **options: Any
+) -> tuple[RunFolder, RunResult]:
+    """A run of a table or a search, quietly: taken from ``before`` where that is it, gone on with where it was cut off.
+
+    Args:
+        spec: the run.
+        callbacks: who hears of it.
+        log: folder of the log.
+        before: an earlier folder of the same key.
+        options: of :meth:`Session.run`.
+    """
+    if before is not None and before.finished:
+        return before, before.result()
+    with init_logger(Config.of(spec), verbosity="quiet", folder=log):
+        session = Session.build(spec, callbacks)
+        cut_off = before is not None and before.last.is_file() and session.trainer.resumable
+        result = session.run(resume=before.path if before is not None and cut_off else None, **options)
+    return session.trainer.folder, result
+
+
+def n_parameters(model: Any) -> int:
+    """Trainable numbers; 0 of a tree model."""
+    return (
+        sum(p.numel() for p in model.parameters() if p.requires_grad)
+        if isinstance(model, torch.nn.Module)
+        else 0
+    )
+
+
+def _weights(run: str | Path) -> Path:
+    """The best checkpoint of a run folder, or the checkpoint itself."""
+    path = Path(run).expanduser()
+    if path.is_file():
+        return path
+    folder = RunFolder.open(path)
+    name = folder.result().record["files"].get("best") if folder.finished else BEST
+    if name is None or not (folder.path / name).is_file():
+        raise WrongUse(f"{folder.path}: its weights were not kept, or no epoch has ended yet")
+    return folder.path / name

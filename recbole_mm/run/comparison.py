@@ -1,0 +1,166 @@
+"""A comparison: its plan, its results, and the folder of run folders in which both are kept.
+
+A plan is frozen before anything runs; a comparison is a plan with the results that its runs left.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from recbole_mm.errors import WrongUse
+from recbole_mm.files import write_text
+from recbole_mm.run.folder import RunFolder, RunResult
+
+FORMAT = 1
+FILE, RUNS = "comparison.json", "runs"
+STOPPED_BY_CAP = "cap"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table: a model under one setting, run once a seed.
+
+    ``of`` names the row that a control belongs to, ``control`` says which control it is, ``missing`` the share of
+    masked features when it is a point of the curve.
+    """
+
+    label: str
+    model: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    baseline: bool = False
+    published: Mapping[str, float] = field(default_factory=dict)
+    of: str | None = None
+    control: str | None = None
+    missing: float | None = None
+
+
+@dataclass(frozen=True)
+class RowResult(Row):
+    """A row with what its runs left, by seed: the results, and for a failed run one line."""
+
+    runs: Mapping[int, RunResult] = field(default_factory=dict)
+    errors: Mapping[int, str] = field(default_factory=dict)
+
+    def values(self, column: str) -> list[float]:
+        """The column's test value of every seed that has it, in the order of seeds."""
+        found = (self.runs[seed].record.get("test_result") or {} for seed in sorted(self.runs))
+        return [float(result[column]) for result in found if result.get(column) is not None]
+
+    def field_values(self, name: str) -> list[float]:
+        """A number of the record (``seconds``, ``epochs_run``, ``best_valid_score``) of every seed."""
+        found = (self.runs[seed].record.get(name) for seed in sorted(self.runs))
+        return [float(value) for value in found if value is not None]
+
+    @property
+    def capped_seeds(self) -> list[int]:
+        """Seeds whose training ended at the cap on epochs and not by early stopping."""
+        return [s for s in sorted(self.runs) if self.runs[s].record.get("stopped_by") == STOPPED_BY_CAP]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be compared, and what the rows have in common.
+
+    ``columns`` are keys of ``test_result``, the first is the headline. ``published_columns`` says beside which
+    of our columns a published figure stands; the order of models is compared on each of them.
+    """
+
+    rows: Sequence[Row]
+    columns: Sequence[str]
+    dataset: str
+    seeds: Sequence[int]
+    preset: str | None = None
+    reference: str | None = None
+    published_columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    published_source: str | None = None
+    common: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def headline(self) -> str:
+        """The column that rows are tested and compared on."""
+        return self.columns[0]
+
+
+@dataclass(frozen=True)
+class Comparison(Plan):
+    """A plan with results."""
+
+    rows: Sequence[RowResult]
+
+    @property
+    def main_rows(self) -> list[RowResult]:
+        """The rows that are no control of another."""
+        return [row for row in self.rows if row.of is None]
+
+    @property
+    def failed(self) -> bool:
+        """Whether any run of any row failed."""
+        return any(row.errors for row in self.rows)
+
+    def row(self, label: str) -> RowResult:
+        """The row of this label."""
+        return next(row for row in self.rows if row.label == label)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Comparison:
+        """The comparison in a folder, with all that its runs left.
+
+        Raises:
+            WrongUse: there is none, or one of its runs is gone.
+        """
+        plan, found = read_plan(folder)
+        rows = []
+        for row in plan.rows:
+            named = found.get(row.label, {})
+            runs = {
+                int(seed): RunFolder.open(Path(folder) / path).result()
+                for seed, path in named["runs"].items()
+            }
+            rows.append(with_results(row, runs, {int(seed): text for seed, text in named["errors"].items()}))
+        return cls(**{**_fields(plan), "rows": rows})
+
+
+def with_results(row: Row, runs: Mapping[int, RunResult], errors: Mapping[int, str]) -> RowResult:
+    """A planned row with its results."""
+    return RowResult(**_fields(row), runs=runs, errors=errors)
+
+
+def compared(plan: Plan, rows: Sequence[RowResult]) -> Comparison:
+    """A plan with the results of its rows."""
+    return Comparison(**{**_fields(plan), "rows": rows})
+
+
+def write_plan(
+    folder: Path,
+    plan: Plan,
+    runs: Mapping[tuple[str, int], RunFolder],
+    errors: Mapping[tuple[str, int], str],
+) -> None:
+    """Write ``comparison.json``: the plan, and by (label, seed) where the runs are, relative to the folder."""
+    found: dict[str, dict[str, dict[str, str]]] = {row.label: {"runs": {}, "errors": {}} for row in plan.rows}
+    for (label, seed), run in runs.items():
+        found[label]["runs"][str(seed)] = run.path.relative_to(folder).as_posix()
+    for (label, seed), text in errors.items():
+        found[label]["errors"][str(seed)] = text
+    document = {"format": FORMAT, "plan": asdict(plan), "rows": found}
+    write_text(folder / FILE, json.dumps(document, indent=1, default=str) + "\n")
+
+
+def read_plan(folder: str | Path) -> tuple[Plan, dict[str, Any]]:
+    """The plan of a finished comparison, and by label the folders of its runs and its errors."""
+    file = Path(folder) / FILE
+    if not file.is_file():
+        raise WrongUse(f"{folder}: no comparison there, it has no {FILE}; recbole-mm compare --out makes one")
+    document = json.loads(file.read_text(encoding="utf-8"))
+    if document["format"] > FORMAT:
+        raise WrongUse(f"{file}: written by a newer recbole_mm (format {document['format']}); update it")
+    plan = Plan(**document["plan"])
+    return replace(plan, rows=[Row(**row) for row in plan.rows]), document["rows"]  # type: ignore[arg-type]
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {each.name: getattr(value, each.name) for each in fields(value)}
