@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import recbole_mm  # noqa: F401
-from recbole_mm.config import Config
 from recbole_mm.config.properties import recbole_dir
 from recbole_mm.errors import Failure, WrongUse
 from recbole_mm.model import model_names
-from recbole_mm.quick_start.run import run_one
+from recbole_mm.quick_start.session import Session
+from recbole_mm.run.spec import RunSpec
 
 MODELS = sorted(
     name
@@ -64,8 +64,8 @@ def test_one_epoch(model: str, cut: Path, tmp_path: Path, monkeypatch: pytest.Mo
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        config = Config(model, "ml-100k", config_dict={"data_path": str(cut), "epochs": 1})
-        result = run_one(config).record["test_result"]
+        spec = RunSpec(model, "ml-100k", {"data_path": str(cut), "epochs": 1})
+        result = Session.build(spec).run().record["test_result"]
     except (WrongUse, Failure) as error:
         assert "\n" not in str(error)
         assert model in LACK and model in str(error) and LACK[model] in str(error)

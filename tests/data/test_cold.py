@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recbole_mm.config import Config
 from recbole_mm.errors import WrongUse
-from recbole_mm.quick_start.run import run_one
+from recbole_mm.quick_start.session import Session
+from recbole_mm.run.spec import RunSpec
 from recbole_mm.testing import Built, write_toy
 
 
@@ -34,7 +34,7 @@ def test_only_models_with_features_are_given_a_cold_score(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     settings = {**write_toy(tmp_path), "cold_items": 0.2}
-    groups = run_one(Config(model, "toy", config_dict=settings)).groups
+    groups = Session.build(RunSpec(model, "toy", settings)).run().groups
     assert groups is not None
     row = groups.iloc[-1]
     assert row["group"] == "cold start"

@@ -1,4 +1,4 @@
-"""Which rows a phase trains on, which rows an evaluation on one domain reads."""
+"""Which rows a stage trains on, which rows an evaluation on one domain reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_mm.data.part import Phase, phase_domains, phase_loaders, phase_rows, read_phases
+from recbole_mm.data.part import part_domains, part_loaders, part_rows
 from recbole_mm.errors import WrongUse
 from recbole_mm.testing import Built, write_toy
 
@@ -43,55 +43,31 @@ def table(users: str, items: str, domains: str) -> tuple[Any, Any]:
     )
 
 
-def test_phases_are_read() -> None:
-    assert read_phases(["SOURCE:3", "both: 10"]) == [Phase("SOURCE", 3), Phase("BOTH", 10)]
-    assert read_phases(None) == []
-
-
-@pytest.mark.parametrize(
-    ("spec", "message"),
-    [
-        (["SOURSE:3"], "'SOURSE:3' names no phase; did you mean 'SOURCE'"),
-        (["x:3"], "there are SOURCE, TARGET, BOTH, OVERLAP"),
-        (["SOURCE:x"], "'SOURCE:x' is not NAME:EPOCHS"),
-        (["SOURCE"], "'SOURCE' is not NAME:EPOCHS"),
-        (["SOURCE:0"], "at least 1"),
-        (["SOURCE:2.5"], "whole number"),
-        ("SOURCE:3", "expected a list"),
-        ([], "expected a list"),
-    ],
-)
-def test_malformed_phases_are_one_line(spec: Any, message: str) -> None:
-    with pytest.raises(WrongUse, match=message) as caught:
-        read_phases(spec)
-    assert "\n" not in str(caught.value)
-
-
 def test_source_and_target_rows() -> None:
     config, dataset = table(users="aabbc", items="abcde", domains="ababa")
-    assert phase_rows(config, dataset, "SOURCE").tolist() == [0, 2, 4]
-    assert phase_rows(config, dataset, "TARGET").tolist() == [1, 3]
-    assert phase_rows(config, dataset, "BOTH").tolist() == [0, 1, 2, 3, 4]
-    assert phase_rows({**config, "target_domain": "d0"}, dataset, "SOURCE").tolist() == [1, 3]
+    assert part_rows(config, dataset, "SOURCE").tolist() == [0, 2, 4]
+    assert part_rows(config, dataset, "TARGET").tolist() == [1, 3]
+    assert part_rows(config, dataset, "BOTH").tolist() == [0, 1, 2, 3, 4]
+    assert part_rows({**config, "target_domain": "d0"}, dataset, "SOURCE").tolist() == [1, 3]
 
 
 def test_overlap_is_of_users_and_else_of_items() -> None:
     config, dataset = table(users="aabbcc", items="abcdab", domains="abaabb")
-    assert phase_rows(config, dataset, "OVERLAP").tolist() == [0, 1]  # user a alone is in both
+    assert part_rows(config, dataset, "OVERLAP").tolist() == [0, 1]  # user a alone is in both
     config, dataset = table(users="abcde", items="aabcb", domains="ababa")
-    assert phase_rows(config, dataset, "OVERLAP").tolist() == [0, 1]  # no user is; item a is
+    assert part_rows(config, dataset, "OVERLAP").tolist() == [0, 1]  # no user is; item a is
 
 
 def test_a_user_in_two_of_three_domains_overlaps() -> None:
     config, dataset = table(users="aabbcc", items="abcdef", domains="acbbcc")
-    assert phase_rows(config, dataset, "OVERLAP").tolist() == [0, 1]
+    assert part_rows(config, dataset, "OVERLAP").tolist() == [0, 1]
 
 
 def test_three_domains_must_be_named() -> None:
     config, dataset = table(users="abcd", items="abcd", domains="abca")
-    with pytest.raises(WrongUse, match="source_domain: name it for phase SOURCE; there are d0, d1, d2"):
-        phase_rows(config, dataset, "SOURCE")
-    assert phase_rows({**config, "source_domain": ["d2", "d1"]}, dataset, "SOURCE").tolist() == [1, 2]
+    with pytest.raises(WrongUse, match="source_domain: name it for the part SOURCE; there are d0, d1, d2"):
+        part_rows(config, dataset, "SOURCE")
+    assert part_rows({**config, "source_domain": ["d2", "d1"]}, dataset, "SOURCE").tolist() == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -107,16 +83,16 @@ def test_three_domains_must_be_named() -> None:
 def test_wrong_domains_are_one_line(settings: dict[str, Any], message: str) -> None:
     config = {"source_domain": None, "target_domain": None, **settings}
     with pytest.raises(WrongUse, match=message):
-        phase_domains(config, ["books", "films"])
+        part_domains(config, ["books", "films"])
 
 
 @pytest.mark.parametrize("model", ["CMC", "BPR", "NeuMF", "GRU4Rec"])
-def test_a_phase_yields_its_rows_alone(tmp_path: Path, model: str) -> None:
+def test_a_part_yields_its_rows_alone(tmp_path: Path, model: str) -> None:
     sequential = {"split": None, "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO"},
                   "train_neg_sample_args": None} if model == "GRU4Rec" else {}  # fmt: skip
     built = Built(model, {**write_toy(tmp_path, domains=2), **sequential})
     whole = built.train_data
-    source, both = phase_loaders(built.config, whole, [Phase("SOURCE", 1), Phase("BOTH", 1)])
+    source, both = part_loaders(built.config, whole, ["SOURCE", "BOTH"])
     expected = whole._dataset.inter_feat["domain"].numpy() == 0
     assert both is whole
     assert len(source._dataset) == expected.sum() < len(whole._dataset)
@@ -127,11 +103,11 @@ def test_a_phase_yields_its_rows_alone(tmp_path: Path, model: str) -> None:
 
 
 @pytest.mark.parametrize("model", ["CMC", "BPR"])
-def test_negatives_of_a_phase_are_unseen_in_all_training_rows(tmp_path: Path, model: str) -> None:
+def test_negatives_of_a_part_are_unseen_in_all_training_rows(tmp_path: Path, model: str) -> None:
     built = Built(model, write_toy(tmp_path, domains=2))
     whole = built.train_data
     seen = pairs(whole._dataset)
-    (source,) = phase_loaders(built.config, whole, [Phase("SOURCE", 1)])
+    (source,) = part_loaders(built.config, whole, ["SOURCE"])
     for _ in range(5):
         for batch in source:
             negatives = batch["neg_item_id"].reshape(len(batch["user_id"]), -1)
@@ -140,29 +116,29 @@ def test_negatives_of_a_phase_are_unseen_in_all_training_rows(tmp_path: Path, mo
             assert not drawn & seen
 
 
-def test_phases_draw_from_the_generators_of_the_whole(tmp_path: Path) -> None:
+def test_parts_draw_from_the_generators_of_the_whole(tmp_path: Path) -> None:
     whole = (built := Built("CMC", write_toy(tmp_path, domains=2))).train_data
-    (source,) = phase_loaders(built.config, whole, [Phase("SOURCE", 1)])
+    (source,) = part_loaders(built.config, whole, ["SOURCE"])
     assert source.generator is whole.generator is source.sampler.generator
     assert source.rng is whole.rng
 
 
-def test_phases_need_domains_and_rows(tmp_path: Path) -> None:
+def test_parts_need_domains_and_rows(tmp_path: Path) -> None:
     built = Built("CMC", write_toy(tmp_path / "one"))
-    with pytest.raises(WrongUse, match="toy has one domain; phases need"):
-        phase_loaders(built.config, built.train_data, [Phase("BOTH", 1)])
+    with pytest.raises(WrongUse, match="toy has one domain; parts need"):
+        part_loaders(built.config, built.train_data, ["BOTH"])
     settings = {"train_neg_sample_args": None, **write_toy(tmp_path / "two", domains=2)}
     built = Built("MultiVAE", settings)
     with pytest.raises(WrongUse, match="MultiVAE does not train on single interactions"):
-        phase_loaders(built.config, built.train_data, [Phase("BOTH", 1)])
+        part_loaders(built.config, built.train_data, ["BOTH"])
 
 
-def test_a_phase_without_rows_is_named(tmp_path: Path) -> None:
+def test_a_part_without_rows_is_named(tmp_path: Path) -> None:
     built = Built("BPR", write_toy(tmp_path, domains=2))
     feat = built.train_data._dataset.inter_feat
     feat["domain"] = torch.zeros_like(feat["domain"])
-    with pytest.raises(WrongUse, match="no training row belongs to TARGET:2; see target_domain"):
-        phase_loaders(built.config, built.train_data, [Phase("TARGET", 2)])
+    with pytest.raises(WrongUse, match="no training row belongs to TARGET; see target_domain"):
+        part_loaders(built.config, built.train_data, ["TARGET"])
 
 
 def evaluated(folder: Path, model: str = "CMC", **settings: Any) -> Any:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from recbole_mm.model.gce import GCE
+from recbole_mm.quick_start import session
 from recbole_mm.testing import Built, write_toy
 
 PARTS = ("test", "valid")
@@ -131,9 +132,7 @@ class LeakyGCE(GCE):
 
 
 def test_a_leak_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from recbole_mm import testing
-
-    whole = testing.create_dataset
+    whole = session.create_dataset
 
     def remember(config: Any) -> Any:
         dataset = whole(config)
@@ -141,7 +140,7 @@ def test_a_leak_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         LeakyGCE.rows = tuple(torch.tensor(frame[f].to_numpy()) for f in ("user_id", "item_id"))
         return dataset
 
-    monkeypatch.setattr(testing, "create_dataset", remember)
+    monkeypatch.setattr(session, "create_dataset", remember)
     assert differences(LeakyGCE, tmp_path, 2, "test", None) == ["model.['activity']"]
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from recbole_mm.errors import Interrupted, WrongUse
 from recbole_mm.quick_start import compare as module
-from recbole_mm.quick_start import dataset as quick_start_dataset
+from recbole_mm.quick_start import session as session_module
 from recbole_mm.quick_start.compare import add_arguments, compare, main, seed_list
-from recbole_mm.quick_start.run import RunResult
+from recbole_mm.run.comparison import Comparison
+from recbole_mm.run.folder import RunFolder, RunResult
 
 # test NDCG of a model, validation score
 QUALITY = {"ItemKNN": (0.25, 0.20), "BPR": (0.10, 0.30), "CMC": (0.40, 0.50), "VBPR": (0.30, 0.40)}
@@ -22,9 +23,9 @@ def calls(monkeypatch, tmp_path):
     """A training that takes no time: its scores follow from the model and the seed."""
     made = []
 
-    def run_one(config, **_):
-        name, seed = config["model"], config["seed"]
-        made.append((name, seed, dict(config.external_config_dict)))
+    def run_one(spec, callbacks, log, before=None, **_):
+        name, seed = spec.model, spec.seed
+        made.append((name, seed, spec.config_dict()))
         test, valid = QUALITY[name]
         shift = 0.0 if name == "ItemKNN" else (seed - 2020) / 100
         noise = np.random.default_rng([seed, *name.encode()]).normal(0, 0.01, 40)
@@ -50,10 +51,13 @@ def calls(monkeypatch, tmp_path):
             if name == "CMC"
             else []
         )
-        return RunResult(record, queries, None, history)
+        folder = RunFolder.create(spec.settings["checkpoint_dir"], spec)
+        folder.start_history(history)
+        folder.finish(RunResult(record, queries, None), "best")
+        return folder, folder.result()
 
     monkeypatch.setattr(module, "run_one", run_one)
-    monkeypatch.setattr(quick_start_dataset, "ensure_embedded_stores", lambda config: None)
+    monkeypatch.setattr(session_module, "ensure_embedded_stores", lambda config: None)
     monkeypatch.chdir(tmp_path)
     return made
 
@@ -104,10 +108,10 @@ def test_the_files_hold_what_was_run(calls, tmp_path):
 def test_a_killed_comparison_goes_on_with_what_is_unfinished(calls, monkeypatch, capsys):
     inner = module.run_one
 
-    def dies(config, **kwargs):
+    def dies(*arguments, **kwargs):
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return inner(config, **kwargs)
+        return inner(*arguments, **kwargs)
 
     monkeypatch.setattr(module, "run_one", dies)
     with pytest.raises(Interrupted, match="3 of 6 runs are kept"):
@@ -136,10 +140,10 @@ def test_a_finished_comparison_runs_nothing_until_a_setting_changes_or_it_is_ask
 def test_a_failing_row_does_not_take_the_others_with_it(calls, monkeypatch, tmp_path):
     inner = module.run_one
 
-    def fails(config, **kwargs):
-        if config["model"] == "BPR":
+    def fails(spec, *arguments, **kwargs):
+        if spec.model == "BPR":
             raise RuntimeError("out of\nmemory")
-        return inner(config, **kwargs)
+        return inner(spec, *arguments, **kwargs)
 
     monkeypatch.setattr(module, "run_one", fails)
     comparison = toy()
@@ -150,6 +154,43 @@ def test_a_failing_row_does_not_take_the_others_with_it(calls, monkeypatch, tmp_
     assert "Traceback" in next((tmp_path / "out/runs").glob("BPR-2020-*.error.txt")).read_text()
     monkeypatch.setattr(module, "run_one", inner)
     assert not toy().failed  # a failure is tried again
+
+
+def same(one, other):
+    """Equal in the plan, the records and the tables."""
+    for a, b in zip(one.rows, other.rows, strict=True):
+        assert (a.label, dict(a.settings), dict(a.errors)) == (b.label, dict(b.settings), dict(b.errors))
+        assert {s: r.record for s, r in a.runs.items()} == {s: r.record for s, r in b.runs.items()}
+        for seed, run in a.runs.items():
+            pd.testing.assert_frame_equal(run.queries, b.runs[seed].queries)
+            assert run.history == b.runs[seed].history
+    return (list(one.columns), list(one.seeds), one.reference) == (
+        list(other.columns),
+        list(other.seeds),
+        other.reference,
+    )
+
+
+def test_a_comparison_loads_back_also_from_elsewhere(calls, tmp_path):
+    made = toy()
+    assert same(made, Comparison.load("out"))
+    (tmp_path / "out").rename(tmp_path / "moved")
+    assert same(made, Comparison.load(tmp_path / "moved"))
+    text = (tmp_path / "moved/comparison.json").read_text()
+    assert str(tmp_path) not in text
+    with pytest.raises(WrongUse, match="no comparison there"):
+        Comparison.load("out")
+
+
+def test_rows_and_seeds_are_added_to_a_finished_comparison(calls):
+    toy(models=["ItemKNN", "BPR"], config_dict={"epochs": 9})
+    comparison = toy(models=["CMC"], seeds=[2020, 2030], add=True, config_dict={"epochs": 9})
+    assert [row.label for row in comparison.rows] == ["ItemKNN", "BPR", "CMC"]
+    assert list(comparison.seeds) == [2020, 2021, 2030]
+    assert all(set(row.runs) == {2020, 2021, 2030} for row in comparison.rows)
+    assert len(calls) == 9  # 2 + 2 of before, the third seed of both, three of CMC
+    with pytest.raises(WrongUse, match="CMC would run with epochs: 7, ItemKNN with 9"):
+        toy(models=["CMC"], add=True, config_dict={"epochs": 7})
 
 
 def test_controls_keep_their_switch_against_the_command_line(calls):
@@ -209,6 +250,6 @@ def test_the_command_prints_the_table_and_tells_of_failures_by_its_exit_code(cal
     assert "[4/4]" in said
     assert calls[0][2]["epochs"] == 4
 
-    monkeypatch.setattr(module, "run_one", lambda config, **_: 1 / 0)
+    monkeypatch.setattr(module, "run_one", lambda *_, **__: 1 / 0)
     args.fresh = True
     assert main(args) == 1

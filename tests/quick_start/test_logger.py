@@ -43,11 +43,12 @@ def test_each_run_has_its_own_file_and_all_lines(tmp_path: Path) -> None:
     assert logging.getLogger().handlers == before
 
 
-def test_a_new_log_replaces_the_one_before(tmp_path: Path) -> None:
-    first = init_logger(Settings(), folder=tmp_path)
-    with init_logger(Settings(), folder=tmp_path):
-        logging.getLogger().info("for the second")
-    assert first.path.read_text() == ""
+def test_a_log_inside_another_leaves_the_outer_one_as_it_was(tmp_path: Path) -> None:
+    with init_logger(Settings(), folder=tmp_path) as outer:
+        with init_logger(Settings(), folder=tmp_path) as inner:
+            logging.getLogger().info("for both")
+        logging.getLogger().info("for the outer")
+    assert [len(log.path.read_text().splitlines()) for log in (outer, inner)] == [2, 1]
 
 
 @pytest.mark.parametrize(

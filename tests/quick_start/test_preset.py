@@ -7,7 +7,7 @@ from recbole_mm.errors import WrongUse
 from recbole_mm.quick_start.columns import check_columns, evaluation_of
 from recbole_mm.quick_start.controls import control_rows
 from recbole_mm.quick_start.preset import load_preset, preset_names, rows_of
-from recbole_mm.report.statistics import Row
+from recbole_mm.run.comparison import Row
 
 
 def write(path, text):

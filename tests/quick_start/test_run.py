@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import recbole_mm
-from recbole_mm.config import Config
-from recbole_mm.quick_start.run import run_one
+from recbole_mm.quick_start.session import Session
+from recbole_mm.run.spec import RunSpec
 from recbole_mm.testing import write_toy
 
 OWN_MODEL = """
@@ -43,7 +43,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
 def test_python_entry_has_recboles_keys(toy: dict[str, object]) -> None:
     result = recbole_mm.run_recbole_mm(model="VBPR", dataset="toy", config_dict=toy)
     assert {"best_valid_score", "valid_score_bigger", "best_valid_result", "test_result"} <= set(result)
-    assert result["epochs_run"] == 2 and Path(result["files"]["best"]).is_file()
+    assert result["epochs_run"] == 2 and (Path(result["folder"]) / result["files"]["best"]).is_file()
 
 
 def test_the_programs_arguments_are_not_read(toy: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,8 +60,7 @@ def test_a_model_of_ones_own_needs_no_registry(toy: dict[str, object], tmp_path:
 
 
 def test_search_never_reads_the_test_set(toy: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
-    config = Config("VBPR", "toy", config_dict=toy)
-    result = run_one(config, test=False)
+    result = Session.build(RunSpec("VBPR", "toy", toy)).run(test=False)
     assert result.record["test_result"] is None and result.queries is None
     assert result.record["best_valid_result"]
 
@@ -69,7 +68,7 @@ def test_search_never_reads_the_test_set(toy: dict[str, object], monkeypatch: py
 def test_split_seed_decides_the_split_and_seed_the_training(toy: dict[str, object]) -> None:
     toy = {**toy, "split": None, "load_col": {"inter": ["user_id", "item_id", "timestamp"]}}
     records = [
-        run_one(Config("BPR", "toy", config_dict={**toy, **seeds}))
+        Session.build(RunSpec.of("BPR", "toy", {**toy, **seeds})).run()
         for seeds in ({}, {"seed": 1}, {"split_seed": 1})
     ]
     queries = [r.queries.set_index("user")["n_positives"] for r in records]
@@ -80,5 +79,5 @@ def test_split_seed_decides_the_split_and_seed_the_training(toy: dict[str, objec
 
 def test_every_history_entry_names_the_losses(toy: dict[str, object], tmp_path: Path) -> None:
     toy = write_toy(tmp_path / "two", domains=2)
-    result = run_one(Config("CMC", "toy", config_dict=toy))
+    result = Session.build(RunSpec("CMC", "toy", toy)).run()
     assert set(result.history[0]["terms"]) == {"contrastive", "domain"}

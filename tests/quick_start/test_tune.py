@@ -6,10 +6,11 @@ import pytest
 import yaml
 
 from recbole_mm.errors import Failure, Interrupted, WrongUse
+from recbole_mm.files import read_lines
 from recbole_mm.quick_start import tune as module
 from recbole_mm.quick_start.preset import load_preset, rows_of
-from recbole_mm.quick_start.run import RunResult
-from recbole_mm.quick_start.tune import ordered, read_journal, read_space, tune
+from recbole_mm.quick_start.tune import ordered, read_space, tune
+from recbole_mm.run.folder import RunResult
 
 
 @pytest.fixture
@@ -17,13 +18,14 @@ def calls(monkeypatch, tmp_path):
     """Validation is best at learning rate .003; the test set must not be asked for."""
     made = []
 
-    def run_one(config, **options):
+    def run_one(spec, callbacks, log, before, **options):
         assert options == {"test": False}
-        made.append((config["learning_rate"], config["train_batch_size"]))
-        score = 0.5 - abs(config["learning_rate"] - 0.003) - config["train_batch_size"] / 1e6
+        rate, size = (spec.settings[key] for key in ("learning_rate", "train_batch_size"))
+        made.append((rate, size))
+        score = 0.5 - abs(rate - 0.003) - size / 1e6
         record = {"best_valid_score": score, "best_valid_result": {"ndcg@10": score}, "test_result": None}
         record |= {"epochs_run": 3, "stopped_by": "early stopping", "seconds": 1.0, "files": {}}
-        return RunResult(record, None, None, [])
+        return None, RunResult(record)
 
     monkeypatch.setattr(module, "run_one", run_one)
     monkeypatch.chdir(tmp_path)
@@ -60,10 +62,10 @@ def test_trials_come_in_an_order_the_seed_decides_and_fewer_are_the_first_of_mor
 def test_an_interrupted_search_goes_on(calls, monkeypatch, tmp_path):
     inner = module.run_one
 
-    def dies(config, **options):
+    def dies(*arguments, **options):
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return inner(config, **options)
+        return inner(*arguments, **options)
 
     monkeypatch.setattr(module, "run_one", dies)
     with pytest.raises(Interrupted):
@@ -75,22 +77,22 @@ def test_an_interrupted_search_goes_on(calls, monkeypatch, tmp_path):
     found = search()
     assert len(calls) == len(set(calls)) == 6
     assert len(found.trials) == 6
-    assert len(read_journal(journal)) == 6
+    assert len(read_lines(journal)) == 6
 
 
 def test_a_trial_that_fails_is_kept_in_the_journal_and_not_chosen(calls, monkeypatch, tmp_path):
     inner = module.run_one
 
-    def fails(config, **options):
-        if config["learning_rate"] == 0.003:
+    def fails(spec, *arguments, **options):
+        if spec.settings["learning_rate"] == 0.003:
             raise RuntimeError("NaN")
-        return inner(config, **options)
+        return inner(spec, *arguments, **options)
 
     monkeypatch.setattr(module, "run_one", fails)
     assert search().best["point"]["learning_rate"] == 0.001
     errors = [json.loads(line)["error"] for line in (tmp_path / "out/trials.jsonl").read_text().splitlines()]
     assert errors.count("RuntimeError: NaN") == 2
-    monkeypatch.setattr(module, "run_one", lambda config, **_: 1 / 0)
+    monkeypatch.setattr(module, "run_one", lambda *_, **__: 1 / 0)
     with pytest.raises(Failure, match="no trial of BPR finished"):
         search(out="none")
 

@@ -6,24 +6,24 @@ import pytest
 from scipy import stats
 
 from recbole_mm.report.paired import mean_queries, paired_tests, query_column
-from recbole_mm.report.runs import Run
-from recbole_mm.report.statistics import Comparison, Row
+from recbole_mm.run.comparison import Comparison, RowResult
+from recbole_mm.run.folder import RunResult
 
 
-def row(label: str, values: list[np.ndarray], **more) -> Row:
+def row(label: str, values: list[np.ndarray], **more) -> RowResult:
     """A row whose seeds have these values of ndcg@10, one for each user."""
     runs = {}
     for seed, value in enumerate(values):
         queries = pd.DataFrame({"user": [f"u{k:02d}" for k in range(len(value))], "ndcg@10": value})
         record = {"best_valid_score": float(value.mean()), "test_result": {"ndcg@10": float(value.mean())}}
-        runs[seed] = Run(record, queries)
-    return Row(label, label, runs=runs, **more)
+        runs[seed] = RunResult(record, queries)
+    return RowResult(label, label, runs=runs, **more)
 
 
 def test_queries_are_averaged_over_seeds_by_user_and_domain():
     first = pd.DataFrame({"user": ["u", "u", "v"], "domain": ["x", "y", "x"], "ndcg@10": [1.0, 0.0, 0.5]})
     second = pd.DataFrame({"user": ["v", "u", "u"], "domain": ["x", "y", "x"], "ndcg@10": [0.7, 0.4, 0.0]})
-    table = mean_queries(Row("r", "r", runs={0: Run({}, first), 1: Run({}, second)}))
+    table = mean_queries(RowResult("r", "r", runs={0: RunResult({}, first), 1: RunResult({}, second)}))
     assert table["user"].tolist() == ["u", "u", "v"]
     assert table["domain"].tolist() == ["x", "y", "x"]
     assert table["ndcg@10"].tolist() == pytest.approx([0.5, 0.2, 0.6])
@@ -77,7 +77,7 @@ def test_what_cannot_be_paired_is_said_and_not_tested():
     base, longer = row("base", [rng.random(20)], baseline=True), row("longer", [rng.random(21)])
     twice = row("t", [rng.random(20)])
     twice.runs[0].queries["user"] = "u"
-    failed = Row("failed", "X", errors={0: "no"})
+    failed = RowResult("failed", "X", errors={0: "no"})
     tests, notes = paired_tests(Comparison([base, longer, twice, failed], ["ndcg@10"], "toy", [0]))
     assert tests == []
     assert notes == [

@@ -1,27 +1,28 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from recbole_mm.report.export import document, frame
 from recbole_mm.report.paired import PairedTest
 from recbole_mm.report.plot import loss_frame, missing_frame, write_figures
-from recbole_mm.report.runs import Run
-from recbole_mm.report.statistics import Comparison, Row
 from recbole_mm.report.table import controls_table, footnotes, main_table, markdown, missing_table
 from recbole_mm.report.text import duration, figure, p_text, split_text
+from recbole_mm.run.comparison import Comparison, RowResult
+from recbole_mm.run.folder import RunResult
 
 
-def row(label: str, *values: float, valid: float = 0.1, stopped: str = "early stopping", **more) -> Row:
+def row(label: str, *values: float, valid: float = 0.1, stopped: str = "early stopping", **more) -> RowResult:
     runs = {
-        2020 + k: Run(
+        2020 + k: RunResult(
             {"best_valid_score": valid, "test_result": {"ndcg@10": value, "gauc": 0.5}, "stopped_by": stopped}
             | {"epochs_run": 10 + k, "seconds": 30.0}
         )
         for k, value in enumerate(values)
     }
-    return Row(label, label, runs=runs, **more)
+    return RowResult(label, label, runs=runs, **more)
 
 
 def cells(table: str, label: str) -> list[str]:
@@ -89,9 +90,9 @@ def test_where_less_is_better_the_smallest_is_bold():
 
 
 def test_a_failed_row_is_in_the_table_with_its_line():
-    comparison = toy()
-    comparison.rows.append(Row("GCE", "GCE", errors={2020: "out of | memory"}))
-    comparison.row("CMC").errors[2023] = "NaN"
+    rows = [*toy().rows, RowResult("GCE", "GCE", errors={2020: "out of | memory"})]
+    rows[2] = replace(rows[2], errors={2023: "NaN"})
+    comparison = replace(toy(), rows=rows)
     table = main_table(comparison, [])
     assert "| GCE " in table
     assert "failed: out of \\| memory" in table
@@ -124,13 +125,12 @@ def test_the_report_names_the_order_that_differs_and_the_source():
 
 
 def with_controls() -> Comparison:
-    comparison = toy()
-    comparison.rows += [
+    more = [
         row("CMC, ids only", 0.15, of="CMC", control="ids only"),
         row("CMC, 60% masked", 0.2, of="CMC", missing=0.6),
         row("CMC, 30% masked", 0.25, of="CMC", missing=0.3),
     ]
-    return comparison
+    return replace(toy(), rows=[*toy().rows, *more])
 
 
 def test_controls_stand_below_their_row_and_not_in_the_main_table():
@@ -180,8 +180,8 @@ def test_losses_are_drawn_for_models_with_several_terms(tmp_path):
     two = [
         {"epoch": k, "batches": 4, "terms": {"contrastive": 8.0 / (k + 1), "domain": 2.0}} for k in range(2)
     ]
-    comparison.row("BPR").runs[2020].history = [one]
-    comparison.row("CMC").runs[2020].history = two
+    comparison.row("BPR").runs[2020].history.append(one)
+    comparison.row("CMC").runs[2020].history.extend(two)
     losses = loss_frame(comparison)
     assert losses[["row", "epoch", "term", "loss"]].values.tolist() == [
         ["CMC", 1, "contrastive", 2.0],

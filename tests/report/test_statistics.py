@@ -1,20 +1,15 @@
 from __future__ import annotations
 
-import pandas as pd
 import pytest
 
-from recbole_mm.report.runs import Run, load_run, save_run
-from recbole_mm.report.statistics import (
-    Comparison,
-    Row,
-    order_sentences,
-    reference_row,
-    relative_change,
-    spread,
-)
+from recbole_mm.report.statistics import order_sentences, reference_row, relative_change, spread
+from recbole_mm.run.comparison import Comparison, RowResult
+from recbole_mm.run.folder import RunResult
 
 
-def run(valid: float, test: dict[str, float], stopped: str = "early stopping", queries=None, **more) -> Run:
+def run(
+    valid: float, test: dict[str, float], stopped: str = "early stopping", queries=None, **more
+) -> RunResult:
     record = {
         "best_valid_score": valid,
         "test_result": test,
@@ -22,7 +17,7 @@ def run(valid: float, test: dict[str, float], stopped: str = "early stopping", q
         "epochs_run": 10,
         "seconds": 4.0,
     }
-    return Run({**record, **more}, queries)
+    return RunResult({**record, **more}, queries)
 
 
 def test_spread_is_mean_and_sample_standard_deviation():
@@ -39,12 +34,14 @@ def test_equal_values_have_exactly_no_spread():
     assert spread([]) is None
 
 
-def two_baselines() -> list[Row]:
+def two_baselines() -> list[RowResult]:
     """A is better on validation, B on test."""
     return [
-        Row("A", "A", baseline=True, runs={2020: run(0.30, {"ndcg@10": 0.10})}),
-        Row("B", "B", baseline=True, runs={2020: run(0.20, {"ndcg@10": 0.40})}),
-        Row("ours", "CMC", runs={2020: run(0.90, {"ndcg@10": 0.15}), 2021: run(0.90, {"ndcg@10": 0.25})}),
+        RowResult("A", "A", baseline=True, runs={2020: run(0.30, {"ndcg@10": 0.10})}),
+        RowResult("B", "B", baseline=True, runs={2020: run(0.20, {"ndcg@10": 0.40})}),
+        RowResult(
+            "ours", "CMC", runs={2020: run(0.90, {"ndcg@10": 0.15}), 2021: run(0.90, {"ndcg@10": 0.25})}
+        ),
     ]
 
 
@@ -78,31 +75,13 @@ def test_relative_change_is_against_the_reference():
 
 def test_order_is_said_only_where_it_differs():
     rows = [
-        Row("MF", "BPR", published={"ndcg": 0.6}, runs={0: run(0, {"ndcg@10": 0.3, "s/ndcg@10": 0.1})}),
-        Row("CMC", "CMC", published={"ndcg": 0.7}, runs={0: run(0, {"ndcg@10": 0.2, "s/ndcg@10": 0.2})}),
-        Row("EASE", "EASE", runs={0: run(0, {"ndcg@10": 0.9, "s/ndcg@10": 0.9})}),
+        RowResult("MF", "BPR", published={"ndcg": 0.6}, runs={0: run(0, {"ndcg@10": 0.3, "s/ndcg@10": 0.1})}),
+        RowResult(
+            "CMC", "CMC", published={"ndcg": 0.7}, runs={0: run(0, {"ndcg@10": 0.2, "s/ndcg@10": 0.2})}
+        ),
+        RowResult("EASE", "EASE", runs={0: run(0, {"ndcg@10": 0.9, "s/ndcg@10": 0.9})}),
     ]
     both = Comparison(rows, ["ndcg@10"], "toy", [0], published_columns={"ndcg": ["s/ndcg@10", "ndcg@10"]})
     assert order_sentences(both) == [
         "Our order by ndcg@10 differs from the published one by NDCG: ours MF > CMC; published CMC > MF."
     ]
-
-
-def test_a_run_comes_back_as_it_was_written(tmp_path):
-    queries = pd.DataFrame({"user": ["007"], "ndcg@10": [0.5]})
-    stored = run(0.1, {"ndcg@10": 0.5}, queries=queries)
-    stored.history = [{"epoch": 0, "terms": {"loss": 1.0}}]
-    assert load_run(tmp_path, "k") is None
-    save_run(tmp_path, "k", stored)
-    again = load_run(tmp_path, "k")
-    assert again.record == stored.record
-    assert again.history == stored.history
-    assert again.groups is None
-    pd.testing.assert_frame_equal(again.queries, queries, check_dtype=False)
-
-
-def test_a_run_without_its_json_is_not_finished(tmp_path):
-    save_run(tmp_path, "k", run(0.1, {}, queries=pd.DataFrame({"user": ["1"], "ndcg@10": [0.5]})))
-    (tmp_path / "k.json").unlink()
-    assert load_run(tmp_path, "k") is None
-    assert [p.name for p in tmp_path.iterdir()] == ["k.queries.parquet"]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 import trainer_runs
-from trainer_runs import build, run, same, write_toy
+from trainer_runs import build, fit, resumed, run, same, write_toy
 
 from recbole_mm.errors import WrongUse
 from recbole_mm.trainer import read_last
@@ -33,7 +33,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def assert_same_run(one: dict[str, Any], other: dict[str, Any]) -> None:
-    different = [key for key in one if key != "files" and not same(one[key], other[key])]
+    different = [key for key in one if key != "folder" and not same(one[key], other[key])]
     assert not different
 
 
@@ -56,37 +56,36 @@ def assert_same_run(one: dict[str, Any], other: dict[str, Any]) -> None:
 def test_half_and_half_equal_the_whole(toy: Path, model: str, settings: dict[str, Any]) -> None:
     whole = run(toy, model, 6, **settings)
     half = run(toy, model, 3, **settings)
-    both = run(toy, model, 6, resume=half["files"][1], **settings)
-    assert both["files"] == half["files"] != whole["files"]
+    both = run(toy, model, 6, resume=half["folder"], **settings)
+    assert both["folder"] == half["folder"] != whole["folder"]
     assert_same_run(whole, both)
 
 
 def test_without_the_generators_the_runs_differ(toy: Path) -> None:
     """The tests above can fail: forgetting one generator changes the result."""
     half = run(toy, "TwoTerms", 3)
-    state = torch.load(half["files"][1], weights_only=True)
+    file = half["folder"] / "last.pth"
+    state = torch.load(file, weights_only=True)
     state["generators"]["torch"] = torch.Generator().manual_seed(5).get_state()  # dropout draws from it
-    torch.save(state, half["files"][1])
-    assert not same(run(toy, "TwoTerms", 6)["last"], run(toy, "TwoTerms", 6, resume=half["files"][1])["last"])
+    torch.save(state, file)
+    assert not same(run(toy, "TwoTerms", 6)["last"], run(toy, "TwoTerms", 6, resume=half["folder"])["last"])
 
 
 def test_a_finished_run_is_not_trained_again(toy: Path) -> None:
     done = run(toy, "BPR", 3)
-    before = Path(done["files"][0]).read_bytes()
-    again = run(toy, "BPR", 3, resume=done["files"][1])
+    before = (done["folder"] / "best.pth").read_bytes()
+    again = run(toy, "BPR", 3, resume=done["folder"])
     assert_same_run(done, again)
     assert again["outcome"] == "cap"
-    assert (
-        Path(done["files"][0]).read_bytes() == before
-    )  # RecBole's fit would overwrite it with the last weights
+    # RecBole's fit would overwrite it with the last weights
+    assert (done["folder"] / "best.pth").read_bytes() == before
 
 
 def test_the_folder_may_be_moved(toy: Path) -> None:
     whole, half = run(toy, "BPR", 4), run(toy, "BPR", 2)
     (toy / "saved").rename(toy / "moved")
-    last = toy / "moved" / Path(half["files"][1]).name
-    both = run(toy, "BPR", 4, resume=str(last))
-    assert both["files"][0] == str(toy / "moved" / Path(half["files"][0]).name)
+    both = run(toy, "BPR", 4, resume=toy / "moved" / half["folder"].name / "last.pth")
+    assert both["folder"] == toy / "moved" / half["folder"].name
     assert_same_run(whole, both)
 
 
@@ -122,7 +121,7 @@ def start(context: BaseContext, folder: Path, model: str, epochs: int) -> tuple[
     process.start()
     deadline = time.monotonic() + 120  # the first one imports torch
     while time.monotonic() < deadline and process.is_alive():
-        for file in (folder / "saved").glob("*.last.pth"):
+        for file in (folder / "saved").glob("*/last.pth"):
             if read_last(str(file))["epoch"] >= 0:
                 return process, file
         time.sleep(0.005)
@@ -141,7 +140,7 @@ def test_killed_at_any_moment_and_resumed(
     process.join(30)
     stored = read_last(str(last))["epoch"]
     assert process.exitcode == -signal.SIGKILL, "it ended before it was killed: give it more epochs"
-    assert_same_run(whole(model), run(toy, model, EPOCHS, resume=str(last)))
+    assert_same_run(whole(model), run(toy, model, EPOCHS, resume=last))
     left = [path.name for path in last.parent.iterdir() if path.name.startswith(".")]
     assert left == [], f"killed after {delay:.3f} s in epoch {stored + 2}"
 
@@ -154,56 +153,66 @@ def test_interrupt_says_how_to_go_on(
     process.join(30)
     said = (toy / "said").read_text()
     assert said.startswith("Interrupted: in epoch ")
-    assert said.endswith(f"go on with --resume {last}")
-    assert_same_run(whole("TwoTerms"), run(toy, "TwoTerms", EPOCHS, resume=str(last)))
+    assert said.endswith(f"go on with --resume saved/{last.parent.name}")
+    assert_same_run(whole("TwoTerms"), run(toy, "TwoTerms", EPOCHS, resume=last))
 
 
 def test_an_interrupt_in_the_first_epoch_leaves_a_checkpoint(
     toy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer, train, valid, _ = build(toy, "BPR", 4)
+    session = build(toy, "BPR", 4)
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(trainer.model), "calculate_loss", interrupt)
+        patch.setattr(type(session.model), "calculate_loss", interrupt)
         with pytest.raises(KeyboardInterrupt, match="in epoch 1; go on with") as caught:
-            trainer.fit(train, valid)
-    assert read_last(caught.value.checkpoint)["epoch"] == -1
+            fit(session)
+    assert read_last(f"{caught.value.checkpoint}/last.pth")["epoch"] == -1
     assert_same_run(run(toy, "BPR", 4), run(toy, "BPR", 4, resume=caught.value.checkpoint))
 
 
 def test_trainers_with_a_fit_of_their_own_start_over(toy: Path) -> None:
-    trainer, train, valid, _ = build(toy, "ItemKNN", 1)
-    assert not trainer.resumable
-    trainer.fit(train, valid)
-    assert not Path(trainer.last_model_file).exists()
+    session = build(toy, "ItemKNN", 1)
+    assert not session.trainer.resumable
+    fit(session)
+    assert not session.trainer.folder.last.exists()
     with pytest.raises(WrongUse, match="run it again without --resume"):
-        trainer.resume("any.last.pth", train, valid)
+        resumed(session, session.trainer.folder.path)
 
 
 def test_resume_refuses_what_it_cannot_go_on_from(toy: Path) -> None:
-    best, last = run(toy, "BPR", 1)["files"]
-    trainer, train, valid, _ = build(toy, "BPR", 2)
-    with pytest.raises(WrongUse, match=r"no such file; the newest there is .*\.last\.pth"):
-        trainer.resume(str(toy / "saved" / "BPR.last.pth"), train, valid)
-    with pytest.raises(WrongUse, match="is a best model"):
-        trainer.resume(best, train, valid)
-    other, train, valid, _ = build(toy, "LightGCN", 2)
+    done = run(toy, "BPR", 1)["folder"]
+    with pytest.raises(WrongUse, match=r"no such run; the newest there is .*saved/BPR-toy-2020"):
+        resumed(build(toy, "BPR", 2), toy / "saved" / "BPR")
     with pytest.raises(WrongUse, match="holds BPR, this run is LightGCN"):
-        other.resume(last, train, valid)
-    wide, train, valid, _ = build(toy, "BPR", 2, embedding_size=16)
+        resumed(build(toy, "LightGCN", 2), done)
     with pytest.raises(WrongUse, match="size mismatch"):
-        wide.resume(last, train, valid)
-    half = Path(last).read_bytes()
-    Path(last).write_bytes(half[: len(half) // 2])
+        resumed(build(toy, "BPR", 2, embedding_size=16), done)
+    last = done / "last.pth"
+    half = last.read_bytes()
+    last.write_bytes(half[: len(half) // 2])
     with pytest.raises(WrongUse, match="damaged"):
-        trainer.resume(last, train, valid)
+        resumed(build(toy, "BPR", 2), done)
+    last.unlink()
+    with pytest.raises(WrongUse, match="keep_checkpoints: all"):
+        resumed(build(toy, "BPR", 2), done)
+    (done / "best.pth").rename(last)
+    with pytest.raises(WrongUse, match="is a best model"):
+        resumed(build(toy, "BPR", 2), done)
 
 
 def test_resume_tells_of_another_configuration(toy: Path, caplog: pytest.LogCaptureFixture) -> None:
-    last = run(toy, "BPR", 1)["files"][1]
-    trainer, train, valid, _ = build(toy, "BPR", 2, learning_rate=0.02)
-    trainer.resume(last, train, valid)
+    resumed(build(toy, "BPR", 2, learning_rate=0.02), run(toy, "BPR", 1)["folder"])
     assert "learning_rate 0.01 -> 0.02" in caplog.text
+
+
+def test_a_second_writer_is_refused(toy: Path, processes: BaseContext) -> None:
+    process, last = start(processes, toy, "TwoTerms", EPOCHS)
+    try:
+        with pytest.raises(WrongUse, match="another process is writing this run"):
+            fit(resumed(build(toy, "TwoTerms", EPOCHS), last.parent))
+        assert process.is_alive(), "it had ended: give it more epochs"
+    finally:
+        process.kill()

@@ -12,6 +12,7 @@ from trainer_runs import same
 from recbole_mm.errors import WrongUse
 from recbole_mm.testing import Built, write_toy
 from recbole_mm.trainer import read_last
+from recbole_mm.trainer.stage import Stages
 
 PLAN = ["SOURCE:2", "TARGET:1", "BOTH:1", "OVERLAP:2"]
 
@@ -31,15 +32,15 @@ def run(toy: dict[str, Any], model: str, plan: list[str], resume: str | None = N
         trainer.resume(resume, built.train_data, built.valid_data)
     score, result = trainer.fit(built.train_data, built.valid_data, verbose=False)
     test = trainer.evaluate(built.test_data)
-    last = read_last(trainer.last_model_file)
+    last = read_last(str(trainer.folder.last))
     keys = ("state_dict", "optimizers", "model_drift", "generators", "loaders", "progress", "epoch")
     return {
         **{key: last[key] for key in keys},
-        "phase": {key: last["phases"][key] for key in ("index", "begin", "best")},
-        "best": torch.load(trainer.saved_model_file, weights_only=True)["state_dict"],
+        "stage": {key: last["stages"][key] for key in ("index", "begin", "best", "waited")},
+        "best": torch.load(trainer.folder.best, weights_only=True)["state_dict"],
         "results": (float(score), dict(result), dict(test)),
         "outcome": trainer.outcome,
-        "file": trainer.last_model_file,
+        "file": trainer.folder.path,
         "trainer": trainer,
     }
 
@@ -68,9 +69,9 @@ def test_phases_follow_each_other(toy: dict[str, Any], monkeypatch: pytest.Monke
     assert trained == {0: {0}, 1: {0}, 2: {1}, 3: {0, 1}, 4: {0, 1}, 5: {0, 1}}
     history = built.trainer.history
     assert [record["epoch"] for record in history] == list(range(6))
-    assert [record["phase"] for record in history] == ["SOURCE"] * 2 + ["TARGET", "BOTH"] + ["OVERLAP"] * 2
+    assert [record["stage"] for record in history] == ["SOURCE"] * 2 + ["TARGET", "BOTH"] + ["OVERLAP"] * 2
     assert history[4]["batches"] < history[3]["batches"] or history[4]["loss"] != history[3]["loss"]
-    assert built.config["epochs"] == 6
+    assert built.trainer.epochs == 6
     assert built.trainer.outcome == "cap"
 
 
@@ -97,7 +98,7 @@ def test_a_part_and_the_rest_equal_the_whole(toy: dict[str, Any], model: str, fi
 def test_early_stopping_in_a_phase_and_resume(toy: dict[str, Any]) -> None:
     plan, settings = ["SOURCE:12", "TARGET:12"], {"stopping_step": 1, "learning_rate": 0.3}
     whole = run(toy, "BPR", plan, **settings)
-    lengths = [sum(r["phase"] == name for r in whole["trainer"].history) for name in ("SOURCE", "TARGET")]
+    lengths = [sum(r["stage"] == name for r in whole["trainer"].history) for name in ("SOURCE", "TARGET")]
     assert lengths[0] < 12, "no early stopping: the test shows nothing"
     assert [r["epoch"] for r in whole["trainer"].history] == list(range(sum(lengths)))
     part = run(toy, "BPR", plan[:1], **settings)
@@ -161,9 +162,10 @@ def test_patience_is_of_the_phase_and_the_best_of_the_run(
     trainer = built.trainer
     trainer.valid_metric_bigger = bigger
     trainer.best_valid_score = float("-inf") if bigger else float("inf")
+    trainer.stages = Stages(built.config, 0, trainer._early_stopping)
     give_scores(monkeypatch, scores if bigger else [-score for score in scores])
     score, _ = trainer.fit(built.train_data, built.valid_data, verbose=False)
-    phases = [record["phase"] for record in trainer.history]
+    phases = [record["stage"] for record in trainer.history]
     assert (phases.count("SOURCE"), phases.count("TARGET")) == lengths
     assert trainer.best_epoch == best and abs(score) == scores[best]
     assert torch.load(trainer.saved_model_file, weights_only=True)["epoch"] == best
@@ -195,7 +197,7 @@ def test_patience_goes_on_after_an_interrupt(
     assert rest.trainer.outcome == ""
     give_scores(monkeypatch, scores[epoch - 1 :])
     rest.fit()
-    assert [record["phase"] for record in rest.trainer.history] == ["SOURCE"] * 3 + ["TARGET"] * 3
+    assert [record["stage"] for record in rest.trainer.history] == ["SOURCE"] * 3 + ["TARGET"] * 3
     assert rest.trainer.outcome == "early stopping" and rest.trainer.best_epoch == 0
 
 
@@ -203,19 +205,19 @@ def test_other_phases_are_refused_on_resume(toy: dict[str, Any]) -> None:
     last = run(toy, "BPR", ["SOURCE:1", "TARGET:1"])["file"]
     for plan in (["SOURCE:2", "TARGET:1"], ["SOURCE:1", "BOTH:1"], ["SOURCE:1"], None):
         built = Built("BPR", {**toy, "train_epochs": plan})
-        with pytest.raises(WrongUse, match="checkpoint is in phase 2 of SOURCE:1, TARGET:1, this run has"):
+        with pytest.raises(WrongUse, match="checkpoint is in stage 2 of SOURCE:1, TARGET:1, this run has"):
             built.trainer.resume(last, built.train_data, built.valid_data)
     longer = Built("BPR", {**toy, "train_epochs": ["SOURCE:1", "TARGET:3"]})
     longer.trainer.resume(last, longer.train_data, longer.valid_data)
     longer.fit()
-    assert [record["phase"] for record in longer.trainer.history] == ["SOURCE"] + ["TARGET"] * 3
+    assert [record["stage"] for record in longer.trainer.history] == ["SOURCE"] + ["TARGET"] * 3
 
 
 def test_a_run_without_phases_takes_none_up(toy: dict[str, Any]) -> None:
     plain = Built("BPR", toy).fit()
     built = Built("BPR", {**toy, "train_epochs": ["BOTH:4"]})
-    with pytest.raises(WrongUse, match="of no phases, this run has BOTH:4"):
-        built.trainer.resume(plain.trainer.last_model_file, built.train_data, built.valid_data)
+    with pytest.raises(WrongUse, match="is in stage 1 of ALL:2, this run has BOTH:4"):
+        built.trainer.resume(plain.trainer.folder.path, built.train_data, built.valid_data)
 
 
 @pytest.mark.parametrize("model", ["EASE", "ENMF"])
@@ -226,16 +228,25 @@ def test_what_cannot_follow_phases_says_so(toy: dict[str, Any], model: str) -> N
     assert "\n" not in str(caught.value)
 
 
-def test_a_schedule_counts_over_all_phases(toy: dict[str, Any]) -> None:
+def test_a_schedule_is_of_its_stage(toy: dict[str, Any]) -> None:
     rates = []
-    built = Built("BPR", {**toy, "train_epochs": ["SOURCE:2", "TARGET:2"], "lr_scheduler": "cosine"})
+    built = Built("BPR", {**toy, "train_epochs": ["SOURCE:2", "TARGET:3"], "lr_scheduler": "cosine"})
     original = built.trainer.optimizer.step
 
     def step(*arguments: Any, **more: Any) -> Any:
-        rates.append(built.trainer.optimizer.param_groups[0]["lr"])
+        rates.append((built.trainer._epoch, built.trainer.optimizer.param_groups[0]["lr"]))
         return original(*arguments, **more)
 
     built.trainer.optimizer.step = step
     built.fit()
-    assert sorted(rates, reverse=True) == rates
-    assert sorted(set(rates), reverse=True) == pytest.approx([0.01, 0.0085355339, 0.005, 0.0014644661])
+    # (1 + cos(pi t / T)) / 2 for T = 2, then for T = 3
+    assert list(dict(rates).values()) == pytest.approx([0.01, 0.005, 0.01, 0.0075, 0.0025])
+
+
+def test_a_stage_may_have_a_patience_of_its_own(toy: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    built = Built("BPR", {**toy, "train_epochs": ["SOURCE:9:0", "TARGET:9:2"], "stopping_step": 100})
+    give_scores(monkeypatch, [0.5, 0.4, 0.3, 0.2, 0.1, 0.0])
+    built.fit()
+    assert [r["stage"] for r in built.trainer.history] == ["SOURCE"] * 2 + ["TARGET"] * 4
+    with pytest.raises(WrongUse, match="'BOTH:1:x' is not PART:EPOCHS or PART:EPOCHS:PATIENCE"):
+        Built("BPR", {**toy, "train_epochs": ["BOTH:1:x"]})

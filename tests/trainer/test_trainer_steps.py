@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from trainer_runs import TwoTerms, build, run, write_toy
+from trainer_runs import TwoTerms, build, fit, run, write_toy
 
 from recbole_mm.errors import Failure, WrongUse
-from recbole_mm.trainer.checkpoint import reserve_name
 from recbole_mm.trainer.drift import ModelDrift
 
 
@@ -25,8 +24,9 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_history_has_terms_and_validation(toy: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "recbole_mm")
-    trainer, train, valid, _ = build(toy, "TwoTerms", 3)
-    score, result = trainer.fit(train, valid)
+    session = build(toy, "TwoTerms", 3)
+    trainer = session.trainer
+    score, result = fit(session)
     assert [record["epoch"] for record in trainer.history] == [0, 1, 2]
     for record in trainer.history:
         assert set(record["terms"]) == {"ranking", "spread"}
@@ -44,20 +44,22 @@ def test_history_keeps_what_the_model_says_of_itself(
 ) -> None:
     caplog.set_level(logging.INFO, "recbole_mm")
     monkeypatch.setattr(TwoTerms, "diagnostics", lambda self: {"steps": self.steps / 4}, raising=False)
-    trainer, train, valid, _ = build(toy, "TwoTerms", 2)
-    trainer.fit(train, valid)
-    steps = [len(train) / 4, len(train) / 2]
+    session = build(toy, "TwoTerms", 2)
+    trainer = session.trainer
+    fit(session)
+    steps = [len(session.train_data) / 4, len(session.train_data) / 2]
     assert [record["diagnostics"] for record in trainer.history] == [{"steps": n} for n in steps]
     lines = [r.message for r in caplog.records if r.name == "recbole_mm.trainer"]
     assert f"steps {steps[0]:.3f}" in lines[0] and f"steps {steps[1]:.3f}" in lines[1]
 
 
 def test_nan_names_epoch_batch_and_term(toy: Path) -> None:
-    trainer, train, valid, _ = build(toy, "TwoTerms", 3, explode_at=15)
-    batches = len(train)
+    session = build(toy, "TwoTerms", 3, explode_at=15)
+    trainer = session.trainer
+    batches = len(session.train_data)
     epoch, batch = divmod(14, batches)
     with pytest.raises(Failure) as caught:
-        trainer.fit(train, valid)
+        fit(session)
     message = str(caught.value)
     assert f"epoch {epoch + 1}, batch {batch + 1}, in the term spread" in message
     assert "learning_rate (now 0.01)" in message and "\n" not in message
@@ -65,14 +67,15 @@ def test_nan_names_epoch_batch_and_term(toy: Path) -> None:
 
 
 def test_cosine_annealing_follows_the_formula(toy: Path) -> None:
-    trainer, train, valid, _ = build(toy, "TwoTerms", 4, lr_scheduler="cosine")
+    session = build(toy, "TwoTerms", 4, lr_scheduler="cosine")
+    trainer = session.trainer
     rates: list[list[float]] = []
     step = trainer.optimizer.step
     trainer.optimizer.step = lambda *a, **k: (
         rates.append([g["lr"] for g in trainer.optimizer.param_groups]), step(*a, **k)
     )[1]  # fmt: skip
-    trainer.fit(train, valid)
-    first_of_epoch = rates[:: len(train)]
+    fit(session)
+    first_of_epoch = rates[:: len(session.train_data)]
     for epoch, (users, items) in enumerate(first_of_epoch):
         assert users == pytest.approx(0.01 * (1 + math.cos(math.pi * epoch / 4)) / 2)
         assert items == pytest.approx(users / 2)  # the model asks for half the rate
@@ -81,19 +84,20 @@ def test_cosine_annealing_follows_the_formula(toy: Path) -> None:
 def test_a_killed_run_with_a_schedule_goes_on_exactly(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"lr_scheduler": "cosine"}
     whole = run(toy, "TwoTerms", 4, **settings)
-    trainer, train, valid, _ = build(toy, "TwoTerms", 4, **settings)
+    session = build(toy, "TwoTerms", 4, **settings)
+    trainer = session.trainer
     original = TwoTerms.calculate_loss
 
     def stop_in_epoch_3(self: Any, interaction: Any) -> Any:
-        if self.steps == 2 * len(train) + 3:
+        if self.steps == 2 * len(session.train_data) + 3:
             raise KeyboardInterrupt
         return original(self, interaction)
 
     with monkeypatch.context() as patch:
         patch.setattr(TwoTerms, "calculate_loss", stop_in_epoch_3)
         with pytest.raises(KeyboardInterrupt, match="epoch 3"):
-            trainer.fit(train, valid)
-    resumed = run(toy, "TwoTerms", 4, resume=trainer.last_model_file, **settings)
+            fit(session)
+    resumed = run(toy, "TwoTerms", 4, resume=trainer.folder.path, **settings)
     assert all(torch.equal(value, resumed["last"][key]) for key, value in whole["last"].items())
 
 
@@ -113,8 +117,9 @@ def test_every_parameter_belongs_to_one_group(toy: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("model", ["BPR", "EASE", "ItemKNN"])
 def test_the_best_file_holds_plain_values_and_the_best_model(toy: Path, model: str) -> None:
     sampled = {"train_neg_sample_args": None} if model == "EASE" else {}
-    trainer, train, valid, _ = build(toy, model, 3, **sampled)
-    trainer.fit(train, valid)
+    session = build(toy, model, 3, **sampled)
+    trainer = session.trainer
+    fit(session)
     stored = torch.load(trainer.saved_model_file, weights_only=True)
     assert {
         "config",
@@ -125,59 +130,48 @@ def test_the_best_file_holds_plain_values_and_the_best_model(toy: Path, model: s
         "other_parameter",
         "optimizer",
     } <= set(stored)
-    assert stored["config"]["model"] == stored["model"] == model
-    assert stored["settings"]["epochs"] == 3 and type(stored["best_valid_score"]) is float
+    assert stored["config"]["model"] == stored["spec"]["run"]["model"] == model
+    assert stored["spec"]["run"]["epochs"] == 3 and type(stored["best_valid_score"]) is float
     assert stored["epoch"] == trainer.best_epoch
-    first = trainer.evaluate(valid)
+    first = trainer.evaluate(session.valid_data)
     assert first == trainer.best_valid_result
-    fresh, *_ = build(toy, model, 3, **sampled)
-    assert fresh.evaluate(valid, model_file=trainer.saved_model_file) == first
+    fresh = build(toy, model, 3, **sampled)
+    assert fresh.trainer.evaluate(fresh.valid_data, model_file=trainer.saved_model_file) == first
 
 
 def test_both_evaluators_agree(toy: Path) -> None:
     ours, theirs = (run(toy, "BPR", 2, evaluator=name) for name in ("mm", "recbole"))
     assert ours["results"] == theirs["results"]
-    trainer, train, valid, test = build(toy, "BPR", 1)
-    trainer.fit(train, valid)
-    assert trainer.evaluate(test) == trainer.eval_result.metrics
+    session = build(toy, "BPR", 1)
+    trainer = session.trainer
+    fit(session)
+    assert trainer.evaluate(session.test_data) == trainer.eval_result.metrics
     with pytest.raises(WrongUse, match="evaluator"):
         build(toy, "BPR", 1, evaluator="mine")
 
 
-def test_two_runs_in_one_second_have_two_names(toy: Path) -> None:
-    trainers = [build(toy, "BPR", 1)[0] for _ in range(3)]
-    assert len({trainer.saved_model_file for trainer in trainers}) == 3
-
-
-def test_a_name_is_claimed_until_its_file_exists(tmp_path: Path) -> None:
-    class Owner: ...
-
-    wanted = str(tmp_path / "BPR-now.pth")
-    one, two = Owner(), Owner()
-    name, release = reserve_name(wanted, one)
-    assert name == wanted
-    assert reserve_name(wanted, two)[0] == str(tmp_path / "BPR-now-2.pth")
-    Path(wanted).touch()
-    release()
-    del two
-    assert [path.name for path in tmp_path.iterdir()] == ["BPR-now.pth"]
-    assert reserve_name(wanted, one)[0] == str(tmp_path / "BPR-now-2.pth")
+def test_two_runs_in_one_second_have_two_folders(toy: Path) -> None:
+    sessions = [build(toy, "BPR", 1) for _ in range(3)]
+    for session in sessions:
+        fit(session)
+    assert len({session.trainer.folder.path for session in sessions}) == 3
 
 
 def test_nothing_is_saved_unless_asked(toy: Path) -> None:
-    trainer, train, valid, _ = build(toy, "BPR", 1)
-    trainer.fit(train, valid, saved=False)
-    del trainer
+    session = build(toy, "BPR", 1)
+    fit(session, saved=False)
     assert list((toy / "saved").iterdir()) == []
 
 
 def test_outcome_tells_early_stopping_from_the_cap(toy: Path) -> None:
-    trainer, train, valid, _ = build(toy, "BPR", 60, stopping_step=1, learning_rate=0.3)
+    session = build(toy, "BPR", 60, stopping_step=1, learning_rate=0.3)
+    trainer = session.trainer
     assert trainer.outcome == ""
-    trainer.fit(train, valid)
+    fit(session)
     assert trainer.outcome == "early stopping" and len(trainer.history) < 60
-    trainer, train, valid, _ = build(toy, "BPR", 2)
-    trainer.fit(train, valid)
+    session = build(toy, "BPR", 2)
+    trainer = session.trainer
+    fit(session)
     assert trainer.outcome == "cap"
 
 
@@ -212,9 +206,10 @@ def test_modules_among_the_other_parameters_keep_their_weights(
     monkeypatch.setattr(
         TwoTerms, "other_parameter_name", ["item_embedding"], raising=False
     )  # as FDSA and DIN
-    trainer, train, valid, _ = build(toy, "TwoTerms", 2)
-    trainer.fit(train, valid)
-    trained = trainer.evaluate(valid)
-    fresh, *_ = build(toy, "TwoTerms", 2)
-    assert fresh.evaluate(valid, model_file=trainer.saved_model_file) == trained
+    session = build(toy, "TwoTerms", 2)
+    trainer = session.trainer
+    fit(session)
+    trained = trainer.evaluate(session.valid_data)
+    fresh = build(toy, "TwoTerms", 2)
+    assert fresh.trainer.evaluate(fresh.valid_data, model_file=trainer.saved_model_file) == trained
     assert isinstance(fresh.model.item_embedding, torch.nn.Embedding)

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
-from recbole.config import Config
-from recbole.data import create_dataset, data_preparation
 from recbole.model.general_recommender import BPR
 from recbole.model.loss import BPRLoss
-from recbole.utils import get_model, init_seed
 
-import recbole_mm  # noqa: F401  first: it makes RecBole run on today's libraries
-from recbole_mm.trainer import get_trainer
+from recbole_mm.config import Config
+from recbole_mm.quick_start.session import Session
 
 USERS, ITEMS = 60, 90
 
@@ -64,52 +60,59 @@ def write_toy(folder: Path) -> None:
     (folder / "toy" / "toy.inter").write_text("\n".join(rows) + "\n")
 
 
-def build(folder: Path, model: str, epochs: int, **settings: Any) -> tuple[Any, Any, Any, Any]:
-    """(trainer, train, valid, test) of a run in `folder`, where `write_toy` has been."""
+def build(folder: Path, model: str, epochs: int, **settings: Any) -> Session:
+    """A run in `folder`, where `write_toy` has been."""
     torch.set_num_threads(1)
-    model_class = TwoTerms if model == "TwoTerms" else get_model(model)
-    argv, sys.argv = sys.argv, sys.argv[:1]  # RecBole's Config reads them
-    config = Config(
-        model_class if model == "TwoTerms" else model,
-        "toy",
-        config_dict={
-            "data_path": str(folder), "checkpoint_dir": str(folder / "saved"), "epochs": epochs,
-            "train_batch_size": 64, "embedding_size": 8, "learning_rate": 0.01, "eval_step": 1, "stopping_step": 100,
-            "metric_decimal_place": 8, "show_progress": False, "use_gpu": False, "explode_at": None, **settings,
-        },
-    )  # fmt: skip
-    sys.argv = argv
-    init_seed(config["seed"], True)
-    dataset = create_dataset(config)
-    train, valid, test = data_preparation(config, dataset)
-    init_seed(config["seed"], True)
-    net = model_class(config, train._dataset)
-    return get_trainer(config, model_class)(config, net), train, valid, test
+    given = {
+        "data_path": str(folder), "checkpoint_dir": str(folder / "saved"), "epochs": epochs, "eval_step": 1,
+        "train_batch_size": 64, "embedding_size": 8, "learning_rate": 0.01, "stopping_step": 100,
+        "metric_decimal_place": 8, "show_progress": False, "use_gpu": False, **settings,
+    }  # fmt: skip
+    if model == "TwoTerms":
+        given.setdefault("explode_at", None)
+    config = Config(TwoTerms if model == "TwoTerms" else model, "toy", config_dict=given)
+    return Session.build(config.spec)
 
 
-def run(folder: Path, model: str, epochs: int, resume: str | None = None, **settings: Any) -> dict[str, Any]:
+def fit(session: Session, **options: Any) -> tuple[float, Any]:
+    """Train it."""
+    return session.trainer.fit(session.train_data, session.valid_data, **options)
+
+
+def resumed(session: Session, folder: Any) -> Session:
+    """Take up the run of `folder`."""
+    session.trainer.resume(folder, session.train_data, session.valid_data)
+    return session
+
+
+def run(folder: Path, model: str, epochs: int, resume: Any = None, **settings: Any) -> dict[str, Any]:
     """Trains and tests; everything that must not depend on interruptions, to the last digit."""
-    trainer, train, valid, test = build(folder, model, epochs, **settings)
+    session = build(folder, model, epochs, **settings)
     if resume:
-        trainer.resume(resume, train, valid)
-    score, result = trainer.fit(train, valid)
-    test_result = trainer.evaluate(test)
-    best = torch.load(trainer.saved_model_file, weights_only=True)
-    last = torch.load(trainer.last_model_file, weights_only=True)
+        resumed(session, resume)
+    score, result = fit(session)
+    trainer = session.trainer
+    test_result = trainer.evaluate(session.test_data)
+    best = torch.load(trainer.folder.best, weights_only=True)
+    last = torch.load(trainer.folder.last, weights_only=True)
+    keys = ("optimizers", "model_drift", "generators", "loaders", "stages", "epoch")
     return {
+        **{key: last[key] for key in keys},
         "best": best["state_dict"],
         "last": last["state_dict"],
-        "optimizer": last["optimizer"],
-        "drift": last["model_drift"],
-        "generators": last["generators"],
-        "loaders": last["loaders"],
         "results": (float(score), dict(result), dict(test_result)),
         "losses": trainer.train_loss_dict,
-        "history": [{k: v for k, v in r.items() if "seconds" not in k} for r in trainer.history],
+        "history": timeless(trainer.history),
+        "written": timeless(trainer.folder.read_history()),
         "best_epoch": trainer.best_epoch,
         "outcome": trainer.outcome,
-        "files": (trainer.saved_model_file, trainer.last_model_file),
+        "folder": trainer.folder.path,
     }
+
+
+def timeless(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Records without their times."""
+    return [{k: v for k, v in record.items() if "seconds" not in k} for record in history]
 
 
 def same(one: Any, other: Any) -> bool:
