@@ -28,7 +28,8 @@ def suggest(word: object, known: Iterable[object], *, cutoff: float = 0.6, liste
     ``; did you mean 'x'?`` (capitals, ``-`` and ``_`` count as equal), else ``; there are a, b, c`` if ``listed``,
     else nothing.
     """
-    names = {_folded(name): str(name) for name in sorted(map(str, known))}
+    ordered = sorted(known, key=str) if isinstance(known, (set, frozenset)) else known
+    names = {_folded(name): str(name) for name in ordered}
     close = get_close_matches(_folded(word), names, n=1, cutoff=cutoff)
     if close:
         return f"; did you mean '{names[close[0]]}'?"

@@ -13,22 +13,17 @@ from recbole.config import Config as RecBoleConfig
 from recbole.utils import ModelType
 
 from recbole_mm.config.check import check_values
+from recbole_mm.config.evaluation import check_metrics, check_mode, settle_valid_metric, split_by_type
 from recbole_mm.config.family import adapt, family_defaults, no_negatives
 from recbole_mm.config.header import Header, read_header
 from recbole_mm.config.known import unknown_keys
-from recbole_mm.config.metric import (
-    OURS,
-    check_metrics,
-    check_mode,
-    settle_valid_metric,
-    smaller_is_better,
-    split_by_type,
-)
 from recbole_mm.config.properties import ConfigLoader, load_internal, load_user, properties_dir, recbole_dir
 from recbole_mm.config.requirements import check_libraries
 from recbole_mm.config.values import parse_cli, parse_value
 from recbole_mm.errors import WrongUse
 from recbole_mm.model import get_model, model_spec
+from recbole_mm.model.traits import trait
+from recbole_mm.run.metric import METRICS, smaller_is_better
 from recbole_mm.run.spec import RunSpec, relative_paths
 from recbole_mm.serialize import readable
 
@@ -82,6 +77,10 @@ class Config(RecBoleConfig):
         given = relative_paths(readable(self.external_config_dict))
         given = {key: value for key, value in given.items() if key not in ("model", "dataset")}
         return RunSpec.of(model_spec(self.model_spec), self.dataset, {**given, "seed": self["seed"]})
+
+    def trait(self, name: str) -> Any:
+        """What the model says of itself (`recbole_mm.model.traits`)."""
+        return trait(self.model_class, name)
 
     # --- what was given ---
 
@@ -218,9 +217,8 @@ class Config(RecBoleConfig):
 
     def _check_keys(self, settings: Mapping[str, Any], source: str | None, defaults: Iterable[str]) -> None:
         problems = []
-        for key, near in unknown_keys(settings, defaults, self.model_class).items():
-            where = source or self.sources.get(key, _DICT)
-            problems.append(f"unknown key '{key}' ({where})" + (f"; did you mean '{near}'?" if near else ""))
+        for key, hint in unknown_keys(settings, defaults, self.model_class).items():
+            problems.append(f"unknown key '{key}' ({source or self.sources.get(key, _DICT)}){hint}")
         self._complain(problems)
 
     def _complain(self, problems: list[str]) -> None:
@@ -247,7 +245,7 @@ class Config(RecBoleConfig):
         self._check_eval_args(final, bool(ranking))
         modes = final["eval_args"].get("mode")
         # AUC over all scores is ours to compute beside ranking metrics; RecBole sees those it can take
-        recbole_metrics = [name for name in ranking if name.lower() not in OURS] or (
+        recbole_metrics = [name for name in ranking if not METRICS[name.lower()].ours] or (
             ["NDCG"] if ranking else value
         )
         if ours and not ranking and modes == "full" and {name.lower() for name in value} == {"auc"}:

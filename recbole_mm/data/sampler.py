@@ -75,7 +75,7 @@ class NegativeSampler:
     @classmethod
     def of_rows(cls, part: Any, args: Mapping[str, Any], rng: np.random.Generator) -> NegativeSampler:
         """For the training rows ``part`` (a data set) under ``train_neg_sample_args``."""
-        item_domain = getattr(part, "item_domain", None)
+        item_domain = part.item_domain
         return cls(
             part.inter_feat[part.uid_field].numpy(),
             part.inter_feat[part.iid_field].numpy(),

@@ -11,10 +11,11 @@ import pandas as pd
 
 from recbole_mm.evaluator import auc
 from recbole_mm.evaluator.group import Group
-from recbole_mm.evaluator.metrics import ITEM_METRICS, PER_QUERY, hit_matrix, item_metric
+from recbole_mm.evaluator.metrics import PER_QUERY, hit_matrix, item_metric
 from recbole_mm.evaluator.protocol import Protocol
 from recbole_mm.evaluator.record import Record, Wanted
 from recbole_mm.evaluator.sampled import ListRanks
+from recbole_mm.run.metric import LISTS, QUERY_AUC, names_that_read
 
 Array = np.ndarray
 
@@ -46,7 +47,7 @@ def full_metrics(
             found[name] = auc.mean_auc(table["auc"])
         elif name == "auc" and record.pooled is not None:
             found[name] = record.pooled
-        elif name in ITEM_METRICS and record.lists is not None and count is not None:
+        elif name in names_that_read(LISTS) and record.lists is not None and count is not None:
             for k in wanted.topk:
                 found[f"{name}@{k}"] = item_metric(name, record.lists, k, count, tail_ratio)
         elif name in PER_QUERY:
@@ -62,7 +63,7 @@ def list_table(ranks: ListRanks, wanted: Wanted) -> dict[str, Array]:
         if name in PER_QUERY
         for k in wanted.topk
     }
-    if {"gauc", "meanauc"} & set(wanted.metrics):
+    if {*names_that_read(QUERY_AUC)} & {*wanted.metrics}:
         table["auc"] = ranks.auc
     return table
 
@@ -71,7 +72,7 @@ def list_metrics(table: dict[str, Array], wanted: Wanted) -> OrderedDict[str, fl
     """Means over lists. A list has one positive, so GAUC and MeanAUC are one number there."""
     found: OrderedDict[str, float] = OrderedDict()
     for name in wanted.metrics:
-        if name in ("gauc", "meanauc"):
+        if name in names_that_read(QUERY_AUC):
             found[name] = auc.mean_auc(table["auc"])
         found.update(
             (key, float(table[key].mean())) for key in table if key.split("@")[0] == name and "@" in key

@@ -103,7 +103,7 @@ def _domains(dataset: Any, user: Array, domain: Array | None, train: TrainStats)
 
 
 def _modalities(dataset: Any) -> Iterator[Group]:
-    modality = getattr(dataset, "modality", None)
+    modality = dataset.modality
     if modality is None:
         raise WrongUse("eval_groups: modality needs a dataset with modalities (modality_path, modalities)")
     present = np.asarray(modality.present)

@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
-from recbole_mm.errors import WrongUse
-from recbole_mm.evaluator.setting import setting
+from recbole_mm.errors import WrongUse, suggest
 
 FULL = ("recbole", "mmrec")
 
@@ -40,14 +38,13 @@ def parse(name: str) -> Protocol:
     match = re.fullmatch(r"sampled-([1-9]\d*)", str(name))
     if match:
         return Protocol(name, int(match.group(1)))
-    close = get_close_matches(str(name), [*FULL, "sampled-9", "sampled-100"], n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
+    hint = suggest(name, [*FULL, "sampled-9", "sampled-100"], listed=False)
     raise WrongUse(f"protocol: {name!r} is not one of recbole, mmrec, sampled-N{hint}")
 
 
 def protocols(config: Any) -> list[Protocol]:
     """The protocols of a run, the primary one first (it gives the plain metric keys)."""
-    names = setting(config, "protocol", "recbole")
+    names = config["protocol"]
     found = [parse(name) for name in ([names] if isinstance(names, str) else names)]
     if not found:
         raise WrongUse("protocol: the list is empty; name at least one of recbole, mmrec, sampled-N")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -16,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import WrongUse, suggest
 
 __all__ = ["get_model", "model_names", "model_spec"]
 
@@ -101,15 +100,8 @@ def _module_of(name: str) -> str | None:
 
 
 def _no_model(name: str) -> str:
-    known = list(model_names())
-    by_lower = {each.lower(): each for each in known}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
-    hint = (
-        f"; did you mean '{by_lower[near[0]]}'?"
-        if near
-        else "; one of ours, RecBole's or path/to/file.py:Class"
-    )
-    return f"no model '{name}'{hint}"
+    hint = suggest(name, model_names(), listed=False)
+    return f"no model '{name}'" + (hint or "; one of ours, RecBole's or path/to/file.py:Class")
 
 
 def _import_known(module_name: str, name: str) -> ModuleType:
@@ -205,8 +197,8 @@ def _pick(module: ModuleType, class_name: str | None, where: str) -> type:
     if isinstance(found, type):
         return found
     names = [key for key, value in vars(module).items() if isinstance(value, type)]
-    near = difflib.get_close_matches(class_name, names, n=1, cutoff=0.5)
-    raise WrongUse(f"{where} has no class '{class_name}'" + (f"; did you mean '{near[0]}'?" if near else ""))
+    hint = suggest(class_name, names, cutoff=0.5, listed=False)
+    raise WrongUse(f"{where} has no class '{class_name}'{hint}")
 
 
 def _recommenders(module: ModuleType) -> dict[str, type]:

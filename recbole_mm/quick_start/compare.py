@@ -16,10 +16,9 @@ from recbole_mm.config.properties import load_user
 from recbole_mm.config.values import parse_cli
 from recbole_mm.errors import Failure, Interrupted, WrongUse
 from recbole_mm.files import write_text
-from recbole_mm.quick_start.columns import check_columns
 from recbole_mm.quick_start.controls import control_rows
 from recbole_mm.quick_start.fingerprint import versions
-from recbole_mm.quick_start.plan import Request, plan_runs
+from recbole_mm.quick_start.plan import Request, check_columns, plan_runs
 from recbole_mm.quick_start.preset import Settings, load_preset, preset_names, rows_of
 from recbole_mm.quick_start.progress import RunsProgress
 from recbole_mm.quick_start.session import run_one

@@ -21,11 +21,12 @@ from recbole_mm.errors import Failure, Interrupted, WrongUse
 from recbole_mm.files import append_line, read_lines, write_text
 from recbole_mm.model import get_model
 from recbole_mm.quick_start.fingerprint import run_key
-from recbole_mm.quick_start.preset import SHARED, Settings, load_preset, preset_names
+from recbole_mm.quick_start.preset import Settings, load_preset, preset_names
 from recbole_mm.quick_start.progress import RunsProgress
 from recbole_mm.quick_start.session import require_files, run_one
 from recbole_mm.run.comparison import RUNS, Row
 from recbole_mm.run.folder import RunFolder, run_folders
+from recbole_mm.run.key import keys_that
 from recbole_mm.run.spec import RunSpec
 
 HELP = "search settings of one model on validation"
@@ -165,7 +166,7 @@ def read_space(path: Path) -> dict[str, list[Any]]:
     for key, values in space.items():
         if not isinstance(values, list) or not values:
             raise WrongUse(f"{path}: '{key}' must be a list of values, got {values!r}")
-        if key in SHARED:
+        if key in keys_that("shared"):
             raise WrongUse(f"{path}: '{key}' is the same for all models of a comparison; it is not searched")
     if not space:
         raise WrongUse(f"{path}: the space is empty; write lines of 'key: [values]'")

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recbole_mm.run.comparison import Comparison, RowResult
-
-LOWER_IS_BETTER = frozenset({"giniindex", "averagepopularity", "mae", "rmse", "logloss"})
+from recbole_mm.run.metric import smaller_is_better
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ def spread(values: Sequence[float]) -> Spread | None:
 
 def bigger_is_better(column: str) -> bool:
     """Whether a larger value of this test column is the better one."""
-    return column.rsplit("/", 1)[-1].split("@")[0] not in LOWER_IS_BETTER
+    return not smaller_is_better(column)
 
 
 def reference_row(comparison: Comparison) -> RowResult | None:

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
-import recbole_mm  # noqa: F401  (before recbole: makes it work on current libraries)
+from recbole_mm.config import Config
+from recbole_mm.data import create_dataset, data_preparation
 
 recbole = pytest.importorskip("recbole")
 
@@ -36,7 +37,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def build(small: Path, monkeypatch: pytest.MonkeyPatch):
-    """Make (config, model, trainer, loaders) with RecBole alone.
+    """Make (config, model, trainer, loaders); the trainer and its evaluator are RecBole's.
 
     The models are as initialised: what is compared does not depend on training, and training takes the time.
     """
@@ -44,8 +45,6 @@ def build(small: Path, monkeypatch: pytest.MonkeyPatch):
 
     def make(name: str, **settings):
         import torch
-        from recbole.config import Config
-        from recbole.data import create_dataset, data_preparation
         from recbole.utils import get_model, get_trainer, init_seed
 
         torch.set_num_threads(1)
@@ -62,7 +61,7 @@ def build(small: Path, monkeypatch: pytest.MonkeyPatch):
             "seed": 7,
             **settings,
         }
-        config = Config(model=name, dataset="ml-cut", config_dict=values)
+        config = Config(name, "ml-cut", config_dict=values)
         init_seed(config["seed"], True)
         dataset = create_dataset(config)
         loaders = data_preparation(config, dataset)
@@ -108,9 +107,6 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("sys.argv", ["pytest"])
 
     def make(**settings):
-        from recbole.config import Config
-        from recbole.data import create_dataset, data_preparation
-
         rng = np.random.default_rng(1)
         rows = {"train": [], "valid": [], "test": []}
         for user in range(1, 21):
@@ -138,7 +134,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             "eval_args": {"group_by": "user", "order": "RO", "split": {"RS": [8, 1, 1]}, "mode": "full"},
             **settings,
         }
-        config = Config(model="BPR", dataset="toy", config_dict=values)
+        config = Config("BPR", "toy", config_dict=values)
         loaders = data_preparation(config, create_dataset(config))
         dataset = loaders[2]._dataset
         number = [0 if t == "[PAD]" else int(t[1:]) for t in dataset.field2id_token["item_id"]]

@@ -30,7 +30,7 @@ def test_a_stage_is_its_text(part: str, epochs: int, patience: int | None) -> No
     ("value", "message"),
     [
         (["SOURSE:3"], "'SOURSE:3' names no part of the training rows; did you mean 'SOURCE'"),
-        (["x:3"], "there are BOTH, OVERLAP, SOURCE, TARGET"),
+        (["x:3"], "there are SOURCE, TARGET, BOTH, OVERLAP"),
         (["SOURCE:x"], "'SOURCE:x' is not PART:EPOCHS"),
         (["SOURCE"], "'SOURCE' is not PART:EPOCHS"),
         (["SOURCE:0"], "epochs >= 1"),

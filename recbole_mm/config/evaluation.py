@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection
 from typing import Any
 
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import WrongUse, suggest
+from recbole_mm.run.metric import METRICS, SCORES
 
-# computed by our evaluator beside RecBole's (recbole_mm.evaluator)
-OURS = frozenset({"f1", "meanauc"})
-# metrics of a whole list, without @k
-_WHOLE = frozenset({"auc", "gauc", "meanauc", "logloss", "mae", "rmse"})
-_SPELLED = {
-    name.lower(): name
-    for name in (
-        *("AUC", "AveragePopularity", "F1", "GAUC", "GiniIndex", "Hit", "ItemCoverage", "LogLoss", "MAE"),
-        *("MAP", "MRR", "MeanAUC", "NDCG", "Precision", "RMSE", "Recall", "ShannonEntropy", "TailPercentage"),
-    )
-}
 _MODE = re.compile(r"full|labeled|(?:uni|pop|sampled-)[1-9][0-9]*")
 
 
@@ -30,15 +19,15 @@ def check_metrics(metrics: Any, evaluator: str) -> list[str]:
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     if not names:
         raise WrongUse("metrics: the list is empty")
-    known = set(metric_types) | (OURS if evaluator == "mm" else set())
+    ours = {name for name, metric in METRICS.items() if metric.ours}
+    known = set(metric_types) | (ours if evaluator == "mm" else set())
     for name in names:
         if not isinstance(name, str) or name.lower() not in known:
-            near = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.5)
-            hint = f"; did you mean '{_SPELLED.get(near[0], near[0])}'?" if near else ""
-            ours = " (ours: needs evaluator: mm)" if str(name).lower() in OURS else ""
-            raise WrongUse(f"metrics: no metric '{name}'{ours}{hint}")
+            lack = " (ours: needs evaluator: mm)" if str(name).lower() in ours else ""
+            labels = [METRICS[each].label if each in METRICS else each for each in known]
+            raise WrongUse(f"metrics: no metric '{name}'{lack}{suggest(name, labels, cutoff=0.5)}")
     ranking, value = split_by_type(names)
-    if ranking and value and (evaluator != "mm" or {v.lower() for v in value} - {"auc"}):
+    if ranking and value and (evaluator != "mm" or not all(_is_pooled(name) for name in value)):
         raise WrongUse(
             f"metrics: {', '.join(value)} (of single scores) and {', '.join(ranking)} (of lists) "
             "cannot share a run"
@@ -63,11 +52,10 @@ def settle_valid_metric(
     What was given stands; what came from defaults follows it. Both given and at odds is an error.
     """
     name, at, depth = valid_metric.partition("@")
-    if name.lower() not in _SPELLED:
-        near = difflib.get_close_matches(name.lower(), _SPELLED, n=1, cutoff=0.5)
-        hint = f"; did you mean '{_SPELLED[near[0]]}{at}{depth}'?" if near else ""
-        raise WrongUse(f"valid_metric: no metric '{name}'{hint}")
-    whole = name.lower() in _WHOLE
+    if name.lower() not in METRICS:
+        whole_keys = [f"{metric.label}{at}{depth}" for metric in METRICS.values()]
+        raise WrongUse(f"valid_metric: no metric '{name}'{suggest(valid_metric, whole_keys, cutoff=0.5)}")
+    whole = not METRICS[name.lower()].at_k
     if whole == bool(at) or (at and (not depth.isdigit() or int(depth) < 1)):
         form = f"'{name}'" if whole else f"'{name}@{topk[0]}'"
         raise WrongUse(f"valid_metric: '{valid_metric}' should read {form}")
@@ -75,7 +63,7 @@ def settle_valid_metric(
     has_depth = whole or int(depth) in topk
     if "valid_metric" not in given:
         metric = name if has_name else metrics[0]
-        if metric.lower() in _WHOLE:
+        if not METRICS[metric.lower()].at_k:
             return metric, metrics, topk
         return f"{metric}@{depth if at and has_depth else topk[0]}", metrics, topk
     if not has_name:
@@ -83,7 +71,7 @@ def settle_valid_metric(
             raise WrongUse(
                 f"valid_metric '{valid_metric}' is not computed: add {name} to metrics ({', '.join(metrics)})"
             )
-        metrics = [*metrics, _SPELLED[name.lower()]]
+        metrics = [*metrics, METRICS[name.lower()].label]
     if not has_depth:
         if "topk" in given:
             raise WrongUse(f"valid_metric '{valid_metric}' is not computed: add {depth} to topk {topk}")
@@ -101,8 +89,5 @@ def check_mode(eval_args: dict[str, Any]) -> None:
         raise WrongUse(f"eval_args.mode: expected the keys valid and test, got {', '.join(map(str, mode))}")
 
 
-def smaller_is_better(valid_metric: str) -> bool:
-    """Whether the metric is an error (LogLoss, MAE, …)."""
-    from recbole.evaluator import smaller_metrics
-
-    return valid_metric.split("@")[0].lower() in smaller_metrics
+def _is_pooled(name: str) -> bool:
+    return name.lower() in METRICS and METRICS[name.lower()].reads == SCORES
