@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import contextlib
-import difflib
 import io
-import logging
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 from recbole_mm import __version__
-from recbole_mm.errors import Failure, WrongUse
+from recbole_mm.errors import Failure, WrongUse, suggest
 
 #: sub-command -> module with HELP, add_arguments(parser), main(args) -> int
 COMMANDS = {
     "run": "recbole_mm.quick_start.run",
     "compare": "recbole_mm.quick_start.compare",
     "tune": "recbole_mm.quick_start.tune",
+    "models": "recbole_mm.quick_start.models",
+    "keys": "recbole_mm.quick_start.keys",
     "store": "recbole_mm.modality.command",
     "convert": "recbole_mm.convert.command",
     "extract": "recbole_mm.extract.command",
@@ -26,16 +30,6 @@ COMMANDS = {
 }
 #: those that take any configuration key as --key=value
 TAKE_KEYS = {"run", "compare", "tune"}
-
-_SUMMARY = {
-    "run": "train and evaluate one model",
-    "compare": "several models on the same split with the same budget, as a table",
-    "tune": "search settings on validation",
-    "store": "build, show and verify modality stores",
-    "convert": "raw data to atomic files",
-    "extract": "texts and images to modality stores",
-    "doctor": "versions, active patches, what is usable",
-}
 
 
 def main(argv: Sequence[str] | None = None, run_by_default: bool = False) -> int:
@@ -55,6 +49,8 @@ def main(argv: Sequence[str] | None = None, run_by_default: bool = False) -> int
         print(__version__)
         return 0
     verbose = "--verbose" in args or "-v" in args
+    if args[0] != "run":  # which has a word of its own for it
+        args = [word for word in args if word != "--verbose"]
     try:
         return _dispatch(args[0], args[1:])
     except WrongUse as error:
@@ -63,15 +59,16 @@ def main(argv: Sequence[str] | None = None, run_by_default: bool = False) -> int
         # the trainer says where it stopped and how to go on
         print(f"\ninterrupted{': ' if str(error) else ''}{error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # its reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except Exception as error:
         return _say(error, 1, verbose)
 
 
 def _dispatch(name: str, rest: list[str]) -> int:
     if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise WrongUse(f"no command {name!r}{hint} (there are {', '.join(COMMANDS)})")
+        raise WrongUse(f"no command {name!r}{suggest(name, COMMANDS)}")
     module = import_module(COMMANDS[name])
     parser = argparse.ArgumentParser(prog=f"recbole-mm {name}", description=module.HELP, allow_abbrev=False)
     module.add_arguments(parser)
@@ -97,7 +94,7 @@ def _parse(parser: argparse.ArgumentParser, rest: list[str], keys: bool) -> argp
 
 def _say(error: BaseException, code: int, verbose: bool) -> int:
     if verbose:
-        logging.getLogger("recbole_mm").error("failed", exc_info=error)
+        traceback.print_exception(error)
     text = " ".join(str(error).split()) or type(error).__name__
     if not isinstance(error, (WrongUse, Failure)):
         text = f"{type(error).__name__}: {text} (--verbose shows where)"
@@ -106,7 +103,20 @@ def _say(error: BaseException, code: int, verbose: bool) -> int:
 
 
 def _usage() -> str:
-    lines = [f"  {name:<9}{_SUMMARY[name]}" for name in COMMANDS]
+    """The commands, each with its own line; read as text, for importing them all takes seconds."""
+    lines = [f"  {name:<9}{_help_of(module)}" for name, module in COMMANDS.items()]
     return "\n".join(
-        ["usage: recbole-mm COMMAND …   (recbole-mm COMMAND --help for its arguments)", "", *lines]
+        [
+            "usage: recbole-mm COMMAND …   (recbole-mm COMMAND --help for its arguments)",
+            "",
+            *lines,
+            "",
+            "  --verbose  with any command: show where an error arose",
+        ]
     )
+
+
+def _help_of(module: str) -> str:
+    file = Path(__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
+    line = next(line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("HELP = "))
+    return str(ast.literal_eval(line.removeprefix("HELP = ")))

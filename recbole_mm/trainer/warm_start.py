@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_mm.errors import WrongUse
-from recbole_mm.model.traits import trait
+from recbole_mm.model.trait import trait
 from recbole_mm.trainer.checkpoint import read_checkpoint
 
 #: blocks of rows of a parameter: ("user" | "item", rows for each) or ("", number of rows)
