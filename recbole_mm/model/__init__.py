@@ -21,7 +21,8 @@ __all__ = ["get_model", "model_names", "model_spec"]
 
 _RECBOLE_ROOMS = ("general", "context_aware", "sequential", "knowledge_aware", "exlib")
 _OURS = Path(__file__).parent
-# classes that were handed over as such, by their spec: no import may find those of a notebook or a function
+# a user's classes, by their spec (no import may find those of a notebook or a function) and by their name alone, which
+# is all that RecBole's own scripts know of them
 _GIVEN: dict[str, type] = {}
 
 
@@ -37,11 +38,13 @@ def get_model(name: str | type) -> type:
         return name
     if not isinstance(name, str) or not name.strip():
         raise WrongUse(f"model: expected a name or a class, got {name!r}")
-    if name in _GIVEN:
+    if ":" in name and name in _GIVEN:
         return _GIVEN[name]
     path, class_name = _split_path(name)
     if path is not None:
-        return _pick(_load_file(path), class_name, str(path))
+        own = _pick(_load_file(path), class_name, str(path))
+        _GIVEN[own.__name__] = own
+        return own
     if ":" in name or "." in name:
         module_name, _, class_name = name.replace(":", ".").rpartition(".")
         return _pick(_load_dotted(module_name, name), class_name, module_name)
@@ -49,6 +52,8 @@ def get_model(name: str | type) -> type:
         found = getattr(_import_known(home, name), name, None)
         if isinstance(found, type):
             return found
+    if name in _GIVEN:
+        return _GIVEN[name]
     raise WrongUse(_no_model(name))
 
 
@@ -79,7 +84,7 @@ def model_spec(model: str | type) -> str:
         return f"{os.path.relpath(inspect.getfile(model))}:{name}"
     if module.split(".")[0] in ("recbole", "recbole_mm"):
         return name
-    _GIVEN[f"{module}:{name}"] = model
+    _GIVEN[f"{module}:{name}"] = _GIVEN[model.__name__] = model
     return f"{module}:{name}"
 
 

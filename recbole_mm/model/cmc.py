@@ -266,6 +266,10 @@ class CMC(MultimodalRecommender):
             "domain_norm": float(raw.norm(dim=-1)[seen].mean()),
         }
 
+    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
+        """Whose rows the id terms have."""
+        return {"user_id.weight": [("user", self.n_domains)], "item_id.weight": [("item", 1)]}
+
     def feature_modules(self) -> list[nn.Module]:
         """The encoders and the fusion."""
         return [self.encoders, self.fusion]

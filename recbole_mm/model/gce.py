@@ -87,6 +87,10 @@ class GCE(TripletRecommender):
         positive = (user_emb * item_emb[items]).sum(dim=1)
         return bpr(positive, candidate_scores(user_emb, item_emb, negatives))
 
+    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
+        """Whose rows the weights have."""
+        return {"weight": [("user", 1), ("item", 1), ("", self.n_domains)]}
+
     def forget_cached(self) -> None:
         """Forget the convolved nodes too."""
         super().forget_cached()

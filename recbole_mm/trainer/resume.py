@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from recbole_mm.errors import WrongUse
 from recbole_mm.run.key import keys_that
+from recbole_mm.run.spec import relative_paths
 from recbole_mm.serialize import from_plain, plain_config, to_plain
 from recbole_mm.trainer.checkpoint import read_checkpoint
 from recbole_mm.trainer.generators import global_state, loader_state, set_global_state, set_loader_state
@@ -34,7 +35,7 @@ def optimizers_of(trainer: Any) -> dict[str, Optimizer]:
 def best_state(trainer: Any, epoch: int) -> dict[str, Any]:
     """RecBole's checkpoint, key by key, in plain values."""
     return {
-        "config": plain_config(trainer.config),
+        "config": relative_paths(plain_config(trainer.config)),
         "spec": trainer.spec.as_dict(),
         "epoch": epoch,
         "cur_step": trainer.cur_step,
@@ -88,7 +89,7 @@ def restore(trainer: Any, last_file: str, loaders: dict[str, Any]) -> None:
         WrongUse: the file belongs to another model or other data.
     """
     state = read_last(last_file)
-    _warn_of_changes(state["config"], plain_config(trainer.config))
+    _warn_of_changes(state["config"], relative_paths(plain_config(trainer.config)))
     trainer.stages.restore(state["stages"])
     _load_weights(trainer.model, state, last_file)
     trainer.model_drift.restore(state["model_drift"])

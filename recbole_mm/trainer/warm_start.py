@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from recbole.utils import ModelType
+from torch import Tensor
 
 from recbole_mm.errors import WrongUse
 from recbole_mm.model.trait import trait
@@ -28,7 +29,7 @@ def tokens_of(dataset: Any) -> dict[str, str]:
     return {kind: "\n".join(dataset.field2id_token[field]) for kind, field in fields.items()}
 
 
-def warm_start(model: nn.Module, dataset: Any, checkpoint: str) -> None:
+def warm_start(model: Any, dataset: Any, checkpoint: str) -> None:
     """Give ``model`` the weights in ``checkpoint``; rows of new users and items keep their first values.
 
     Raises:
@@ -38,7 +39,7 @@ def warm_start(model: nn.Module, dataset: Any, checkpoint: str) -> None:
     state = read_checkpoint(checkpoint)
     if "tokens" not in state:
         raise WrongUse(f"init_from: {checkpoint} does not name its users and items; train it again")
-    if not any(parameter.requires_grad for parameter in model.parameters()):
+    if model.type == ModelType.TRADITIONAL:
         raise WrongUse(f"init_from: {type(model).__name__} trains no weights; leave init_from out")
     there = {kind: pd.Index(text.split("\n")) for kind, text in state["tokens"].items()}
     here = {kind: pd.Index(text.split("\n")) for kind, text in tokens_of(dataset).items()}

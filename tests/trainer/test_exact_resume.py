@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -21,7 +20,6 @@ from trainer_runs import build, fit, resumed, run, same, write_toy
 from recbole_mm.errors import WrongUse
 from recbole_mm.trainer import read_last
 
-HERE = Path(__file__).parent
 EPOCHS = 20
 
 
@@ -102,16 +100,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str,
             return run(folder, model, EPOCHS)
 
     return undisturbed
-
-
-@pytest.fixture(scope="session")
-def processes() -> Iterator[BaseContext]:
-    """Real processes that need not import torch and RecBole again."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (HERE, HERE.parents[1]))))
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["trainer_runs"])
-        yield context
 
 
 def start(context: BaseContext, folder: Path, model: str, epochs: int) -> tuple[Any, Path]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from trainer_runs import same
+from trainer_runs import same, staged, timeless
 
 from recbole_mm.errors import WrongUse
+from recbole_mm.run.folder import RunFolder
 from recbole_mm.testing import Built, write_toy
 from recbole_mm.trainer import read_last
 from recbole_mm.trainer.stage import Stages
@@ -250,3 +253,48 @@ def test_a_stage_may_have_a_patience_of_its_own(toy: dict[str, Any], monkeypatch
     assert [r["stage"] for r in built.trainer.history] == ["SOURCE"] * 2 + ["TARGET"] * 4
     with pytest.raises(WrongUse, match="'BOTH:1:x' is not PART:EPOCHS or PART:EPOCHS:PATIENCE"):
         Built("BPR", {**toy, "train_epochs": ["BOTH:1:x"]})
+
+
+STAGED = 8
+
+
+def test_a_run_of_two_stages_killed_in_each_goes_on_bit_for_bit(
+    toy: dict[str, Any], tmp_path: Path, processes: BaseContext
+) -> None:
+    settings = {**toy, "train_epochs": [f"SOURCE:{STAGED}", f"TARGET:{STAGED}"], "keep_checkpoints": "all"}
+    whole, whole_result = staged(tmp_path, "CMC", settings)
+    settings["checkpoint_dir"] = "killed"
+    resume: Path | None = None
+    for stage in (0, 1):  # in the first stage, then, taken up, in the second
+        arguments = (tmp_path, "CMC", settings, resume)
+        process = processes.Process(target=staged, args=arguments)  # type: ignore[attr-defined]
+        process.start()
+        last = wait_for_stage(tmp_path / "killed", stage, process)
+        process.kill()
+        process.join(30)
+        assert not RunFolder.open(last).finished, "it had ended: give it more epochs"
+        resume = last.parent
+    session, result = staged(tmp_path, "CMC", settings, resume)
+    assert result.record["test_result"] == whole_result.record["test_result"]
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, session.model.state_dict()[name]), name
+    written = RunFolder.open(last).read_history()
+    assert timeless(written) == timeless(whole_result.history)
+    for name in ("best.pth", "last.pth"):
+        one, other = (
+            torch.load(path / name, weights_only=True) for path in (whole.trainer.folder.path, last.parent)
+        )
+        assert same(one["state_dict"], other["state_dict"]) and same(one["optimizer"], other["optimizer"])
+
+
+def wait_for_stage(parent: Path, stage: int, process: Any) -> Path:
+    """The `last` file of a run that has ended an epoch of this stage."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.is_alive():
+        for last in parent.glob("*/last.pth"):
+            state = read_last(str(last))
+            if state["stages"]["index"] == stage and state["epoch"] >= STAGED * stage:
+                return last
+        time.sleep(0.002)
+    process.kill()
+    raise AssertionError(f"stage {stage} was not seen")

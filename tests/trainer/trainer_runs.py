@@ -13,6 +13,7 @@ from recbole.model.loss import BPRLoss
 
 from recbole_mm.config import Config
 from recbole_mm.quick_start.session import Session
+from recbole_mm.run.spec import RunSpec
 
 USERS, ITEMS = 60, 90
 
@@ -136,3 +137,11 @@ def process(folder: Path, said: Path, **arguments: Any) -> None:
         run(folder, **arguments)
     except KeyboardInterrupt as error:
         said.write_text(f"{type(error).__name__}: {error}")
+
+
+def staged(folder: Path, model: str, settings: dict[str, Any], resume: Any = None) -> Any:
+    """(session, result) of a whole run, in a process of its own or here."""
+    os.chdir(folder)
+    torch.set_num_threads(1)
+    session = Session.build(RunSpec.of(model, "toy", settings))
+    return session, session.run(resume=resume)

@@ -1,0 +1,269 @@
+"""A trained model comes back with its data, whatever it is; weights go on in grown data; a dry run writes nothing."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from recbole_mm.cli import main
+from recbole_mm.errors import WrongUse
+from recbole_mm.quick_start import session as module
+from recbole_mm.quick_start.session import Session
+from recbole_mm.run.spec import RunSpec
+from recbole_mm.testing import write_toy
+from recbole_mm.trainer import Callback, read_checkpoint
+
+OWN_MODEL = """
+from recbole.model.general_recommender import BPR
+
+class TinyMF(BPR):
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.bias = config["tiny_bias"]
+"""
+SEQUENTIAL = {
+    "split": None,
+    "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"},
+    "train_neg_sample_args": None,
+}
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.py").write_text(OWN_MODEL)
+    return write_toy(tmp_path, domains=2)
+
+
+def run(model: str, settings: dict[str, Any], **options: Any) -> tuple[Session, Any]:
+    session = Session.build(RunSpec.of(model, "toy", settings))
+    return session, session.run(**options)
+
+
+def folder_of(session: Session) -> Path:
+    return session.trainer.folder.path
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        ("CMC", {}),
+        ("LightGCN", {}),
+        ("SASRec", SEQUENTIAL),
+        ("tiny.py:TinyMF", {"tiny_bias": 1, "embedding_size": 8}),
+        ("ItemKNN", {}),
+        ("CMC", {"train_epochs": ["SOURCE:1", "TARGET:1"], "eval_groups": ["domain"]}),
+    ],
+)
+def test_an_opened_run_gives_the_stored_test_metrics(
+    toy: dict[str, Any], model: str, settings: dict[str, Any]
+) -> None:
+    made, result = run(model, {**toy, **settings})
+    for place in (folder_of(made), made.trainer.folder.best):
+        opened = Session.open(place)
+        assert opened.evaluate() == result.record["test_result"]
+        assert opened.evaluate("valid") == result.record["best_valid_result"]
+    pd.testing.assert_frame_equal(opened.trainer.eval_result.queries.sort_index(axis=1),
+                                  _valid_queries(made).sort_index(axis=1))  # fmt: skip
+    assert opened.spec == made.spec
+    assert {path.name for path in folder_of(made).parent.iterdir()} == {
+        folder_of(made).name
+    }  # nothing was written
+
+
+def _valid_queries(session: Session) -> pd.DataFrame:
+    session.trainer.evaluate(session.valid_data)
+    return session.trainer.eval_result.queries
+
+
+def test_a_run_may_be_moved_and_names_no_absolute_path(toy: dict[str, Any], tmp_path: Path) -> None:
+    made, result = run("CMC", toy)
+    moved = folder_of(made).rename(tmp_path / "elsewhere")
+    assert Session.open(moved).evaluate() == result.record["test_result"]
+    for file in ("spec.yaml", "record.json", "history.jsonl"):
+        assert str(tmp_path) not in (moved / file).read_text()
+    stored = read_checkpoint(moved / "best.pth")
+    assert str(tmp_path) not in json.dumps([stored["config"], stored["spec"]])
+
+
+def test_what_cannot_be_opened_is_one_line(toy: dict[str, Any], tmp_path: Path) -> None:
+    made, _ = run("BPR", {**toy, "keep_checkpoints": "none"})
+    with pytest.raises(WrongUse, match="its weights were not kept"):
+        Session.open(folder_of(made))
+    torch.save({"state_dict": {}}, tmp_path / "foreign.pth")
+    with pytest.raises(WrongUse, match="does not say how it was made"):
+        Session.open(tmp_path / "foreign.pth")
+    with pytest.raises(WrongUse, match="no such run"):
+        Session.open(tmp_path / "saved/nothing")
+
+
+def test_recboles_load_data_and_model_works_after_register(toy: dict[str, Any], tmp_path: Path) -> None:
+    script = f"""
+import sys, recbole_mm
+recbole_mm.register()
+from recbole.quick_start import load_data_and_model, run_recbole
+for model, more in (("CMC", {{}}), ("LightGCN", {{}}), ("tiny.py:TinyMF", {{"tiny_bias": 1, "embedding_size": 8}})):
+    result = run_recbole(model=model, dataset="toy", config_dict={{**{toy!r}, **more}})
+    from pathlib import Path
+    name = model.split(":")[-1]
+    (best,) = Path("saved").glob(name + "-toy-*/best.pth")
+    config, model, dataset, train, valid, test = load_data_and_model(model_file=str(best))
+    from recbole.utils import get_trainer
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+    assert trainer.evaluate(test, load_best_model=False) == result["test_result"], name
+"""
+    (tmp_path / "script.py").write_text(script)
+    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_the_docstring_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
+    assert found.attempted >= 4 and found.failed == 0
+
+
+def test_made_classes_are_pickled_by_name(toy: dict[str, Any]) -> None:
+    session = Session.build(RunSpec("CMC", "toy", toy))
+    for each in (session.dataset, session.trainer):
+        assert pickle.loads(pickle.dumps(type(each))) is type(each)
+
+
+# ---- callbacks
+
+
+class StopAt(Callback):
+    def __init__(self, epoch: int) -> None:
+        self.epoch, self.heard = epoch, []
+
+    def on_run_start(self, trainer: Any) -> None:
+        self.heard.append("run")
+
+    def on_stage_start(self, stage: Any) -> None:
+        self.heard.append(str(stage.spec))
+
+    def on_validation(self, record: dict[str, Any]) -> bool:
+        self.heard.append(f"valid {record['epoch']}")
+        return record["epoch"] == self.epoch
+
+    def on_epoch_end(self, record: dict[str, Any]) -> None:
+        self.heard.append(f"epoch {record['epoch']}")
+
+    def on_run_end(self, outcome: str) -> None:
+        self.heard.append(outcome)
+
+
+def test_a_callback_hears_and_ends_a_run(toy: dict[str, Any]) -> None:
+    stop = StopAt(2)
+    settings = {**toy, "train_epochs": ["SOURCE:2", "TARGET:4", "BOTH:1"], "eval_step": 1}
+    session = Session.build(RunSpec.of("BPR", "toy", settings), [stop])
+    result = session.run()
+    assert stop.heard == [
+        "run", "SOURCE:2", "valid 0", "epoch 0", "valid 1", "epoch 1", "TARGET:4", "valid 2", "epoch 2", "StopAt",
+    ]  # fmt: skip
+    assert result.record["stopped_by"] == "StopAt" and result.record["epochs_run"] == 3
+
+
+def test_a_loop_of_its_own_is_not_stopped_and_says_so(
+    toy: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    stop = StopAt(0)
+    settings = {**toy, "train_neg_sample_args": None, "epochs": 2}
+    result = Session.build(RunSpec("RecVAE", "toy", settings), [stop]).run()
+    if Session.build(RunSpec("RecVAE", "toy", settings)).trainer.staged:
+        assert result.record["epochs_run"] == 1
+    else:
+        assert result.record["epochs_run"] == 2
+        assert "StopAt asks for an end, but RecVAE has a training loop of its own" in caplog.text
+
+
+# ---- from other weights
+
+
+def grow(folder: Path, rows: list[str]) -> None:
+    """The same set with more rows in front, so that every id is another."""
+    file = folder / "toy" / "toy.inter"
+    head, *old = file.read_text().splitlines()
+    file.write_text("\n".join([head, *rows, *old]) + "\n")
+
+
+@pytest.mark.parametrize("model", ["CMC", "GCE", "BPR", "LightGCN"])
+def test_weights_go_on_by_token_in_grown_data(toy: dict[str, Any], tmp_path: Path, model: str) -> None:
+    before, _ = run(model, {**toy, "epochs": 1})
+    same = Session.build(RunSpec.of(model, "toy", {**toy, "init_from": str(folder_of(before))}))
+    best = read_checkpoint(before.trainer.folder.best)["state_dict"]
+    for name, value in same.model.state_dict().items():
+        assert torch.equal(value, best[name]), name
+    rows = [f"new{u}\t{item}\t1.0\t0\td0\ttrain" for u in range(3) for item in ("itemX", "item01", "item02")]
+    grow(tmp_path, rows)
+    grown = Session.build(RunSpec.of(model, "toy", {**toy, "init_from": str(folder_of(before))}))
+    assert grown.dataset.user_num == before.dataset.user_num + 3
+    assert grown.dataset.item_num == before.dataset.item_num + 1
+    assert grown.dataset.token2id("user_id", "u5") != before.dataset.token2id("user_id", "u5")
+    vectors = [_vectors(session, best if session is before else None) for session in (before, grown)]
+    for kind, tokens in (("user_id", ["u0", "u5", "u39"]), ("item_id", ["item00", "item17"])):
+        for token in tokens:
+            one, other = (
+                table[kind][session.dataset.token2id(kind, token)]
+                for session, table in zip((before, grown), vectors, strict=True)
+            )
+            assert torch.equal(one, other), (kind, token)
+    fresh = Session.build(RunSpec.of(model, "toy", toy))
+    new = grown.dataset.token2id("item_id", "itemX")
+    assert torch.equal(_vectors(grown)["item_id"][new], _vectors(fresh)["item_id"][new])
+    assert grown.run().record["test_result"]
+
+
+def _vectors(session: Session, state: dict[str, torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
+    """The free vectors of users (of all domains) and items."""
+    state = state or session.model.state_dict()
+    users, items = session.dataset.user_num, session.dataset.item_num
+    if "weight" in state:  # GCE
+        return {"user_id": state["weight"][:users], "item_id": state["weight"][users : users + items]}
+    tables = {
+        kind: next(v for k, v in state.items() if k.startswith(kind[:4])) for kind in ("user_id", "item_id")
+    }
+    return {
+        kind: value.reshape(n, -1) for (kind, value), n in zip(tables.items(), (users, items), strict=True)
+    }
+
+
+def test_weights_that_do_not_fit_are_one_line(toy: dict[str, Any]) -> None:
+    folder = str(folder_of(run("BPR", {**toy, "epochs": 1})[0]))
+    for model, settings, words in (
+        ("NeuMF", {}, "of another model or other settings"),
+        ("BPR", {"embedding_size": 8}, "user_embedding.weight has the shape"),
+        ("ItemKNN", {}, "ItemKNN trains no weights"),
+    ):
+        with pytest.raises(WrongUse, match=words) as caught:
+            Session.build(RunSpec.of(model, "toy", {**toy, **settings, "init_from": folder}))
+        assert "\n" not in str(caught.value)
+
+
+# ---- dry run
+
+
+def test_a_dry_run_says_what_would_happen_and_writes_nothing(
+    toy: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "toy.yaml").write_text(json.dumps(toy))
+    before = {path for path in tmp_path.rglob("*") if "log" not in str(path)}
+    words = ["run", "--model=CMC", "--dataset=toy", "--config_files=toy.yaml", "--dry-run"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "40 users, 30 items (d0 15, d1 15)" in said and "306 training, 40 validation, 40 test" in said
+    assert "16,896 parameters" in said and "the items of the query's domain" in said
+    assert main([*words, "--json=-"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["rows"] == {"train": 306, "valid": 40, "test": 40} and found["epoch_seconds"] > 0
+    assert {path for path in tmp_path.rglob("*") if "log" not in str(path)} - before <= {tmp_path / "saved"}
+    assert not list((tmp_path / "saved").iterdir())
