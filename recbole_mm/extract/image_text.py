@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from recbole_mm.errors import WrongUse
 from recbole_mm.extract.encoder import Placement, fingerprint
 from recbole_mm.extract.frame import FrameEncoder
@@ -69,18 +67,13 @@ class ClipText(TextEncoder):
         self.name = f"{settings['name']} text"
         self.batch_size = clip.placement.batch_size(settings["text_batch_size"])
         self.shard_size = int(settings["text_shard_size"])
-        self.clip, self.tokenizer, self.prefix = clip, clip.tokenizer, ""
+        self.clip, self.tokenizer, self.prefix, self.normalize = clip, clip.tokenizer, "", True
         self.max_length = int(clip.model.config.text_config.max_position_embeddings)
         self.finish(kind="clip text", weights=clip.weights)
 
-    def encode(self, batch: Mapping[str, torch.Tensor]) -> np.ndarray:
-        """Unit rows [B, D], float32."""
-        import torch
-
-        inputs = {key: tensor.to(self.placement.device, non_blocking=True) for key, tensor in batch.items()}
-        with self.placement.running():
-            rows = tensor_of(self.clip.model.get_text_features(**inputs)).float()
-            return torch.nn.functional.normalize(rows, dim=-1).cpu().numpy()
+    def rows(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The tower's projected rows [B, D]."""
+        return tensor_of(self.clip.model.get_text_features(**inputs)).float()
 
 
 def tensor_of(output: Any) -> torch.Tensor:
