@@ -182,7 +182,7 @@ class Config(RecBoleConfig):
         self._check_keys(user, str(user_file), merged)
         merged.update(user)
         self._check_given(merged)
-        changes, self.notes = adapt(merged, self.external_config_dict, model_class, self._header(layers))
+        changes, self.notes = adapt(merged, self.external_config_dict, model_class, self._header(merged))
         self.internal_config_dict = {**merged, **changes}
 
     def _folder(self, layers: Mapping[str, Mapping[str, Any]]) -> Path:
@@ -193,9 +193,9 @@ class Config(RecBoleConfig):
             return recbole_dir() / "dataset_example" / self.dataset
         return folder
 
-    def _header(self, layers: Mapping[str, Mapping[str, Any]]) -> Header:
-        merged = {**layers["dataset"], **self.external_config_dict}
-        folder, name = self._folder(layers), self.dataset
+    def _header(self, defaults: Mapping[str, Any]) -> Header:
+        merged = {**defaults, **self.external_config_dict}
+        folder, name = self._folder({"overall": defaults}), self.dataset
         if merged.get("domains"):  # several data sets side by side, with the same fields
             name = str(merged["domains"][0])
             folder = folder.parent / name

@@ -51,10 +51,10 @@ def _no_dataset(folder: Path, name: str) -> str:
 
 
 def _datasets(root: Path) -> Iterator[str]:
-    """Names one could give instead: folders with an ``.inter`` of their name, and RecBole's ml-100k."""
+    """Names one could give instead: folders with files of their name, and RecBole's ml-100k."""
     yield "ml-100k"
     if root.is_dir():
-        yield from (each.name for each in root.iterdir() if any(each.glob(f"{each.name}*.inter")))
+        yield from (each.name for each in root.iterdir() if any(each.glob(f"{each.name}.*")))
 
 
 def _check_inter(config: Any, file: Path, name: str) -> None:

@@ -8,21 +8,20 @@ a review. Times are seconds in every edition (2023 has milliseconds).
 from __future__ import annotations
 
 import argparse
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from recbole_mm.convert.amazon_items import write_items
 from recbole_mm.convert.amazon_reviews import read_reviews, write_reviews
 from recbole_mm.convert.atomic import write_atomic
-from recbole_mm.convert.filter import Filters, add_filter_arguments, degrees_of, filters_from, repeated_pairs
+from recbole_mm.convert.filter import Filters, add_filter_arguments, count_repeated, degrees_of, filters_from
 from recbole_mm.convert.problems import Problems
+from recbole_mm.convert.sets import Written, write_sets
 from recbole_mm.convert.sources import add_output_arguments, named_paths
 from recbole_mm.convert.spill import blocks
 from recbole_mm.convert.staging import REVIEWS_PARQUET, Staging, inter_frames
-from recbole_mm.convert.summary import overlap, report, summarise
+from recbole_mm.convert.summary import summarise
 
 HELP = "Amazon reviews and metadata (2014, 2018, 2023) to atomic files, items.parquet, reviews.parquet"
 
@@ -53,23 +52,18 @@ def main(args: argparse.Namespace) -> int:
     metas = named_paths(args.meta, list(reviews), "--meta")
     images = named_paths(args.images, list(reviews), "--images")
     filters = filters_from(args)
-    summaries: list[dict[str, Any]] = []
-    users: dict[str, set[str]] = {}
-    items: dict[str, set[str]] = {}
-    with ExitStack() as stack:
-        for name, path in reviews.items():
-            staging = stack.enter_context(Staging(args.out, name))
-            summary, users[name], items[name] = convert(
-                staging,
-                path,
-                metas.get(name),
-                images.get(name),
-                filters=filters,
-                texts=not args.no_reviews,
-                strict=args.strict,
-            )
-            summaries.append(summary)
-    report(summaries, overlap(users, items), args.json)
+
+    def write(staging: Staging) -> Written:
+        name = staging.name
+        return convert(
+            *(staging, reviews[name], metas.get(name), images.get(name)),
+            filters=filters,
+            texts=not args.no_reviews,
+            strict=args.strict,
+        )
+
+    joint = {"domains": list(reviews)} if len(reviews) > 1 else None
+    write_sets(reviews, args, write, joint=joint)
     return 0
 
 
@@ -82,13 +76,11 @@ def convert(
     filters: Filters,
     texts: bool = True,
     strict: bool = False,
-) -> tuple[dict[str, Any], set[str], set[str]]:
+) -> Written:
     """Write one domain into ``staging``; returns its summary, its users and its items."""
     problems = Problems()
     data = read_reviews(path, staging.folder, texts, problems)
-    again = repeated_pairs(data.user, data.item, folder=staging.folder)
-    if again.any():
-        problems.add("duplicate_pair", f"{path.name}:{int(again.argmax()) + 1}", int(again.sum()))
+    count_repeated(problems, f"{path.name}:", data.user, data.item, folder=staging.folder)
     problems.raise_if(strict)
     keep, dropped = filters.keep(data.user, data.item, data.rating, data.timestamp, staging.folder)
     columns = {

@@ -11,11 +11,11 @@ same bytes.
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,9 +54,15 @@ class AtomicWriter:
         self.rows = 0
         self.null_like: dict[str, int] = {}
         self._columns: list[str] | None = None
-        self._partial = _beside(self.path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._partial.open("wb")
+        self._replacing = replacing(self.path)
+
+    def __enter__(self) -> AtomicWriter:
+        self._file = self._replacing.__enter__().open("wb")
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._file.close()
+        self._replacing.__exit__(*error)
 
     def write(self, frame: pd.DataFrame) -> None:
         """Append the rows of ``frame``; every chunk has the same columns in the same order."""
@@ -77,32 +83,15 @@ class AtomicWriter:
         self.rows += len(frame)
 
     def finish(self) -> None:
-        """Close and check the partial file, without naming it yet."""
-        self._file.close()
+        """Say that these are all rows; refuses a file without any."""
         if self.rows == 0:
             raise WrongUse(f"{self.where}: no rows to write; check the source or the filters before it")
-
-    def publish(self) -> None:
-        """Give the finished file its name."""
-        os.replace(self._partial, self.path)
-
-    def discard(self) -> None:
-        """Remove what was written and not published."""
-        self._file.close()
-        self._partial.unlink(missing_ok=True)
-
-    def __enter__(self) -> AtomicWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self.finish()
-                self.publish()
-        finally:
-            self.discard()
+        for field, count in self.null_like.items():
+            logging.getLogger(__name__).warning(
+                "%s: %d values of '%s' are words like NA or None, which RecBole reads as missing; "
+                "written as missing",
+                *(self.where, count, field),
+            )
 
     def _text(self, series: pd.Series, header: str) -> pa.Array:
         field, kind = header.split(":")
@@ -145,27 +134,16 @@ def write_atomic(
         WrongUse: a wrong header, a missing id, an infinite float, an empty table.
     """
     tables: dict[str, Frames | None] = {"inter": inter, "item": items, "user": users, **(others or {})}
-    writers: dict[str, AtomicWriter] = {}
-    try:
+    rows: dict[str, int] = {}
+    with ExitStack() as stack:
         for suffix, frames in tables.items():
-            if frames is None:
-                continue
-            writers[suffix] = AtomicWriter(Path(folder) / f"{dataset}.{suffix}")
-            for frame in [frames] if isinstance(frames, pd.DataFrame) else frames:
-                writers[suffix].write(frame)
-            writers[suffix].finish()
-        for writer in writers.values():
-            writer.publish()
-            for field, count in writer.null_like.items():
-                logging.getLogger(__name__).warning(
-                    "%s: %d values of '%s' are words like NA or None, which RecBole reads as missing; "
-                    "written as missing",
-                    *(writer.where, count, field),
-                )
-    finally:
-        for writer in writers.values():
-            writer.discard()
-    return {suffix: writer.rows for suffix, writer in writers.items()}
+            if frames is not None:
+                writer = stack.enter_context(AtomicWriter(Path(folder) / f"{dataset}.{suffix}"))
+                for frame in [frames] if isinstance(frames, pd.DataFrame) else frames:
+                    writer.write(frame)
+                writer.finish()
+                rows[suffix] = writer.rows
+    return rows
 
 
 def write_items_parquet(folder: str | Path, frame: pd.DataFrame) -> Path:
@@ -194,10 +172,6 @@ def check_unique(tokens: pa.Array, where: str, field: str) -> None:
         raise WrongUse(
             f"{where}: row {row + 1} repeats {field} {tokens[row].as_py()!r}; keep one row for each item"
         )
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.partial")
 
 
 def _field_and_type(header: str, where: str) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import ExitStack
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from recbole_mm.convert.atomic import ITEMS_PARQUET
-from recbole_mm.convert.filter import Filters, add_filter_arguments, filters_from
+from recbole_mm.convert.filter import add_filter_arguments, filters_from
 from recbole_mm.convert.frames import ITEM, USER, read_atomic, write_dataset
 from recbole_mm.convert.problems import Problems
-from recbole_mm.convert.sources import add_output_arguments, folder_name, named_paths
+from recbole_mm.convert.sets import Written, write_sets
+from recbole_mm.convert.sources import add_field_arguments, add_output_arguments, folder_name, named_paths
 from recbole_mm.convert.staging import Staging
-from recbole_mm.convert.summary import overlap, report
 from recbole_mm.errors import WrongUse
 
 HELP = "filter and describe RecBole atomic sets (with --summary: describe only)"
@@ -25,12 +25,7 @@ HELP = "filter and describe RecBole atomic sets (with --summary: describe only)"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``recbole-mm convert atomic-set``."""
     parser.add_argument("sets", nargs="+", metavar="[NAME=]FOLDER", help="folders of atomic files")
-    parser.add_argument(
-        "--user-field", default="user_id", help="name of the user's column (default: user_id)"
-    )
-    parser.add_argument(
-        "--item-field", default="item_id", help="name of the item's column (default: item_id)"
-    )
+    add_field_arguments(parser)
     parser.add_argument("--summary", action="store_true", help="write nothing but the summary")
     add_output_arguments(parser)
     add_filter_arguments(parser)
@@ -40,7 +35,7 @@ def main(args: argparse.Namespace) -> int:
     """Filter every set, then put all of them in place; with ``--summary`` put none."""
     sets = named_paths(args.sets, name_of=folder_name)
     loaded = {name: AtomicSet(path, args.user_field, args.item_field) for name, path in sets.items()}
-    write_sets(loaded, args, filters_from(args), publish=not args.summary)
+    write_filtered(loaded, args, publish=not args.summary)
     return 0
 
 
@@ -54,52 +49,44 @@ class AtomicSet:
         self.problems = Problems()
         stem = _stem_of(folder)
         self.source = f"{stem}.inter"
-        self.inter = self._read(stem, "inter", user_field, item_field)
-        self.items = self._optional(stem, "item", user_field, item_field)
-        self.users = self._optional(stem, "user", user_field, item_field)
-        others = {suffix: self._optional(stem, suffix, user_field, item_field) for suffix in ("kg", "link")}
-        self.others = {suffix: frame for suffix, frame in others.items() if frame is not None}
+        names = {f"{user_field}:token": USER, f"{item_field}:token": ITEM}
+
+        def read(suffix: str) -> pd.DataFrame | None:
+            file = folder / f"{stem}.{suffix}"
+            return read_atomic(file, self.problems).rename(columns=names) if file.is_file() else None
+
+        inter = read_atomic(folder / self.source, self.problems)
+        for name in names:
+            if name not in inter.columns:
+                found = ", ".join(map(str, inter.columns))
+                raise WrongUse(f"{folder / self.source}: no column {name}, found {found}")
+        self.inter, self.items, self.users = inter.rename(columns=names), read("item"), read("user")
+        self.others = {suffix: frame for suffix in ("kg", "link") if (frame := read(suffix)) is not None}
         parquet = folder / ITEMS_PARQUET
         self.texts = pq.read_table(parquet).to_pandas() if parquet.is_file() else None
 
-    def _read(self, stem: str, suffix: str, user_field: str, item_field: str) -> pd.DataFrame:
-        frame = read_atomic(self.folder / f"{stem}.{suffix}", self.problems)
-        for field in (user_field, item_field) if suffix == "inter" else ():
-            if f"{field}:token" not in frame.columns:
-                found = ", ".join(map(str, frame.columns))
-                raise WrongUse(f"{self.folder / self.source}: no column {field}:token, found {found}")
-        return frame.rename(columns={f"{user_field}:token": USER, f"{item_field}:token": ITEM})
 
-    def _optional(self, stem: str, suffix: str, user_field: str, item_field: str) -> pd.DataFrame | None:
-        exists = (self.folder / f"{stem}.{suffix}").is_file()
-        return self._read(stem, suffix, user_field, item_field) if exists else None
-
-
-def write_sets(
-    sets: dict[str, AtomicSet], args: argparse.Namespace, filters: Filters, publish: bool = True
+def write_filtered(
+    sets: dict[str, AtomicSet],
+    args: argparse.Namespace,
+    publish: bool = True,
+    joint: Mapping[str, Any] | None = None,
 ) -> None:
-    """Filter and write the sets to ``args.out`` (``publish``: keep what was written) and report on them."""
-    summaries: list[dict[str, Any]] = []
-    users: dict[str, set[str]] = {}
-    items: dict[str, set[str]] = {}
-    with ExitStack() as stack:
-        for name, data in sets.items():
-            staging = stack.enter_context(Staging(args.out, name))
-            staging.publish = publish
-            summary, users[name], items[name] = write_dataset(
-                staging,
-                data.inter,
-                data.items,
-                data.users,
-                _relocated(data, staging),
-                filters=filters,
-                problems=data.problems,
-                strict=args.strict,
-                others=data.others,
-                source=data.source,
-            )
-            summaries.append(summary)
-    report(summaries, overlap(users, items), args.json)
+    """Filter and write the sets to ``args.out`` and report on them, as `write_sets`."""
+    filters = filters_from(args)
+
+    def write(staging: Staging) -> Written:
+        data = sets[staging.name]
+        return write_dataset(
+            *(staging, data.inter, data.items, data.users, _relocated(data, staging)),
+            filters=filters,
+            problems=data.problems,
+            strict=args.strict,
+            others=data.others,
+            source=data.source,
+        )
+
+    write_sets(sets, args, write, publish=publish, joint=joint)
 
 
 def _relocated(data: AtomicSet, staging: Staging) -> pd.DataFrame | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from recbole_mm.convert.problems import Problems
 from recbole_mm.convert.spill import Column, blocks, groups
 from recbole_mm.errors import WrongUse
 
@@ -141,6 +142,15 @@ def repeated_pairs(
         same = (users[1:] == users[:-1]) & (items[1:] == items[:-1])
         again[rows[order[1:][same] if keep == "first" else order[:-1][same]]] = True
     return again
+
+
+def count_repeated(
+    problems: Problems, place: str, user: Column, item: Column, before: int = 0, folder: Path | None = None
+) -> None:
+    """Count the repeated pairs as a problem; ``place``: what stands before the row's number, ``before``: of headers."""
+    again = repeated_pairs(user, item, folder=folder)
+    if again.any():
+        problems.add("duplicate_pair", f"{place}{before + int(again.argmax()) + 1}", int(again.sum()))
 
 
 def add_filter_arguments(parser: argparse.ArgumentParser) -> None:

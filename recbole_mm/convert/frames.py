@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from recbole_mm.convert.atomic import write_atomic, write_items_parquet
-from recbole_mm.convert.filter import Filters, repeated_pairs
+from recbole_mm.convert.filter import Filters, count_repeated
 from recbole_mm.convert.problems import Problems
+from recbole_mm.convert.sets import Written
 from recbole_mm.convert.staging import Staging
 from recbole_mm.convert.summary import summarise
 from recbole_mm.errors import WrongUse
@@ -31,42 +31,34 @@ def write_dataset(
     strict: bool = False,
     others: dict[str, pd.DataFrame] | None = None,
     source: str = "",
-) -> tuple[dict[str, Any], set[str], set[str]]:
+) -> Written:
     """Filter ``inter``; write it with the items and users that are left, ``items.parquet`` and the summary.
 
     ``inter``, ``items``, ``users``: columns "field:type", among them ``user_id:token``, ``item_id:token``;
     items and users that no interaction has are left out. ``texts``: ``item_id``, text columns, ``image_path``,
     for ``items.parquet``. ``others``: suffix to frame, written as they are. ``source``: the file to name for a
-    repeated pair. Returns the summary, and the users and items that are left.
+    repeated pair.
     """
     user_codes, user_tokens = pd.factorize(inter[USER])
     item_codes, item_tokens = pd.factorize(inter[ITEM])
-    times = inter[TIME].to_numpy(dtype=np.float64) if TIME in inter.columns else None
-    ratings = inter[RATING].to_numpy(dtype=np.float64) if RATING in inter.columns else None
-    again = repeated_pairs(user_codes, item_codes)
-    if again.any():
-        problems.add("duplicate_pair", f"{source} row {int(again.argmax()) + 1}", int(again.sum()))
+    ratings, times = (
+        inter[name].to_numpy(np.float64) if name in inter.columns else None for name in (RATING, TIME)
+    )
+    count_repeated(problems, f"{source} row ", user_codes, item_codes)
     problems.raise_if(strict)
     keep, dropped = filters.keep(user_codes, item_codes, ratings, times)
     left_users = set(user_tokens[np.unique(user_codes[keep])])
     left_items = set(item_tokens[np.unique(item_codes[keep])])
-    write_atomic(
-        staging.folder,
-        staging.name,
-        inter[keep],
-        _only(items, ITEM, left_items),
-        _only(users, USER, left_users),
-        others=others,
-    )
+    tables = inter[keep], _only(items, ITEM, left_items), _only(users, USER, left_users)
+    write_atomic(staging.folder, staging.name, *tables, others=others)
     with_text = with_image = None
     if texts is not None:
         texts = texts[texts["item_id"].isin(left_items)]
         if len(texts) == 0:
             raise WrongUse(f"{staging.name}: no item of the interactions is in the table of items")
         write_items_parquet(staging.folder, texts)
-        columns = [name for name in texts.columns if name not in ("item_id", "image_path")]
-        filled = texts[columns].fillna("").astype(str).apply(lambda column: column.str.strip() != "")
-        with_text = int(filled.any(axis=1).sum())
+        columns = texts.drop(columns=["item_id", "image_path"], errors="ignore").fillna("").astype(str)
+        with_text = int(columns.apply(lambda column: column.str.strip() != "").any(axis=1).sum())
         with_image = int(texts["image_path"].notna().sum()) if "image_path" in texts.columns else 0
     summary = summarise(
         staging.name,
@@ -91,11 +83,7 @@ def read_atomic(path: str | Path, problems: Problems | None = None) -> pd.DataFr
     path = Path(path)
     if not path.is_file():
         raise WrongUse(f"{path}: no such file")
-    unreadable: list[int] = []
-
-    def note(row: list[str]) -> None:
-        unreadable.append(len(row))
-
+    unreadable: list[list[str]] = []
     frame = pd.read_csv(
         path,
         sep="\t",
@@ -104,14 +92,13 @@ def read_atomic(path: str | Path, problems: Problems | None = None) -> pd.DataFr
         encoding="utf-8",
         encoding_errors="replace",
         engine="python",
-        on_bad_lines=note,
+        on_bad_lines=unreadable.append,
     )
     if problems is not None:
         problems.add("unreadable_row", path.name, len(unreadable))
     for name in frame.columns:
         if str(name).endswith(":float"):
-            numbers = pd.to_numeric(frame[name], errors="coerce")
-            frame[name] = numbers
+            frame[name] = pd.to_numeric(frame[name], errors="coerce")
     return frame
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import json
-import queue
-import threading
 import zlib
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,8 +25,6 @@ MAX_LINE = 64 << 20
 LINE_FEED, BRACE = ord("\n"), ord("{")
 UTF8_MARK = b"\xef\xbb\xbf"
 T = TypeVar("T")
-loads = orjson.loads
-JSONDecodeError = orjson.JSONDecodeError
 
 
 def read_blocks(path: str | Path, problems: Problems) -> Iterator[bytes]:
@@ -95,15 +94,13 @@ def parse(line: bytes, where: str, problems: Problems) -> dict[str, Any] | None:
     surrogates, and a Python literal (Amazon 2014 metadata); never eval.
     """
     try:
-        row = loads(line)
-    except JSONDecodeError:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError:
         row = _repair(line, where, problems)
-    if row is None:
-        return None
-    if not isinstance(row, dict):
-        problems.add("broken_line", where)
-        return None
-    return row
+    if row is None or isinstance(row, dict):
+        return row
+    problems.add("broken_line", where)
+    return None
 
 
 def _repair(line: bytes, where: str, problems: Problems) -> Any:
@@ -115,15 +112,11 @@ def _repair(line: bytes, where: str, problems: Problems) -> Any:
     except UnicodeDecodeError:
         problems.add("encoding", where)
         text = line.decode("cp1252", errors="replace")
-    try:
-        return _without_surrogates(json.loads(text), where, problems)
-    except ValueError:
-        pass
-    try:
-        return _without_surrogates(ast.literal_eval(text), where, problems)
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        problems.add("broken_line", where)
-        return None
+    for read in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+            return _without_surrogates(read(text), where, problems)
+    problems.add("broken_line", where)
+    return None
 
 
 def _without_surrogates(row: Any, where: str, problems: Problems) -> Any:
@@ -173,36 +166,12 @@ def _unpacked(path: Path, problems: Problems) -> Iterator[bytes]:
 
 def ahead(values: Iterator[T]) -> Iterator[T]:
     """The same values, made in a second thread, at most four waiting."""
-    waiting: queue.Queue[T | BaseException | None] = queue.Queue(maxsize=4)
-    stop = threading.Event()
-
-    def fill() -> None:
-        last: BaseException | None = None
+    end: Any = object()
+    with ThreadPoolExecutor(1) as thread:
+        waiting = deque(thread.submit(next, values, end) for _ in range(4))
         try:
-            for value in values:
-                if not _put(waiting, value, stop):
-                    return
-        except BaseException as error:  # handed to the reader, which raises it
-            last = error
-        _put(waiting, last, stop)
-
-    thread = threading.Thread(target=fill, daemon=True)
-    thread.start()
-    try:
-        while (value := waiting.get()) is not None:
-            if isinstance(value, BaseException):
-                raise value
-            yield value
-    finally:
-        stop.set()
-        thread.join()
-
-
-def _put(waiting: queue.Queue[Any], value: Any, stop: threading.Event) -> bool:
-    while not stop.is_set():
-        try:
-            waiting.put(value, timeout=0.1)
-            return True
-        except queue.Full:
-            continue
-    return False
+            while (value := waiting.popleft().result()) is not end:
+                waiting.append(thread.submit(next, values, end))
+                yield value
+        finally:
+            thread.shutdown(cancel_futures=True)

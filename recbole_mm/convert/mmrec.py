@@ -2,7 +2,8 @@
 
 MMRec keeps ``<name>.inter`` (tab, no types: userID, itemID, rating, timestamp, x_label: 0 train, 1 validation,
 2 test) and ``image_feat.npy``, ``text_feat.npy``, whose row k is item k. RecBole reads such a split from
-``<name>.train.inter``, ``.valid.inter``, ``.test.inter`` with ``benchmark_filename: [train, valid, test]``.
+``<name>.train.inter``, ``.valid.inter``, ``.test.inter`` with ``benchmark_filename: [train, valid, test]``, which
+``<name>.yaml`` says.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import numpy as np
 import pandas as pd
 
 from recbole_mm.convert.atomic import write_atomic, write_items_parquet
-from recbole_mm.convert.filter import repeated_pairs
-from recbole_mm.convert.frames import ITEM, USER
+from recbole_mm.convert.filter import count_repeated
+from recbole_mm.convert.frames import ITEM, TIME, USER
 from recbole_mm.convert.problems import Problems
+from recbole_mm.convert.sets import Written, write_sets
 from recbole_mm.convert.sources import add_output_arguments
 from recbole_mm.convert.staging import Staging
-from recbole_mm.convert.summary import report, summarise
+from recbole_mm.convert.summary import summarise
 from recbole_mm.errors import WrongUse
 from recbole_mm.modality.store import ModalityStore
 
@@ -57,13 +59,55 @@ def main(args: argparse.Namespace) -> int:
         cold = ~inter[USER].isin(set(inter[USER][labels == 0])).to_numpy()
         dropped["no_training_row"] = int(cold.sum())
         inter, labels = inter[~cold].reset_index(drop=True), labels[~cold]
-    again = repeated_pairs(pd.factorize(inter[USER])[0], pd.factorize(inter[ITEM])[0])
-    if again.any():
-        problems.add("duplicate_pair", f"{path.name}:{int(again.argmax()) + 2}", int(again.sum()))
-    for part, code in zip(PARTS, range(3), strict=True):
+    users, items = (pd.factorize(inter[column])[0] for column in (USER, ITEM))
+    count_repeated(problems, f"{path.name}:", users, items, before=1)
+    for code, part in enumerate(PARTS):
         if not (labels == code).any():
             raise WrongUse(f"{path}: no row has x_label {code} ({part}); without it the split is not MMRec's")
     features = _features(folder)
+    inter, tokens = _with_tokens(folder, inter, features, path, args.original_ids)
+    present = {modality: _present(values) for modality, values in features.items()}
+    for modality, mask in present.items():
+        problems.add("empty_vector", f"{modality}_feat.npy row {int(mask.argmin())}", int((~mask).sum()))
+    problems.raise_if(args.strict)
+
+    def write(staging: Staging) -> Written:
+        for code, part in enumerate(PARTS):
+            write_atomic(staging.folder, f"{name}.{part}", inter[labels == code])
+        texts = _texts(folder, tokens)
+        if texts is not None:
+            write_items_parquet(staging.folder, texts)
+        used = np.isin(np.array(tokens), inter[ITEM].unique())
+        having = {kind: int((mask & used[: len(mask)]).sum()) for kind, mask in present.items()}
+        summary = summarise(
+            *(name, inter[USER].nunique(), inter[ITEM].nunique(), len(inter)),
+            [inter[TIME].to_numpy()] if TIME in inter.columns else [],
+            with_text=having.get("text"),
+            with_image=having.get("image"),
+            dropped=dropped,
+            problems=problems,
+        )
+        summary["rows"] = {part: int((labels == code).sum()) for code, part in enumerate(PARTS)}
+        staging.write_summary(summary, benchmark_filename=list(PARTS))
+        for modality, values in features.items():
+            ModalityStore.write(
+                *(Path(args.modality_path) / name / modality, values, tokens[: len(values)]),
+                modality=modality,
+                encoder=args.encoder,
+                source=f"{modality}_feat.npy",
+                present=present[modality],
+                overwrite=True,
+            )
+        return summary, set(), set()
+
+    write_sets([name], args, write)
+    return 0
+
+
+def _with_tokens(
+    folder: Path, inter: pd.DataFrame, features: dict[str, np.ndarray], path: Path, original: bool
+) -> tuple[pd.DataFrame, list[str]]:
+    """The interactions and the token of each item number; ``original``: with the ids that MMRec numbered."""
     known = int(inter[ITEM].astype(int).max()) + 1
     tokens = [str(row) for row in range(max([known, *(len(values) for values in features.values())]))]
     for modality, values in features.items():
@@ -72,57 +116,14 @@ def main(args: argparse.Namespace) -> int:
                 f"{folder / modality}_feat.npy: {len(values)} rows, but {path.name} has item {known - 1}; "
                 "they belong to different versions of the data set"
             )
-    if args.original_ids:
+    if original:
         items = _mapping(folder / "i_id_mapping.csv", "itemID")
         users = _mapping(folder / "u_id_mapping.csv", "userID")
         tokens = [items.get(token, token) for token in tokens]
         inter[ITEM], inter[USER] = inter[ITEM].map(items), inter[USER].map(users)
         if inter[[ITEM, USER]].isna().any(axis=None):
             raise WrongUse(f"{folder}: an id of {path.name} is not in its mapping; leave out --original-ids")
-    present = {modality: _present(values) for modality, values in features.items()}
-    for modality, mask in present.items():
-        problems.add("empty_vector", f"{modality}_feat.npy row {int(mask.argmin())}", int((~mask).sum()))
-    problems.raise_if(args.strict)
-    with Staging(args.out, name) as staging:
-        for code, part in enumerate(PARTS):
-            write_atomic(staging.folder, f"{name}.{part}", inter[labels == code])
-        texts = _texts(folder, tokens)
-        if texts is not None:
-            write_items_parquet(staging.folder, texts)
-        times = [inter["timestamp:float"].to_numpy()] if "timestamp:float" in inter.columns else []
-        used = np.isin(np.array(tokens), inter[ITEM].unique())
-        summary = summarise(
-            name,
-            inter[USER].nunique(),
-            inter[ITEM].nunique(),
-            len(inter),
-            times,
-            with_text=int((present["text"] & used[: len(present["text"])]).sum())
-            if "text" in present
-            else None,
-            with_image=int((present["image"] & used[: len(present["image"])]).sum())
-            if "image" in present
-            else None,
-            dropped=dropped,
-            problems=problems,
-        )
-        summary["rows"] = {part: int((labels == code).sum()) for code, part in enumerate(PARTS)}
-        staging.write_summary(summary)
-        for modality, values in features.items():
-            ModalityStore.write(
-                Path(args.modality_path) / name / modality,
-                values,
-                tokens[: len(values)],
-                modality=modality,
-                encoder=args.encoder,
-                source=f"{modality}_feat.npy",
-                present=present[modality],
-                overwrite=True,
-            )
-    report([summary], target=args.json)
-    if args.json != "-":
-        print(f"use it with: --dataset={name} --benchmark_filename=\"['train','valid','test']\"")
-    return 0
+    return inter, tokens
 
 
 def _interactions(folder: Path) -> tuple[pd.DataFrame, np.ndarray, Path]:

@@ -13,9 +13,9 @@ from recbole_mm.convert.filter import add_filter_arguments, filters_from
 from recbole_mm.convert.frames import ITEM, RATING, TIME, USER, write_dataset
 from recbole_mm.convert.movielens_files import read_movielens
 from recbole_mm.convert.problems import Problems
+from recbole_mm.convert.sets import Written, write_sets
 from recbole_mm.convert.sources import add_output_arguments
 from recbole_mm.convert.staging import Staging
-from recbole_mm.convert.summary import report
 from recbole_mm.errors import WrongUse
 
 HELP = "MovieLens 100k, 1M, 10M, 20M, 25M, 32M and latest to atomic files and items.parquet"
@@ -128,20 +128,17 @@ def main(args: argparse.Namespace) -> int:
     users = None if data.users is None else data.users.rename(columns=lambda name: f"{name}:token")
     if users is not None:
         users = users.rename(columns={"user:token": USER})
-    with Staging(args.out, args.name or folder.resolve().name) as staging:
-        texts = _texts(films, staging, args)
-        summary, _, _ = write_dataset(
-            staging,
-            inter,
-            items,
-            users,
-            texts,
+
+    def write(staging: Staging) -> Written:
+        return write_dataset(
+            *(staging, inter, items, users, _texts(films, staging, args)),
             filters=filters,
             problems=problems,
             strict=args.strict,
             source=data.source,
         )
-    report([summary], target=args.json)
+
+    write_sets([args.name or folder.resolve().name], args, write)
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +12,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import WrongUse, suggest
 
 CHUNK_BYTES = 1 << 24
 CHUNK_ROWS = 1 << 18
@@ -38,9 +37,8 @@ class Table:
     def names(self) -> list[str]:
         """Column names; errors as in ``chunks``."""
         if not self.path.is_file():
-            folder = self.path.parent
-            near = [p.name for p in folder.iterdir()] if folder.is_dir() else []
-            raise WrongUse(f"{self.path}: no such file{did_you_mean(self.path.name, near)}")
+            near = [each.name for each in self.path.parent.glob("*")]
+            raise WrongUse(f"{self.path}: no such file{suggest(self.path.name, near, listed=False)}")
         if self.path.stat().st_size == 0:
             raise WrongUse(f"{self.path}: empty; it must hold a header and rows")
         try:
@@ -56,8 +54,7 @@ class Table:
         """Refuse a column that the table lacks."""
         for column in columns:
             if column not in self.names:
-                hint = did_you_mean(column, self.names)
-                raise WrongUse(f"{self.path}: no column '{column}'{hint} (there: {', '.join(self.names)})")
+                raise WrongUse(f"{self.path}: no column '{column}'{suggest(column, self.names)}")
 
     def chunks(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
         """Frames of these columns; from a text file every value is text, as it stands there.
@@ -83,14 +80,10 @@ class Table:
         return self.path.suffix == ".parquet"
 
     def _csv(self, columns: list[str] | None) -> pacsv.CSVStreamingReader:
-        separator = self.separator
+        known = [SEPARATORS[suffix] for suffix in self.path.suffixes if suffix in SEPARATORS]
+        separator = known[-1] if self.separator is None and known else self.separator
         if separator is None:
-            known = [SEPARATORS[suffix] for suffix in self.path.suffixes if suffix in SEPARATORS]
-            if not known:
-                raise WrongUse(
-                    f"{self.path}: not known by its ending; give .csv, .tsv, .parquet, or --separator"
-                )
-            separator = known[-1]
+            raise WrongUse(f"{self.path}: not known by its ending; give .csv, .tsv, .parquet, or --separator")
         return pacsv.open_csv(
             self.path,
             read_options=pacsv.ReadOptions(block_size=CHUNK_BYTES, encoding=self.encoding, use_threads=False),
@@ -111,9 +104,3 @@ class Table:
 def _exact(kind: pa.DataType) -> pd.api.extensions.ExtensionDtype | None:
     """Integers with nulls stay integers: as float64, ids above 2**53 would change."""
     return pd.ArrowDtype(kind) if pa.types.is_integer(kind) else None
-
-
-def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """``; did you mean 'x'?`` or nothing."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""

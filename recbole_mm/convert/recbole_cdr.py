@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from recbole_mm.convert.atomic_set import AtomicSet, write_sets
-from recbole_mm.convert.filter import add_filter_arguments, filters_from
+from recbole_mm.convert.atomic_set import AtomicSet, write_filtered
+from recbole_mm.convert.filter import add_filter_arguments
 from recbole_mm.convert.frames import ITEM, USER, read_atomic
-from recbole_mm.convert.sources import add_output_arguments, folder_name, named_paths
+from recbole_mm.convert.sources import add_field_arguments, add_output_arguments, folder_name, named_paths
 from recbole_mm.errors import WrongUse
 
 HELP = "RecBole-CDR's source and target sets, with link files, to atomic sets over shared ids"
@@ -35,12 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--separate-items", action="store_true", help="unlinked items of equal token are different"
     )
-    parser.add_argument(
-        "--user-field", default="user_id", help="name of the user's column (default: user_id)"
-    )
-    parser.add_argument(
-        "--item-field", default="item_id", help="name of the item's column (default: item_id)"
-    )
+    add_field_arguments(parser)
     add_output_arguments(parser)
     add_filter_arguments(parser)
 
@@ -54,7 +49,9 @@ def main(args: argparse.Namespace) -> int:
         (ITEM, args.item_link, args.separate_items),
     ):
         _share_ids(sets, column, link, separate)
-    write_sets(sets, args, filters_from(args))
+    source, target = sets
+    joint = {"domains": [source, target], "source_domain": source, "target_domain": target}
+    write_filtered(sets, args, joint=joint)
     return 0
 
 

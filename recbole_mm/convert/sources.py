@@ -20,6 +20,13 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_field_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--user-field``, ``--item-field``, of sources that are atomic sets."""
+    for kind in ("user", "item"):
+        name = f"name of the {kind}'s column (default: {kind}_id)"
+        parser.add_argument(f"--{kind}-field", default=f"{kind}_id", help=name)
+
+
 def named_paths(
     values: Sequence[str],
     names: Sequence[str] | None = None,

@@ -1,11 +1,13 @@
-"""A data set's folder, made beside its place and put there when it is whole."""
+"""A data set's folder, made beside its place and put there when it is whole; its yaml says what the set is."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from recbole_mm.convert.spill import Column, blocks
 from recbole_mm.errors import WrongUse
@@ -22,20 +25,28 @@ from recbole_mm.errors import WrongUse
 SUMMARY = "summary.json"
 REVIEWS_PARQUET = "reviews.parquet"
 ROW_GROUP = 20_000
+KEYS = {  # of the configuration, by the columns of .inter that they name
+    "user_id:token": "USER_ID_FIELD",
+    "item_id:token": "ITEM_ID_FIELD",
+    "rating:float": "RATING_FIELD",
+    "timestamp:float": "TIME_FIELD",
+    "label:float": "LABEL_FIELD",
+}
 
 
 class Staging:
     """``folder`` is where to write; at the end of the block without error its files move to ``<out>/<name>``.
 
     The folders are siblings, so paths relative to one hold in the other. Files that the last conversion
-    wrote (by its ``summary.json``) and this one did not are removed; other files stay.
+    wrote (by its ``summary.json``) and this one did not are removed; other files stay, and so does a
+    ``<name>.yaml`` that a person wrote or edited. ``publish=False``: throw away what was written.
     """
 
-    def __init__(self, out: str | Path, name: str) -> None:
+    def __init__(self, out: str | Path, name: str, publish: bool = True) -> None:
         if not re.fullmatch(r"[^\s/\\:.][^\s/\\:]*", name):
             raise WrongUse(f"{name!r} is no name for a data set: no blanks, slashes, colons, leading dot")
         self.name = name
-        self.publish = True  # False: throw away what was written
+        self.publish = publish
         self.target = Path(out) / name
         self.folder = Path(out) / f".{name}.{os.getpid()}.partial"
 
@@ -53,8 +64,22 @@ class Staging:
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Write ``summary.json`` with the names of all files; call it last."""
+    def write_settings(self, settings: Mapping[str, Any]) -> None:
+        """Write ``<name>.yaml``, which ``Config`` reads without being told to."""
+        flow: dict[str, Any] = {"default_flow_style": True, "allow_unicode": True, "width": 2**31}
+        lines = [
+            yaml.safe_dump({key: value}, **flow)[1:-2] + "\n" for key, value in settings.items()
+        ]  # no braces
+        body = "".join(lines)
+        head = f"# What this data set is, by recbole-mm convert ({_digest(body)}). Edit it: an edited file stays.\n"
+        (self.folder / f"{self.name}.yaml").write_text(head + body, encoding="utf-8")
+
+    def write_summary(self, summary: Mapping[str, Any], **settings: Any) -> None:
+        """Write the yaml (the fields of ``.inter`` and ``settings``) and ``summary.json``; call it last."""
+        with min(self.folder.glob("*.inter")).open(encoding="utf-8") as stream:
+            columns = stream.readline().rstrip("\n").split("\t")
+        fields = {key: name.partition(":")[0] for name, key in KEYS.items() if name in columns}
+        self.write_settings({**fields, **settings})
         files = sorted([*(path.name for path in self.folder.iterdir()), SUMMARY])
         text = json.dumps({**summary, "files": files}, indent=2, ensure_ascii=False)
         (self.folder / SUMMARY).write_text(text + "\n", encoding="utf-8")
@@ -64,10 +89,15 @@ class Staging:
             os.rename(self.folder, self.target)
             return
         old = _files_of(self.target / SUMMARY)
-        new = sorted(path.name for path in self.folder.iterdir())
-        for name in new:
-            os.replace(self.folder / name, self.target / name)
-        for name in sorted(old - set(new)):
+        new = {path.name for path in self.folder.iterdir()}
+        for name in sorted(new):
+            if name == f"{self.name}.yaml" and _is_edited(self.target / name):
+                print(
+                    f"{self.target / name}: edited, so it stays; delete it to have a new one", file=sys.stderr
+                )
+            else:
+                os.replace(self.folder / name, self.target / name)
+        for name in sorted(old - new):
             (self.target / name).unlink(missing_ok=True)
 
 
@@ -138,3 +168,15 @@ def _files_of(summary: Path) -> set[str]:
     except (OSError, ValueError, AttributeError):
         return set()
     return {name for name in files if isinstance(name, str) and name == Path(name).name}
+
+
+def _is_edited(file: Path) -> bool:
+    """Whether the file is there and its text is not the one whose digest its first line states."""
+    if not file.is_file():
+        return False
+    head, _, body = file.read_bytes().decode("utf-8", "replace").partition("\n")
+    return f"({_digest(body)})" not in head
+
+
+def _digest(body: str) -> str:
+    return hashlib.blake2b(body.encode(), digest_size=4).hexdigest()

@@ -23,9 +23,10 @@ from recbole_mm.convert.atomic import TYPES, write_atomic, write_items_parquet
 from recbole_mm.convert.filter import repeated_pairs
 from recbole_mm.convert.item_table import ItemTable, read_items
 from recbole_mm.convert.read_table import Table
+from recbole_mm.convert.sets import Written, write_sets
 from recbole_mm.convert.sources import add_output_arguments
 from recbole_mm.convert.staging import Staging
-from recbole_mm.convert.summary import report, summarise
+from recbole_mm.convert.summary import summarise
 from recbole_mm.errors import WrongUse
 
 HELP = "any CSV, TSV or parquet of interactions (and one of items), columns named here"
@@ -73,7 +74,8 @@ def main(args: argparse.Namespace) -> int:
         raise WrongUse("--item-id, --text, --category and --image-path describe --items FILE; give it too")
     separator = "\t" if args.separator == "\\t" else args.separator
     reader = InteractionTable(Table(Path(args.interactions), separator, args.encoding), args)
-    with Staging(args.out, args.name) as staging:
+
+    def write(staging: Staging) -> Written:
         items = None
         if args.items:
             items = read_items(
@@ -85,14 +87,18 @@ def main(args: argparse.Namespace) -> int:
                 image_path=args.image_path,
                 target=staging.target,
             )
-        write_atomic(staging.folder, args.name, reader.frames(), items.atomic if items is not None else None)
-        if items is not None:
+        write_atomic(staging.folder, args.name, reader.frames(), items.atomic if items else None)
+        if items:
             write_items_parquet(staging.folder, items.described)
         summary = _summary(args.name, reader, items)
         if args.strict:
             _refuse_problems(args, summary)
-        staging.write_summary(summary)
-    report([summary], target=args.json)
+        kept = [_field(name) for name, _ in reader.kept]
+        columns = {"load_col": {"inter": ["user_id", "item_id", *kept]}} if kept else {}
+        staging.write_summary(summary, **columns)
+        return summary, set(), set()
+
+    (summary,) = write_sets([args.name], args, write)
     if args.json != "-":
         _notes(summary)
     return 0

@@ -112,15 +112,11 @@ class Placement:
 
 def fingerprint(model: torch.nn.Module) -> str:
     """The SHA-256 of a model's weights: the same weights from the hub, a folder or a package are the same."""
+    import torch
+
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         array = tensor.detach().cpu().contiguous()
         digest.update(f"{name} {array.dtype} {tuple(array.shape)}".encode())
-        digest.update(array.reshape(-1).view(dtype=_bytes_dtype()).numpy())
+        digest.update(array.reshape(-1).view(dtype=torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def _bytes_dtype() -> torch.dtype:
-    import torch
-
-    return torch.uint8

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recbole_mm.errors import WrongUse
-from recbole_mm.extract.encoder import Absent
+from recbole_mm.extract.encoder import Absent, Placement
 
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
+PRESET_KEYS = ("resize", "crop", "mean", "std", "interpolation")
 RANDOM_AREA = (0.6, 1.0)  # share of the image that a random view shows
 
 
@@ -36,6 +37,37 @@ class Frame:
     interpolation: str = "bilinear"
     views: int = 1
     seed: int = 0
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], preset: Mapping[str, Any]) -> Frame:
+        """The frame of the settings; what they leave open (`~`) comes from the weights' own preset."""
+        values: dict[str, Any] = {
+            key: preset.get(key) if settings.get(key) is None else settings[key] for key in PRESET_KEYS
+        }
+        missing = [key for key, value in values.items() if value is None]
+        if missing:
+            raise WrongUse(
+                f"encoder {settings['name']}: its weights do not say {', '.join(missing)}; set them"
+            )
+        views = int(settings["augment"])
+        if views < 1:
+            raise WrongUse(f"augment: {views}; the number of views is 1 (the plain image) or more")
+        return cls(
+            resize=int(values["resize"]),
+            crop=int(values["crop"]),
+            mean=tuple(values["mean"]),
+            std=tuple(values["std"]),
+            interpolation=str(values["interpolation"]),
+            stretch=bool(settings.get("stretch", False)),
+            views=views,
+            seed=int(settings["seed"]),
+        )
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """As JSON; the seed counts only where views are drawn."""
+        values = {**vars(self), "mean": list(self.mean), "std": list(self.std)}
+        return values if self.views > 1 else {**values, "seed": None}
 
     def load(self, path: str) -> np.ndarray | Absent:
         """The views of one file, uint8 [V, 3, H, W]; a file that cannot be decoded is absent."""
@@ -100,9 +132,24 @@ class Frame:
 
 
 class FrameEncoder:
-    """What encoders of images share: their items are frames, all of one size."""
+    """What encoders of images share: their items are frames, all of one size; a model's rows of them are pooled."""
 
-    frame: Frame
+    width: int
+    unit = False  # rows of length one, before and after the mean over the views
+
+    def __init__(
+        self, settings: Mapping[str, Any], placement: Placement, preset: Mapping[str, Any], **identity: Any
+    ) -> None:
+        self.name = str(settings["name"])
+        self.placement = placement
+        self.batch_size = placement.batch_size(settings["batch_size"])
+        self.shard_size = int(settings["shard_size"])
+        self.frame = Frame.of(settings, preset)
+        self.identity = {**identity, "frame": self.frame.identity, "precision": placement.precision}
+
+    def rows(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The model's rows [N, D] of normalised pixels [N, 3, H, W]."""
+        raise NotImplementedError
 
     def prepare(self, raws: Sequence[str]) -> list[Any]:
         """Bytes [V, 3, H, W] of each file."""
@@ -117,3 +164,15 @@ class FrameEncoder:
         import torch
 
         return torch.from_numpy(np.stack(prepared))
+
+    def encode(self, batch: torch.Tensor) -> np.ndarray:
+        """The mean over the views, float32 [B, D]."""
+        import torch
+
+        count, views = batch.shape[:2]
+        pixels = batch.to(self.placement.device, non_blocking=True).flatten(0, 1)
+        with self.placement.running():
+            rows = self.rows(self.frame.normalise(pixels)).float()  # [B * V, D]
+            rows = torch.nn.functional.normalize(rows, dim=-1) if self.unit else rows
+            rows = rows.view(count, views, -1).mean(1)
+            return (torch.nn.functional.normalize(rows, dim=-1) if self.unit else rows).cpu().numpy()

@@ -2,83 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import WrongUse, suggest
 from recbole_mm.extract.encoder import Placement, fingerprint
-from recbole_mm.extract.frame import Frame, FrameEncoder
+from recbole_mm.extract.frame import FrameEncoder
 from recbole_mm.extract.text import NoCheckpoint
 
 if TYPE_CHECKING:
     import torch
-
-FRAME_KEYS = ("resize", "crop", "mean", "std", "interpolation")
 
 
 class ImageEncoder(FrameEncoder):
     """An image classifier without its last layer; the views of an image are averaged."""
 
     def __init__(self, settings: Mapping[str, Any], placement: Placement) -> None:
-        self.name = str(settings["name"])
-        self.placement = placement
-        self.batch_size = placement.batch_size(settings["batch_size"])
-        self.shard_size = int(settings["shard_size"])
         family = str(settings["family"])
         if family not in FAMILIES:
-            raise WrongUse(f"family {family} of encoder {self.name}: use {', '.join(FAMILIES)}")
-        model, features, preset = FAMILIES[family](settings)
+            raise WrongUse(f"family {family} of encoder {settings['name']}: use {', '.join(FAMILIES)}")
+        model, self.features, preset = FAMILIES[family](settings)
         self.model = placement.place(model)
-        self.features = features
-        self.frame = frame_of(settings, preset)
-        self.identity = {
-            "kind": "image",
-            "weights": fingerprint(self.model),
-            "frame": frame_identity(self.frame),
-            "precision": placement.precision,
-        }
+        super().__init__(settings, placement, preset, kind="image", weights=fingerprint(self.model))
         blank = np.zeros((1, 3, self.frame.crop, self.frame.crop), dtype=np.uint8)
         self.width = int(self.encode(self.collate([blank])).shape[1])
 
-    def encode(self, batch: torch.Tensor) -> np.ndarray:
-        """The mean over the views, float32 [B, D]."""
-        count, views = batch.shape[:2]
-        pixels = batch.to(self.placement.device, non_blocking=True).flatten(0, 1)
-        with self.placement.running():
-            rows = self.features(self.frame.normalise(pixels)).float()  # [B * V, D]
-            return rows.view(count, views, -1).mean(1).cpu().numpy()
-
-
-def frame_of(settings: Mapping[str, Any], preset: Mapping[str, Any]) -> Frame:
-    """The frame of the settings; what they leave open (`~`) comes from the weights' own preset."""
-    values: dict[str, Any] = {
-        key: preset.get(key) if settings.get(key) is None else settings[key] for key in FRAME_KEYS
-    }
-    missing = [key for key, value in values.items() if value is None]
-    if missing:
-        raise WrongUse(f"encoder {settings['name']}: its weights do not say {', '.join(missing)}; set them")
-    views = int(settings["augment"])
-    if views < 1:
-        raise WrongUse(f"augment: {views}; the number of views is 1 (the plain image) or more")
-    return Frame(
-        resize=int(values["resize"]),
-        crop=int(values["crop"]),
-        mean=tuple(values["mean"]),
-        std=tuple(values["std"]),
-        interpolation=str(values["interpolation"]),
-        stretch=bool(settings.get("stretch", False)),
-        views=views,
-        seed=int(settings["seed"]),
-    )
-
-
-def frame_identity(frame: Frame) -> dict[str, Any]:
-    """A frame as JSON; the seed counts only where views are drawn."""
-    values = {**vars(frame), "mean": list(frame.mean), "std": list(frame.std)}
-    return values if frame.views > 1 else {**values, "seed": None}
+    def rows(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Features in front of the classifier."""
+        return self.features(pixels)
 
 
 Built = tuple["torch.nn.Module", "Callable[[torch.Tensor], torch.Tensor]", dict[str, Any]]
@@ -96,7 +50,7 @@ def torchvision_model(settings: Mapping[str, Any]) -> Built:
     name, weights = str(settings["model"]), settings["weights"]
     if name not in models.list_models(module=models):
         raise WrongUse(
-            f"image encoder {name}: not a classifier of torchvision{_near(name, models.list_models(module=models))}"
+            f"image encoder {name}: not a classifier of torchvision{suggest(name, models.list_models(module=models))}"
         )
     known = models.get_model_weights(name)
     by_name = weights if weights in known.__members__ else None
@@ -180,10 +134,3 @@ def _preset(entry: Any) -> dict[str, Any]:
         "std": list(preset.std),
         "interpolation": preset.interpolation.value,
     }
-
-
-def _near(name: str, names: Sequence[str]) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, names, n=1)
-    return f"; did you mean {near[0]}?" if near else ""

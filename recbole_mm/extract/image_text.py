@@ -6,12 +6,9 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from recbole_mm.errors import WrongUse
 from recbole_mm.extract.encoder import Placement, fingerprint
 from recbole_mm.extract.frame import FrameEncoder
-from recbole_mm.extract.image import frame_identity, frame_of
 from recbole_mm.extract.text import TextEncoder, checkpoint_json, load_pretrained
 
 if TYPE_CHECKING:
@@ -48,31 +45,17 @@ class Clip:
 class ClipImage(FrameEncoder):
     """The image tower: unit rows; views are averaged, then made unit again."""
 
+    unit = True
+
     def __init__(self, clip: Clip) -> None:
-        settings = clip.settings
+        settings = {**clip.settings, "name": f"{clip.settings['name']} image"}
         self.clip = clip
-        self.name = f"{settings['name']} image"
-        self.batch_size = clip.placement.batch_size(settings["batch_size"])
-        self.shard_size = int(settings["shard_size"])
-        self.frame = frame_of(settings, clip.preset)
-        self.identity = {
-            "kind": "clip image",
-            "weights": clip.weights,
-            "frame": frame_identity(self.frame),
-            "precision": clip.placement.precision,
-        }
+        super().__init__(settings, clip.placement, clip.preset, kind="clip image", weights=clip.weights)
         self.width = int(clip.model.config.projection_dim)
 
-    def encode(self, batch: torch.Tensor) -> np.ndarray:
-        """Unit rows [B, D], float32."""
-        import torch
-
-        count, views = batch.shape[:2]
-        pixels = batch.to(self.clip.placement.device, non_blocking=True).flatten(0, 1)
-        with self.clip.placement.running():
-            rows = tensor_of(self.clip.model.get_image_features(pixel_values=self.frame.normalise(pixels)))
-            rows = torch.nn.functional.normalize(rows.float(), dim=-1).view(count, views, -1).mean(1)
-            return torch.nn.functional.normalize(rows, dim=-1).cpu().numpy()
+    def rows(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The tower's projected rows."""
+        return tensor_of(self.clip.model.get_image_features(pixel_values=pixels))
 
 
 class ClipText(TextEncoder):
@@ -84,18 +67,13 @@ class ClipText(TextEncoder):
         self.name = f"{settings['name']} text"
         self.batch_size = clip.placement.batch_size(settings["text_batch_size"])
         self.shard_size = int(settings["text_shard_size"])
-        self.clip, self.tokenizer, self.prefix = clip, clip.tokenizer, ""
+        self.clip, self.tokenizer, self.prefix, self.normalize = clip, clip.tokenizer, "", True
         self.max_length = int(clip.model.config.text_config.max_position_embeddings)
         self.finish(kind="clip text", weights=clip.weights)
 
-    def encode(self, batch: Mapping[str, torch.Tensor]) -> np.ndarray:
-        """Unit rows [B, D], float32."""
-        import torch
-
-        inputs = {key: tensor.to(self.placement.device, non_blocking=True) for key, tensor in batch.items()}
-        with self.placement.running():
-            rows = tensor_of(self.clip.model.get_text_features(**inputs)).float()
-            return torch.nn.functional.normalize(rows, dim=-1).cpu().numpy()
+    def rows(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The tower's projected rows [B, D]."""
+        return tensor_of(self.clip.model.get_text_features(**inputs)).float()
 
 
 def tensor_of(output: Any) -> torch.Tensor:

@@ -6,14 +6,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import WrongUse, suggest
 from recbole_mm.extract.encoder import identity_digest
 from recbole_mm.modality import SEPARATOR
 
@@ -44,9 +43,7 @@ def read_texts(
         fields = [
             column.name
             for column in schema
-            if column.name not in (*named_by, IMAGE)
-            and not column.name.startswith("image")
-            and _is_text(column.type)
+            if column.name not in named_by and not column.name.startswith("image") and _is_text(column.type)
         ]
     table = _read(path, schema, [*named_by, *fields])
     columns = [table.column(name).to_pylist() for name in fields]
@@ -102,11 +99,8 @@ def with_keys(items: Items, identity: Mapping[str, Any], are_files: bool, worker
         return digest.hexdigest()[:32]
 
     rows = range(len(items.raws))
-    if are_files:
-        with ThreadPoolExecutor(workers) as pool:
-            keys = list(pool.map(key, rows))
-    else:
-        keys = [key(row) for row in rows]
+    with ThreadPoolExecutor(workers) as pool:
+        keys = list((pool.map if are_files else map)(key, rows))
     return Items(items.tokens, items.raws, keys, dict(sorted(absent.items())))
 
 
@@ -122,9 +116,7 @@ def _schema(path: Path) -> pa.Schema:
 def _read(path: Path, schema: pa.Schema, columns: Sequence[str]) -> pa.Table:
     for column in columns:
         if column not in schema.names:
-            near = get_close_matches(column, schema.names, n=1)
-            hint = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(schema.names)}"
-            raise WrongUse(f"{path} has no column {column}{hint}")
+            raise WrongUse(f"{path} has no column {column}{suggest(column, schema.names)}")
     return pq.read_table(path, columns=list(columns))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -44,8 +44,6 @@ def extract(
     Beside the store it leaves `<store>.report.json` and the folder `<store>.extract` (see `shards`).
     """
     started = perf_counter()
-    told = {"store": str(store), "modality": modality, "encoder": encoder.name, "width": encoder.width}
-    told["identity"] = dict(encoder.identity)
     report_file = store.with_name(f"{store.name}.report.json")
     place = Workplace(store.with_name(f"{store.name}.extract"))
     with place.locked():
@@ -54,53 +52,37 @@ def extract(
         if store.exists() and index is None and not overwrite:
             raise WrongUse(f"{store}: a store that extract did not write; --overwrite replaces it")
         digest = _digest(items, encoder, modality, dtype)
-        if index is not None and index.digest == digest:
+        changed = index is None or index.digest != digest
+        if changed:
+            plan = _plan(items, encoder, index, store, dtype)
+            finished, encoded = _encode(place, items, plan, encoder, engine or LocalEngine(), modality, dtype)
+            absent = dict(plan.absent)
+            for shard in plan.shards:
+                absent.update({int(shard.rows[at]): why for at, why in finished[shard.key].items()})
+            _assemble(place, items, plan, absent, finished, encoder, dtype, digest)
+            _put_in_place(place, store, modality)
+            resumed, reused = len(plan.todo) - encoded, len(plan.reused)
+        else:
+            assert index is not None
             place.clear()
             absent = {row: reason for row, reason in enumerate(index.reasons) if reason}
-            report = Report.of(
-                items.tokens,
-                absent,
-                encoded=0,
-                resumed=0,
-                reused=len(items.tokens) - len(absent),
-                changed=False,
-                seconds=perf_counter() - started,
-                **told,
-            )
-            if not report_file.is_file():
-                report.write(report_file)
-            return report
-
-        plan = _plan(items, encoder, index, store, dtype)
-        finished = place.finished()
-        left = [shard for shard in plan.shards if shard.key not in finished]
-        encoded = sum(len(shard.rows) for shard in left)
-        resumed = len(plan.todo) - encoded
-        if left:
-            raws = [[items.raws[row] for row in shard.rows] for shard in left]
-            title = f"{modality} ({encoder.name})"
-            with tqdm(total=len(plan.todo), initial=resumed, unit="item", desc=title, disable=None) as bar:
-                for number, result in (engine or LocalEngine())(encoder, raws, bar.update):
-                    result = _narrowed(result, dtype)
-                    place.record(left[number], result)
-                    finished[left[number].key] = result.absent
-
-        absent = dict(plan.absent)
-        for shard in plan.shards:
-            absent.update({int(shard.rows[at]): why for at, why in finished[shard.key].items()})
-        _assemble(place, items, plan, absent, finished, encoder, dtype, digest)
-        _put_in_place(place, store, modality)
+            encoded, resumed, reused = 0, 0, len(items.tokens) - len(absent)
         report = Report.of(
             items.tokens,
             absent,
+            store=str(store),
+            modality=modality,
+            encoder=encoder.name,
+            width=encoder.width,
+            identity=dict(encoder.identity),
             encoded=encoded,
             resumed=resumed,
-            reused=len(plan.reused),
-            changed=True,
+            reused=reused,
+            changed=changed,
             seconds=perf_counter() - started,
-            **told,
         )
-        report.write(report_file)
+        if changed or not report_file.is_file():
+            report.write(report_file)
         return report
 
 
@@ -118,23 +100,36 @@ def _plan(items: Items, encoder: Encoder, index: Index | None, store: Path, dtyp
     absent, reused = dict(items.absent), {}
     if index is not None:
         old = ModalityStore.open(store)
-        values = old.values if old.dtype == np.dtype(dtype) else None
-        known = {
-            key: (row, why)
-            for key, row, why in zip(index.keys, index.rows, index.reasons, strict=True)
-            if key and values is not None
-        }
+        told = zip(index.keys, index.rows, index.reasons, strict=True) if old.dtype == np.dtype(dtype) else ()
+        known = {key: (row, why) for key, row, why in told if key}
         for position, key in enumerate(items.keys):
-            if position in absent or key not in known:
-                continue
-            row, why = known[key]
-            if values is not None and row >= 0:
-                reused[position] = values[row]
-            else:
-                absent[position] = why
+            if position not in absent and key in known:
+                row, why = known[key]
+                if row >= 0:
+                    reused[position] = old.values[row]
+                else:
+                    absent[position] = why
     todo = [row for row in range(len(items.tokens)) if row not in absent and row not in reused]
     made_by = f"{encoder.batch_size} {dtype}"
     return Plan(absent, reused, todo, cut_shards(todo, items.keys, encoder.shard_size, made_by))
+
+
+def _encode(
+    place: Workplace, items: Items, plan: Plan, encoder: Encoder, engine: Engine, modality: str, dtype: str
+) -> tuple[dict[str, dict[int, str]], int]:
+    """Encodes the shards that no run before has finished; absent items by shard key, and the number of items done."""
+    finished = place.finished()
+    left = [shard for shard in plan.shards if shard.key not in finished]
+    encoded = sum(len(shard.rows) for shard in left)
+    if left:
+        raws = [[items.raws[row] for row in shard.rows] for shard in left]
+        todo, title = len(plan.todo), f"{modality} ({encoder.name})"
+        with tqdm(total=todo, initial=todo - encoded, unit="item", desc=title, disable=None) as bar:
+            for number, result in engine(encoder, raws, bar.update):
+                result = _narrowed(result, dtype)
+                place.record(left[number], result)
+                finished[left[number].key] = result.absent
+    return finished, encoded
 
 
 def _digest(items: Items, encoder: Encoder, modality: str, dtype: str) -> str:
@@ -209,6 +204,6 @@ def _assemble(
         kept = np.delete(shard.rows, sorted(finished[shard.key]))
         values[position[kept]] = place.values(shard)
     values.flush()
-    reasons: Sequence[str] = [absent.get(row, "") for row in range(count)]
+    reasons = [absent.get(row, "") for row in range(count)]
     identity = dict(encoder.identity)
-    place.stage(Index(digest, encoder.name, identity, items.tokens, items.keys, position, list(reasons)))
+    place.stage(Index(digest, encoder.name, identity, items.tokens, items.keys, position, reasons))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import WrongUse, suggest
 from recbole_mm.extract.encoder import Encoder, Placement
 
 # The yaml that stands in for a name that has none of its own, and the key which that name fills.
@@ -55,9 +54,7 @@ def read_settings(kind: str, encoder: str, overrides: Mapping[str, Any]) -> dict
         settings = {**base, **settings}  # a yaml of one's own states what differs
     given = {name: value for name, value in overrides.items() if value is not None}
     for unknown in given.keys() - settings.keys():
-        near = get_close_matches(unknown, settings, n=1)
-        hint = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(sorted(settings))}"
-        raise WrongUse(f"encoder {encoder} has no setting {unknown}{hint}")
+        raise WrongUse(f"encoder {encoder} has no setting {unknown}{suggest(unknown, settings)}")
     settings = {**settings, **given, "name": name}
     return {key: packaged(value) for key, value in settings.items()}
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -110,11 +110,8 @@ class Workplace:
         )
         told = {"digest": index.digest, "encoder": index.encoder, "identity": json.dumps(index.identity)}
         table = table.replace_schema_metadata(told)
-        temporary = self.folder / f"{NEXT}.tmp"
-        with temporary.open("wb") as handle:
+        with _whole(self.folder / NEXT) as handle:
             pq.write_table(table, handle)
-            _flush(handle)
-        os.replace(temporary, self.folder / NEXT)
 
     def settle(self) -> None:
         """The staged store is in place: its index takes over, the shards have done their work."""
@@ -130,11 +127,8 @@ class Workplace:
     def record(self, shard: Shard, encoded: Encoded) -> None:
         """Puts a finished shard on disk, then into the journal; both reach the disk before this returns."""
         file = self.folder / f"{shard.key}.npy"
-        temporary = file.with_suffix(".tmp")
-        with temporary.open("wb") as handle:
+        with _whole(file) as handle:
             np.save(handle, encoded.values, allow_pickle=False)
-            _flush(handle)
-        os.replace(temporary, file)
         entry = {"key": shard.key, "sha256": _digest(file), "absent": sorted(encoded.absent.items())}
         with (self.folder / JOURNAL).open("a", encoding="utf-8") as journal:
             # A line cut short by a kill has no end: the next one starts on a line of its own.
@@ -189,8 +183,15 @@ def _flush(handle: Any) -> None:
 
 
 def _digest(file: Path) -> str:
-    digest = hashlib.sha256()
     with file.open("rb") as handle:
-        while block := handle.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@contextmanager
+def _whole(file: Path) -> Iterator[BinaryIO]:
+    """A handle to write; what it got is on disk before the file has its name."""
+    temporary = file.with_suffix(".tmp")
+    with temporary.open("wb") as handle:
+        yield handle
+        _flush(handle)
+    os.replace(temporary, file)

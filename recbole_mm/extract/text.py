@@ -98,16 +98,18 @@ class TextEncoder:
         return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
 
     def encode(self, batch: Mapping[str, torch.Tensor]) -> np.ndarray:
-        """Pooled rows [B, D], float32."""
+        """Rows [B, D], float32; of length one if `normalize`."""
         import torch
 
         inputs = {key: tensor.to(self.placement.device, non_blocking=True) for key, tensor in batch.items()}
         with self.placement.running():
-            hidden = self.model(**inputs).last_hidden_state.float()  # [B, L, D]
-            pooled = POOLINGS[self.pooling](hidden, inputs["attention_mask"])
-            if self.normalize:
-                pooled = torch.nn.functional.normalize(pooled, dim=-1)
-            return pooled.cpu().numpy()
+            rows = self.rows(inputs)
+            return (torch.nn.functional.normalize(rows, dim=-1) if self.normalize else rows).cpu().numpy()
+
+    def rows(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Pooled rows [B, D]."""
+        hidden = self.model(**inputs).last_hidden_state.float()  # [B, L, D]
+        return POOLINGS[self.pooling](hidden, inputs["attention_mask"])
 
 
 def _cls(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

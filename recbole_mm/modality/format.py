@@ -55,11 +55,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 def hash_file(file: Path) -> str:
     """blake2b-256 of a file's bytes."""
-    digest = hashlib.blake2b(digest_size=32)
     with file.open("rb") as stream:
-        while chunk := stream.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=32)).hexdigest()
 
 
 def review_key(user: str, item: str) -> str:

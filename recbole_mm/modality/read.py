@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import WrongUse, suggest
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".item": "\t"}
 
@@ -76,7 +75,7 @@ def read_parquet(
             _check_column(path, column, names)
         table = pq.read_table(path, columns=list(dict.fromkeys((token_column, *vector_columns))))
     except pa.ArrowException as error:
-        raise WrongUse(f"{path}: not readable as parquet ({_first_line(error)})") from error
+        raise WrongUse(f"{path}: not readable as parquet ({str(error).partition(chr(10))[0]})") from error
     tokens = table[token_column].combine_chunks().to_numpy(zero_copy_only=False)
     first = table[vector_columns[0]].type
     if len(vector_columns) == 1 and hasattr(first, "value_type"):
@@ -146,21 +145,12 @@ def _read_token_column(path: Path, column: str | None) -> list[str]:
 
 def _existing(path: str | Path) -> Path:
     path = Path(path)
-    if path.is_file():
-        return path
-    folder = path.parent
-    near = [p.name for p in folder.iterdir()] if folder.is_dir() else []
-    close = difflib.get_close_matches(path.name, near, n=1)
-    hint = f"; did you mean {folder / close[0]}?" if close else ""
-    raise WrongUse(f"{path}: no such file{hint}")
+    if not path.is_file():
+        near = [each.name for each in path.parent.glob("*")]
+        raise WrongUse(f"{path}: no such file{suggest(path.name, near, listed=False)}")
+    return path
 
 
 def _check_column(path: Path, column: str, names: Sequence[str]) -> None:
     if column not in names:
-        close = difflib.get_close_matches(column, names, n=1)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
-        raise WrongUse(f"{path}: no column '{column}'{hint} (there: {', '.join(names)})")
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WrongUse(f"{path}: no column '{column}'{suggest(column, names)}")

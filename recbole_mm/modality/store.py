@@ -10,7 +10,6 @@ Opening reads the manifest and the sizes of the files, so it costs the same for 
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import WrongUse, suggest
 from recbole_mm.modality.format import DTYPES, MANIFEST, TOKENS, VALUES, hash_file, read_manifest
 from recbole_mm.modality.write import write_store
 
@@ -59,7 +58,7 @@ class ModalityStore:
         """
         path = Path(path)
         if not path.exists():
-            raise WrongUse(f"{path}: no such store{_did_you_mean(path.name, find_stores(path.parent))}")
+            raise WrongUse(f"{path}: no such store{suggest(path.name, find_stores(path.parent))}")
         manifest = read_manifest(path)
         for file in (VALUES, TOKENS):
             expected = manifest["files"][file]["bytes"]
@@ -182,14 +181,11 @@ def resolve_stores(
     found = find_stores(folder)
     if modalities is None:
         return found
-    asked: dict[str, str | Path | None] = {}
-    if isinstance(modalities, Mapping):
-        asked.update(modalities)
-    else:
-        for name in [modalities] if isinstance(modalities, str) else modalities:
-            if name in asked:
-                raise WrongUse(f"modalities: '{name}' is named twice")
-            asked[name] = None
+    names = [modalities] if isinstance(modalities, str) else list(modalities)
+    for name in names:
+        if names.count(name) > 1:
+            raise WrongUse(f"modalities: '{name}' is named twice")
+    asked = modalities if isinstance(modalities, Mapping) else dict.fromkeys(names)
     resolved = {}
     for name, place in asked.items():
         if place is not None:
@@ -199,12 +195,7 @@ def resolve_stores(
         elif name in found:
             resolved[name] = found[name]
         else:
-            there = ", ".join(found) or "no store"
-            hint = _did_you_mean(str(name), found)
-            raise WrongUse(f"modalities: '{name}' not found in {folder}{hint} (there: {there})")
+            raise WrongUse(
+                f"modalities: '{name}' not found in {folder}{suggest(name, found) or ' (there: no store)'}"
+            )
     return resolved
-
-
-def _did_you_mean(name: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""

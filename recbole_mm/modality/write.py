@@ -5,11 +5,11 @@ Rows in errors are counted from 0, as in numpy.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +62,6 @@ def write_store(
             f"{path}: {len(values)} rows of values but {tokens.size} tokens; row k must belong to token k"
         )
     kept = _kept_rows(present, len(values), path)
-    if len(kept) == 0:
-        raise WrongUse(f"{path}: nothing to store, no row is present; check the values and the mask")
     _check_tokens(tokens[kept], kept, path)
     target = _target_dtype(values.dtype, dtype, path)
     _check_place(path, overwrite)
@@ -72,11 +70,7 @@ def write_store(
     except (TypeError, ValueError) as error:
         raise WrongUse(f"{path}: metadata must be JSON values ({error})") from error
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir()
+    with _swapped_in(path) as partial:
         zero_rows = _write_values(partial / VALUES, values, tokens, kept, target, path)
         (partial / TOKENS).write_bytes(("\n".join(tokens[kept]) + "\n").encode("utf-8"))
         manifest = {
@@ -86,13 +80,13 @@ def write_store(
             "width": int(values.shape[1]),
             "dtype": target.name,
             "zero_rows": zero_rows,
-            "files": {file: _size_and_hash(partial / file) for file in (VALUES, TOKENS)},
+            "files": {
+                file: {"bytes": (partial / file).stat().st_size, "blake2b": hash_file(partial / file)}
+                for file in (VALUES, TOKENS)
+            },
             "metadata": extra,
         }
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
-        _swap_in(partial, path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _checked_values(values: np.ndarray) -> np.ndarray:
@@ -113,6 +107,8 @@ def _kept_rows(present: np.ndarray | None, rows: int, path: Path) -> np.ndarray:
             f"{path}: the presence mask is {present.dtype} {list(present.shape)}; "
             f"give bool [{rows}], one for each row"
         )
+    if not present.any():
+        raise WrongUse(f"{path}: nothing to store, no row is present; check the values and the mask")
     return np.flatnonzero(present)
 
 
@@ -164,58 +160,50 @@ def _write_values(
     zero_rows = 0
     per_chunk = max(1, CHUNK_BYTES // (values.shape[1] * 8))
     with file.open("wb") as stream:
-        stream.write(_npy_header((len(kept), values.shape[1]), target))
+        description = {"descr": target.str, "fortran_order": False, "shape": (len(kept), values.shape[1])}
+        np.lib.format.write_array_header_1_0(stream, description)
         for start in range(0, len(kept), per_chunk):
             rows = kept[start : start + per_chunk]
-            chunk = np.asarray(values[rows[0] : rows[-1] + 1] if _is_run(rows) else values[rows])
-            finite = np.isfinite(chunk).all(axis=1)
-            if not finite.all():
-                row = rows[int(finite.argmin())]
-                raise WrongUse(
-                    f"{path}: NaN or infinity in row {row} (token {tokens[row]!r}); "
-                    "mend the vector or leave the row out (a presence mask)"
-                )
+            one_run = rows[-1] - rows[0] == len(rows) - 1
+            chunk = np.asarray(values[rows[0] : rows[-1] + 1] if one_run else values[rows])
             with np.errstate(over="ignore"):
                 narrow = chunk.astype(target)
             finite = np.isfinite(narrow).all(axis=1)
             if not finite.all():
-                row = rows[int(finite.argmin())]
-                largest = np.abs(chunk[int(finite.argmin())]).max()
-                remedy = "store as float32" if target.itemsize == 2 else "scale the values"
-                raise WrongUse(
-                    f"{path}: row {row} (token {tokens[row]!r}) reaches {largest:g}, beyond {target.name}; "
-                    f"{remedy}"
-                )
+                # a value that was finite and no longer is, is named only where no other row is worse
+                bad = int(np.isfinite(chunk).all(axis=1).argmin())
+                bad = bad if not np.isfinite(chunk[bad]).all() else int(finite.argmin())
+                raise WrongUse(f"{path}: {_fault(chunk[bad], rows[bad], tokens[rows[bad]], target)}")
             zero_rows += int((~narrow.any(axis=1)).sum())
             stream.write(np.ascontiguousarray(narrow).data)
     return zero_rows
 
 
-def _is_run(rows: np.ndarray) -> bool:
-    return int(rows[-1] - rows[0]) == len(rows) - 1
+def _fault(vector: np.ndarray, row: int, token: str, target: np.dtype[Any]) -> str:
+    if not np.isfinite(vector).all():
+        remedy = "mend the vector or leave the row out (a presence mask)"
+        return f"NaN or infinity in row {row} (token {token!r}); {remedy}"
+    remedy = "store as float32" if target.itemsize == 2 else "scale the values"
+    return f"row {row} (token {token!r}) reaches {np.abs(vector).max():g}, beyond {target.name}; {remedy}"
 
 
-def _npy_header(shape: tuple[int, int], dtype: np.dtype[Any]) -> bytes:
-    header = io.BytesIO()
-    description = {"descr": dtype.str, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(header, description)
-    return header.getvalue()
-
-
-def _size_and_hash(file: Path) -> dict[str, int | str]:
-    return {"bytes": file.stat().st_size, "blake2b": hash_file(file)}
-
-
-def _swap_in(partial: Path, path: Path) -> None:
-    """Name ``partial`` as ``path``; an older store is moved aside first and put back if that fails."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.old")
-    if path.exists():
-        os.replace(path, aside)
+@contextmanager
+def _swapped_in(path: Path) -> Iterator[Path]:
+    """A folder to fill, named ``path`` at the end; an older store is moved aside first and put back if that fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial, aside = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("partial", "old"))
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir()
+        yield partial
+        if path.exists():
+            os.replace(path, aside)
         try:
             os.replace(partial, path)
         except OSError:
-            os.replace(aside, path)
+            if aside.exists():
+                os.replace(aside, path)
             raise
-        shutil.rmtree(aside)
-    else:
-        os.replace(partial, path)
+        shutil.rmtree(aside, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recbole_mm.config.properties import load_user, properties_dir
+from recbole_mm.config.properties import load_internal, load_user, properties_dir
 from recbole_mm.errors import WrongUse, suggest
 from recbole_mm.model import get_model
 from recbole_mm.run.comparison import Row
@@ -61,13 +61,12 @@ class Preset:
 
     def common(self, dataset: str, files: Settings, overrides: Settings) -> Settings:
         """Settings that every row starts from."""
-        return {**self.config, **self._of(dataset, "config"), **files, **overrides}
+        return {**self._config(dataset), **files, **overrides}
 
     def settings(self, row: Row, dataset: str, files: Settings, overrides: Settings) -> Settings:
         """All settings of a row; its own switches come last, since they make it what it is."""
         layers = [
-            self.config,
-            self._of(dataset, "config"),
+            self._config(dataset),
             self.models.get(row.model, {}),
             self._of(dataset, "models").get(row.model, {}),
             files,
@@ -76,6 +75,12 @@ class Preset:
             row.settings,
         ]
         return {key: value for layer in layers for key, value in layer.items()}
+
+    def _config(self, dataset: str) -> Settings:
+        """`config` but for what the data set says of itself, such as a fixed split; `datasets.X.config` over it."""
+        said = load_internal(properties_dir() / f"dataset/{dataset}.yaml")
+        own = {key: value for key, value in self.config.items() if key not in said}
+        return {**own, **self._of(dataset, "config")}
 
     def _of(self, dataset: str, section: str) -> dict[str, Any]:
         return self.datasets.get(dataset, {}).get(section) or {}

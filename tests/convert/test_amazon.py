@@ -86,7 +86,7 @@ def test_small_blocks_some_without_a_kept_row_give_the_same_bytes(tmp_path, monk
         {file.name: file.read_bytes() for file in (tmp_path / out / "A").iterdir()}
         for out in ("large", "small")
     )
-    assert len(large) == 5
+    assert len(large) == 6
     assert small == large
 
 

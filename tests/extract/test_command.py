@@ -139,7 +139,7 @@ def offline(chosen: dict[str, object], *rest: object) -> object:
 def test_wrong_use(catalogue: Path) -> None:
     with pytest.raises(WrongUse, match=r"items\.parquet: no such file"):
         call("text", "--dataset", "none", "--encoder", "tfidf")
-    with pytest.raises(WrongUse, match="did you mean title"):
+    with pytest.raises(WrongUse, match="did you mean 'title'"):
         call("text", "--dataset", "toys", "--encoder", "tfidf", "--fields", "titel")
     with pytest.raises(WrongUse, match="--engine local"):
         call("text", "--dataset", "toys", "--encoder", "tfidf", "--engine", "ray")

@@ -137,7 +137,7 @@ def test_other_names_lose_their_head(name: str, tmp_path: Path) -> None:
 
 
 def test_wrong_names_and_weights_are_refused(weights: Path, tmp_path: Path) -> None:
-    with pytest.raises(WrongUse, match="did you mean resnet18"):
+    with pytest.raises(WrongUse, match="did you mean 'resnet18'"):
         build("resnet81")
     with pytest.raises(WrongUse, match="do not fit ResNet"):
         build("resnet34", weights=str(weights))

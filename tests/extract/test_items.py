@@ -45,8 +45,8 @@ def test_images_say_why_they_are_absent(tmp_path: Path) -> None:
     [
         ({"item_id": ["1", "1"], "title": ["a", "b"]}, "rows 0 and 1"),
         ({"item_id": ["1", None], "title": ["a", "b"]}, "row 1 has no item_id"),
-        ({"item": ["1"], "title": ["a"]}, "did you mean item?"),
-        ({"item_id": ["1"], "titel": ["a"]}, "did you mean titel?"),
+        ({"item": ["1"], "title": ["a"]}, "did you mean 'item'?"),
+        ({"item_id": ["1"], "titel": ["a"]}, "did you mean 'titel'?"),
     ],
 )
 def test_wrong_tables_are_refused(tmp_path: Path, columns: dict[str, list[object]], message: str) -> None:

@@ -93,7 +93,7 @@ def test_mixed_precision_stays_near(folder: Path) -> None:
 def test_wrong_settings_are_named(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(WrongUse, match="use cls, mean, max"):
         build(folder, pooling="median")
-    with pytest.raises(WrongUse, match="did you mean max_length"):
+    with pytest.raises(WrongUse, match="did you mean 'max_length'"):
         build(folder, max_lenght=3)
     with pytest.raises(WrongUse, match="kind image, not text"):
         read_settings("text", "resnet50", {})

@@ -86,7 +86,7 @@ def test_parquet_with_lists_or_with_columns(folder):
         ({"v": ["a", "b", "c"]}, "give lists of floats"),
         ({"v": [1.0, None, 2.0]}, "column 'v' has 1 nulls"),
         ({"v": [None, None, None]}, "give lists of floats"),
-        ({"w": [1.0, 2.0, 3.0]}, "no column 'v' .there: item_id, w"),
+        ({"w": [1.0, 2.0, 3.0]}, "no column 'v'; there are item_id, w"),
     ],
 )
 def test_parquet_that_does_not_fit(folder, columns, message):
@@ -129,7 +129,7 @@ def test_no_module_of_this_room_can_unpickle():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--values", "y.npy", "--ids", "ids.txt"), "y.npy: no such file; did you mean x.npy"),
+        (("--values", "y.npy", "--ids", "ids.txt"), "y.npy: no such file; did you mean 'x.npy'"),
         (("--values", "ids.txt", "--ids", "ids.txt"), "ids.txt: no plain npy file"),
         (("--values", "cut.npy", "--ids", "ids.txt"), "cut.npy: not readable as npy, perhaps truncated"),
         (("--values", "none.npy", "--ids", "ids.txt"), "none.npy: empty"),
