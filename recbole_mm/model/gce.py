@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from recbole_mm.layer.graph import normalized_adjacency
 from recbole_mm.layer.loss import bpr
 from recbole_mm.layer.scoring import candidate_scores
-from recbole_mm.model.base import TripletRecommender
+from recbole_mm.model.base import TwoTowerRecommender
 
 
-class GCE(TripletRecommender):
+class GCE(TwoTowerRecommender):
     """Nodes: users, then items, then domains.
 
     The factorisation machine over three vectors is ``u·i + u·c + i·c``, a dot product of ``[u ; 1 ; u·c]`` and
@@ -86,6 +86,10 @@ class GCE(TripletRecommender):
         item_emb = self._item_tower(torch.arange(self.n_items, device=users.device), nodes)
         positive = (user_emb * item_emb[items]).sum(dim=1)
         return bpr(positive, candidate_scores(user_emb, item_emb, negatives))
+
+    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
+        """The nodes."""
+        return {"weight": [("user", 1), ("item", 1), ("", self.n_domains)]}
 
     def forget_cached(self) -> None:
         """Forget the convolved nodes too."""

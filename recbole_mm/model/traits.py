@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from recbole_mm.layer.feature import FeatureTable
+
 
 class Traits:
     """The attributes and their defaults, which hold for a model that says nothing."""
@@ -24,9 +26,26 @@ class Traits:
         """Figures for the history beside the losses, once an epoch."""
         return {}
 
+    def held_features(self) -> FeatureTable | None:
+        """The item features that the model holds, under the name ``features``."""
+        # a class attribute ``features = None`` would hide the module of that name
+        return self._modules.get("features")  # type: ignore[attr-defined]
+
     def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        """The optimiser's groups, each with ``params`` and its ``lr``; one group of all parameters."""
+        """The optimiser's groups, each with ``params`` and its ``lr``; those of the features where it holds any."""
+        held = trait(self, "held_features")()
+        if isinstance(held, FeatureTable):
+            return held.parameter_groups(self, learning_rate)  # type: ignore[arg-type]
         return [{"params": list(self.parameters()), "lr": learning_rate}]  # type: ignore[attr-defined]
+
+    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
+        """Which rows of a parameter belong to which ids, for ``init_from`` on data that have grown.
+
+        By name of the parameter its blocks of rows in order: ``("user", K)`` and ``("item", K)`` hold K rows for each
+        id, those of id n at n * K … n * K + K - 1 of the block; ``("", n)`` are n rows of no id. What is not named
+        is taken over whole.
+        """
+        return {}
 
 
 def trait(model: Any, name: str) -> Any:
