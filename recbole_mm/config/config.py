@@ -22,7 +22,7 @@ from recbole_mm.config.requirements import check_libraries
 from recbole_mm.config.values import parse_cli, parse_value
 from recbole_mm.errors import WrongUse
 from recbole_mm.model import get_model, model_spec
-from recbole_mm.model.trait import trait
+from recbole_mm.model.traits import trait
 from recbole_mm.run.metric import METRICS, smaller_is_better
 from recbole_mm.run.spec import RunSpec, relative_paths
 from recbole_mm.serialize import readable
@@ -79,7 +79,7 @@ class Config(RecBoleConfig):
         return RunSpec.of(model_spec(self.model_spec), self.dataset, {**given, "seed": self["seed"]})
 
     def trait(self, name: str) -> Any:
-        """What the model says of itself (`recbole_mm.model.trait`)."""
+        """What the model says of itself (`recbole_mm.model.traits`)."""
         return trait(self.model_class, name)
 
     # --- what was given ---

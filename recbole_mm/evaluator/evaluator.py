@@ -25,7 +25,7 @@ from recbole_mm.evaluator.record import Record, Wanted
 from recbole_mm.evaluator.result import EvalResult
 from recbole_mm.evaluator.sampled import draw_lists
 from recbole_mm.evaluator.score import Scorer
-from recbole_mm.model.trait import trait
+from recbole_mm.model.traits import trait
 from recbole_mm.run.metric import HITS, LISTS, QUERY_AUC, SCORES, names_that_read
 
 NOT_APPLICABLE = "not applicable"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ class FeatureSource(Protocol):
 
 
 class FeatureTable(nn.Module):
-    """Vectors of M modalities for I items, with a presence mask.
+    """Vectors of M modalities for I items, with a presence mask; a part that any model can hold.
 
     A table that fits into ``budget`` bytes is a buffer on the device; a larger one stays where it is (a memory map)
     and the rows asked for are read at each call. The buffers are not part of the state dict: they come from the
@@ -31,14 +31,28 @@ class FeatureTable(nn.Module):
         sources: modality name to source.
         present: BoolTensor ``[I, M]``, columns in the order of ``sources``.
         budget: bytes that all buffers together may take.
+        learning_rate: of the modules that :meth:`read_by` names; None: as all others.
+
+    Attributes:
+        names: the modalities.
+        widths: D of each.
+        resident: whether the vectors are buffers.
     """
 
     present: Tensor
 
-    def __init__(self, sources: Mapping[str, FeatureSource], present: Tensor, budget: int = 2 << 30):
+    def __init__(
+        self,
+        sources: Mapping[str, FeatureSource],
+        present: Tensor,
+        budget: int = 2 << 30,
+        learning_rate: float | None = None,
+    ):
         super().__init__()
         self.names = list(sources)
         self.widths = {name: sources[name].width for name in self.names}
+        self.learning_rate = learning_rate
+        self._readers: list[nn.Module] = []  # a list, so that they stay the model's modules
         self.register_buffer("present", present, persistent=False)
         self._sources = dict(sources)
         every = np.arange(present.shape[0])
@@ -55,3 +69,19 @@ class FeatureTable(nn.Module):
     def mask(self, items: Tensor) -> Tensor:
         """Presence ``[n, M]`` of ``items [n]``."""
         return self.present[items]
+
+    def read_by(self, *modules: nn.Module) -> None:
+        """Name the model's modules whose parameters act on features alone; they learn at ``learning_rate``."""
+        self._readers += modules
+
+    def parameter_groups(self, model: nn.Module, learning_rate: float) -> list[dict[str, Any]]:
+        """The optimiser's groups for ``model``: its other parameters, then those of the readers."""
+        if self.learning_rate is None:
+            return [{"params": list(model.parameters()), "lr": learning_rate}]
+        of_readers = [p for module in self._readers for p in module.parameters()]
+        chosen = {id(p) for p in of_readers}
+        rest = [p for p in model.parameters() if id(p) not in chosen]
+        return [
+            {"params": rest, "lr": learning_rate},
+            {"params": of_readers, "lr": self.learning_rate},
+        ]

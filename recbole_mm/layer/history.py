@@ -2,65 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Kind = Literal["items", "reviews"]
 
-class HistoryMean(nn.Module):
-    """Mean over each user's items of vectors given per item; an item taken twice counts once.
 
-    A linear map commutes with the mean, so the vectors may be features already projected to the model's width: no
-    table of users times feature width is ever built.
+@dataclass(frozen=True)
+class Taken:
+    """What users took or wrote: ``ids [t]`` of items, or of reviews, each by its user of ``users [t]``."""
 
-    "Item" may be anything that has a vector, such as a review; what belongs to one user alone is best read with
-    :meth:`of_own`.
+    kind: Kind
+    users: np.ndarray
+    ids: np.ndarray
+
+
+@dataclass(frozen=True)
+class Bags:
+    """The ids of n users, one user after the other: ``ids [t]``, of which user k has ``size[k]`` (``size [n]``)."""
+
+    kind: Kind
+    ids: Tensor
+    size: Tensor
+
+    def mean(self, vectors: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Each user's mean ``[n, d]``, zeros for a user without ids.
+
+        Args:
+            vectors: ``[m, d]``.
+            rows: ``[t]``, the row in ``vectors`` of each id; None: there is a vector for each, in their order.
+        """
+        if rows is None:
+            rows = torch.arange(len(self.ids), device=vectors.device)
+        return F.embedding_bag(rows, vectors, self.size.cumsum(0) - self.size, mode="mean")
+
+
+class UserHistory(nn.Module):
+    """What each user took or wrote, in S parts such as one a domain and modality; an id taken twice counts once.
+
+    A linear map commutes with the mean, so what is averaged may be features already projected to the model's width:
+    no table of users times feature width is ever built. An item is shared by many users and is best projected once a
+    step for all of them; a review has one user.
 
     Args:
-        users, items: interactions, ``[n]``.
         n_users: U.
-        n_items: I.
+        parts: what was taken, of either kind.
     """
 
     start: Tensor
     count: Tensor
-    items: Tensor
+    ids: Tensor
 
-    def __init__(self, users: np.ndarray, items: np.ndarray, n_users: int, n_items: int):
+    def __init__(self, n_users: int, parts: Sequence[Taken]):
         super().__init__()
-        taken = sp.csr_matrix((np.ones(len(users)), (users, items)), shape=(n_users, n_items))
-        taken.sort_indices()
-        self.register_buffer("start", torch.from_numpy(taken.indptr[:-1].astype(np.int64)), persistent=False)
-        self.register_buffer(
-            "count", torch.from_numpy(np.diff(taken.indptr).astype(np.int64)), persistent=False
-        )
-        self.register_buffer("items", torch.from_numpy(taken.indices.astype(np.int64)), persistent=False)
+        self.kinds = [part.kind for part in parts]
+        none = [np.empty(0, dtype=np.int64)]
+        cell = np.concatenate(none + [k * n_users + part.users for k, part in enumerate(parts)])
+        ids = np.concatenate(none + [part.ids for part in parts])
+        n_ids = int(ids.max(initial=0)) + 1
+        cell, ids = np.divmod(np.unique(cell * n_ids + ids), n_ids)
+        count = np.bincount(cell, minlength=len(parts) * n_users)
+        for name, value in (("ids", ids), ("count", count), ("start", np.cumsum(count) - count)):
+            shaped = value if name == "ids" else value.reshape(len(parts), n_users)
+            self.register_buffer(name, torch.from_numpy(shaped), persistent=False)
 
-    def bags(self, users: Tensor) -> tuple[Tensor, Tensor]:
-        """The items of ``users [n]`` one after the other ``[t]``, and where each user's begin ``[n]``."""
-        count = self.count[users]
-        offsets = count.cumsum(0) - count
-        within = torch.arange(int(count.sum()), device=users.device) - offsets.repeat_interleave(count)
-        return self.items[self.start[users].repeat_interleave(count) + within], offsets
-
-    def forward(self, users: Tensor, vectors: Tensor, place: Tensor | None = None) -> Tensor:
-        """``[n, d]``; zeros for a user without items.
-
-        Args:
-            users: ``[n]``.
-            vectors: ``[m, d]``.
-            place: ``[I]``, an item's row in ``vectors``; None where row i is item i.
-        """
-        items, offsets = self.bags(users)
-        rows = items if place is None else place[items]
-        return F.embedding_bag(rows, vectors, offsets, mode="mean")
-
-    def of_own(self, users: Tensor, vectors_of: Callable[[Tensor], Tensor]) -> Tensor:
-        """As :meth:`forward`, ``[n, d]``, where ``vectors_of(items [t]) -> [t, d]`` is asked for the bags alone."""
-        items, offsets = self.bags(users)
-        own = torch.arange(len(items), device=users.device)
-        return F.embedding_bag(own, vectors_of(items), offsets, mode="mean")
+    def gather(self, users: Tensor) -> list[Bags]:
+        """The ids of ``users [n]`` in each part."""
+        size = self.count[:, users]
+        flat = size.flatten()
+        shift = self.start[:, users].flatten() - (flat.cumsum(0) - flat)
+        of_part = size.sum(dim=1).tolist()
+        total = sum(of_part)
+        where = shift.repeat_interleave(flat, output_size=total) + torch.arange(total, device=users.device)
+        parts = self.ids[where].split(of_part)
+        return [Bags(kind, ids, n) for kind, ids, n in zip(self.kinds, parts, size, strict=True)]

@@ -64,7 +64,8 @@ def model_names() -> dict[str, str]:
         for file in sorted(folder.glob("*.py")):
             tree = ast.parse(file.read_text(encoding="utf-8"))
             for node in tree.body:
-                if isinstance(node, ast.ClassDef) and node.name.lower() == file.stem:
+                # a class of no base, such as Traits, is no recommender
+                if isinstance(node, ast.ClassDef) and node.bases and node.name.lower() == file.stem:
                     names.setdefault(node.name, f"{package}.{file.stem}")
     return names
 

@@ -1,4 +1,54 @@
-"""What our models share: two towers and their full ranking, and the frozen features of those with content."""
+r"""What a model of ours is made of, and how to write one.
+
+A model is one file, ``recbole_mm/model/x.py`` with class ``X`` (or any file, run as ``--model=path/to/x.py:X``), and
+one yaml with its hyper-parameters and their defaults, ``properties/model/X.yaml``. It trains on batches
+``user_id [B], item_id [B], neg_item_id [B, N]`` and says how it scores. The smallest one::
+
+    class MF(TwoTowerRecommender):
+        def __init__(self, config, dataset):
+            super().__init__(config, dataset)  # n_users, n_items, n_domains, item_domain [I]; id 0 is padding
+            self.user = nn.Embedding(self.n_users, config["embedding_size"])
+            self.item = nn.Embedding(self.n_items, config["embedding_size"])
+
+        def encode_items(self, items):         # [n] -> [n, d]
+            return self.item(items)
+
+        def user_vectors(self, users):         # [n] -> [n, K, d], K = 1 or a vector for each domain
+            return self.user(users).unsqueeze(1)
+
+        def calculate_loss(self, batch):       # a scalar, or a tuple named by the trait ``loss_terms``
+            user = self.user(batch[self.USER_ID])
+            item, negatives = self.item(batch[self.ITEM_ID]), self.item(batch[self.NEG_ITEM_ID])
+            return bpr((user * item).sum(1), (user.unsqueeze(1) * negatives).sum(2))
+
+**Scores** that are no dot product (an MLP head, an ordered history) need another base:
+:class:`TripletRecommender` asks for :meth:`~TripletRecommender.score_pairs` alone and ranks all items with it, in
+parts that fit into memory; override :meth:`~TripletRecommender.score_all` too where there is a faster way. ``predict``
+and ``full_sort_predict`` rest on these two.
+
+**Features** are a part that a model holds, whatever it inherits, RecBole's sequential and context models included::
+
+    class Mine(Traits, SequentialRecommender):
+        multimodal = scores_from_features = True
+
+        def __init__(self, config, dataset):
+            super().__init__(config, dataset)
+            self.features = item_features(config, dataset)
+            self.content = nn.Linear(self.features.widths["text"], config["hidden_size"])
+            self.features.read_by(self.content)  # learns at ``feature_learning_rate`` where that is set
+
+``self.features("text", items)`` are vectors ``[n, D]``, ``self.features.mask(items)`` says which exist ``[n, M]``. What
+is absent has no vector: use ``layer.projection.masked`` or a fusion of ``layer.fusion``, and never let a row's zeros
+speak. A user's items or reviews are ``layer.history.UserHistory``; losses are in ``layer.loss``, graphs in
+``layer.graph``.
+
+**What else a model may say** of itself, with the defaults, is in ``model.traits``: names of its loss terms, figures
+for the history, learning rates, rows that belong to ids.
+
+**Test**: ``class TestX(ModelContract): model = "X"`` (``recbole_mm.testing``); a model in this folder is found by
+``tests/model/test_contract.py`` without that. Then a test of the formula itself against plain loops, as
+``tests/model/test_vbpr.py``. Read ``vbpr.py`` for features, ``gce.py`` for a graph, ``cmc.py`` for histories.
+"""
 
 from __future__ import annotations
 
@@ -11,27 +61,80 @@ from recbole.utils import InputType
 from torch import Tensor
 
 from recbole_mm.layer.feature import FeatureTable
+from recbole_mm.layer.scoring import score_every_item
+from recbole_mm.model.traits import Traits
+
+#: items encoded at once for a ranking: 416 MiB of 1,664 features each
+ITEMS_AT_ONCE = 1 << 16
 
 
-class TripletRecommender(GeneralRecommender):
-    """A general recommender of two towers, trained on triplets ``user [B], item [B], neg [B, N]``.
+def table_of(config: Any, sources: Any, present: Tensor) -> FeatureTable:
+    """A table of ``sources`` with the memory and the learning rate that ``config`` gives it."""
+    budget = int(config["feature_memory_mib"]) << 20
+    return FeatureTable(sources, present, budget, config["feature_learning_rate"])
 
-    A subclass gives :meth:`encode_items` and :meth:`user_vectors` and gets ``predict`` and ``full_sort_predict``:
-    the score is the dot product of an item's vector with its user's vector for the item's domain.
-    """
+
+def item_features(config: Any, dataset: Any) -> FeatureTable:
+    """The features of ``dataset.modality`` for a model to hold as ``features``."""
+    return table_of(config, dataset.modality, dataset.modality.present)
+
+
+class TripletRecommender(Traits, GeneralRecommender):
+    """A general recommender trained on triplets ``user [B], item [B], neg [B, N]``, that scores pairs of ids."""
 
     input_type = InputType.PAIRWISE
     triplet_batches = True
+    #: memory that :meth:`score_pairs` takes for one pair, for the size of its calls: wide heads say more
+    pair_bytes = 4096
+    #: memory that one call of it may take
+    scoring_bytes = 256 << 20
 
     item_domain: Tensor
 
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
-        domain = getattr(dataset, "item_domain", None)
-        self.n_domains = 1 if domain is None else len(dataset.domain_names)
+        self.n_domains = max(len(dataset.domain_names), 1)
+        domain = dataset.item_domain
         if domain is None:
             domain = torch.zeros(self.n_items, dtype=torch.long)
         self.register_buffer("item_domain", domain.clamp(min=0), persistent=False)
+
+    def score_pairs(self, users: Tensor, items: Tensor) -> Tensor:
+        """Scores ``[B]`` of the pairs ``users [B], items [B]``."""
+        raise NotImplementedError(f"{type(self).__name__} must define score_pairs")
+
+    def score_all(self, users: Tensor) -> Tensor:
+        """Scores ``[B, I]`` of all items for ``users [B]``."""
+        return score_every_item(self.score_pairs, users, self.n_items, self.scoring_bytes // self.pair_bytes)
+
+    def predict(self, interaction: Interaction) -> Tensor:
+        """Scores ``[B]`` of the rows' (user, item) pairs."""
+        return self.score_pairs(interaction[self.USER_ID], interaction[self.ITEM_ID])
+
+    def full_sort_predict(self, interaction: Interaction) -> Tensor:
+        """Scores of all items, flat ``[B * I]`` as RecBole wants them."""
+        return self.score_all(interaction[self.USER_ID]).reshape(-1)
+
+    def distinct_items(self, *ids: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The distinct items of a step, to be encoded once: ``[n]`` and, for each of ``ids``, its rows in them.
+
+        On a catalogue smaller than the step, simply all items.
+        """
+        if self.n_items <= sum(i.numel() for i in ids):
+            return torch.arange(self.n_items, device=ids[0].device), list(ids)
+        distinct, rows = torch.unique(torch.cat([i.reshape(-1) for i in ids]), return_inverse=True)
+        parts = rows.split([i.numel() for i in ids])
+        return distinct, [part.view_as(i) for part, i in zip(parts, ids, strict=True)]
+
+
+class TwoTowerRecommender(TripletRecommender):
+    """The score is the dot product of an item's vector with its user's vector for the item's domain.
+
+    A subclass gives :meth:`encode_items` and :meth:`user_vectors`.
+    """
+
+    def __init__(self, config: Any, dataset: Any):
+        super().__init__(config, dataset)
         self._item_cache: Tensor | None = None
 
     def encode_items(self, items: Tensor) -> Tensor:
@@ -42,56 +145,43 @@ class TripletRecommender(GeneralRecommender):
         """User vectors ``[n, K, d]`` of ``users [n]``, one per domain (K = 1 where domains share one)."""
         raise NotImplementedError(f"{type(self).__name__} must define user_vectors")
 
-    def distinct_items(self, *ids: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The distinct items of a step, to be encoded once: ``[n]`` and, for each of ``ids``, its places in them.
-
-        On a catalogue smaller than the step, simply all items.
-        """
-        if self.n_items <= sum(i.numel() for i in ids):
-            return torch.arange(self.n_items, device=ids[0].device), list(ids)
-        distinct, place = torch.unique(torch.cat([i.reshape(-1) for i in ids]), return_inverse=True)
-        return distinct, [
-            p.view_as(i) for p, i in zip(place.split([i.numel() for i in ids]), ids, strict=True)
-        ]
-
     def own_vector(self, vectors: Tensor, items: Tensor) -> Tensor:
         """Of ``vectors [n, K, d]`` the one for the domain of ``items [n]``: ``[n, d]``."""
         if vectors.shape[1] == 1:
             return vectors[:, 0]
         return vectors[torch.arange(len(items), device=items.device), self.item_domain[items]]
 
-    def predict(self, interaction: Interaction) -> Tensor:
-        """Scores ``[B]`` of the rows' (user, item) pairs."""
-        users, items = interaction[self.USER_ID], interaction[self.ITEM_ID]
+    def score_pairs(self, users: Tensor, items: Tensor) -> Tensor:
+        """``[B]``."""
         user_emb = self.own_vector(self.user_vectors(users), items)
         return (user_emb * self._items_for_scoring()[items]).sum(dim=1)
 
-    def full_sort_predict(self, interaction: Interaction) -> Tensor:
-        """Scores of all items, flat ``[B * I]`` as RecBole wants them."""
-        user_emb = self.user_vectors(interaction[self.USER_ID])
-        item_emb = self._items_for_scoring()
+    def score_all(self, users: Tensor) -> Tensor:
+        """``[B, I]``."""
+        user_emb, item_emb = self.user_vectors(users), self._items_for_scoring()
         if user_emb.shape[1] == 1:
-            return (user_emb[:, 0] @ item_emb.t()).reshape(-1)
+            return user_emb[:, 0] @ item_emb.t()
         scores = user_emb.new_empty(len(user_emb), self.n_items)
         for domain in range(self.n_domains):
             of_domain = (self.item_domain == domain).nonzero().squeeze(1)
             scores[:, of_domain] = user_emb[:, domain] @ item_emb[of_domain].t()
-        return scores.view(-1)
+        return scores
 
     def _items_for_scoring(self) -> Tensor:
         """All item vectors ``[I, d]``; in evaluation computed once, until the mode or the weights change."""
         if self._item_cache is not None:
             return self._item_cache
-        item_emb = self.encode_items(torch.arange(self.n_items, device=self.item_domain.device))
-        if not self.training and not torch.is_grad_enabled():
-            self._item_cache = item_emb
-        return item_emb
+        every = torch.arange(self.n_items, device=self.item_domain.device)
+        if self.training or torch.is_grad_enabled():
+            return self.encode_items(every)
+        self._item_cache = torch.cat([self.encode_items(part) for part in every.split(ITEMS_AT_ONCE)])
+        return self._item_cache
 
     def forget_cached(self) -> None:
         """Forget what was computed for scoring; the mode or the weights have changed."""
         self._item_cache = None
 
-    def train(self, mode: bool = True) -> TripletRecommender:
+    def train(self, mode: bool = True) -> TwoTowerRecommender:
         """Set the mode; forgets cached vectors."""
         self.forget_cached()
         return super().train(mode)
@@ -100,32 +190,3 @@ class TripletRecommender(GeneralRecommender):
         """Load weights; forgets cached vectors."""
         self.forget_cached()
         return super().load_state_dict(*args, **kwargs)
-
-
-class MultimodalRecommender(TripletRecommender):
-    """Two towers over the features of ``dataset.modality``."""
-
-    multimodal = True
-    #: an item without any interaction can be scored
-    scores_from_features = True
-
-    def __init__(self, config: Any, dataset: Any):
-        super().__init__(config, dataset)
-        budget = int(config["feature_memory_mib"]) << 20
-        self.features = FeatureTable(dataset.modality, dataset.modality.present, budget)
-        self.modalities = self.features.names
-        self._feature_learning_rate = config["feature_learning_rate"]
-
-    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
-        """Optimiser groups: parameters on features may have a learning rate of their own."""
-        own = self._feature_learning_rate
-        if own is None:
-            return [{"params": list(self.parameters()), "lr": learning_rate}]
-        on_features = [p for module in self.feature_modules() for p in module.parameters()]
-        chosen = {id(p) for p in on_features}
-        rest = [p for p in self.parameters() if id(p) not in chosen]
-        return [{"params": rest, "lr": learning_rate}, {"params": on_features, "lr": own}]
-
-    def feature_modules(self) -> list[torch.nn.Module]:
-        """Modules whose parameters act on features alone."""
-        return []

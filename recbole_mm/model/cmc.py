@@ -25,18 +25,17 @@ from torch import Tensor, nn
 
 from recbole_mm.errors import WrongUse
 from recbole_mm.layer.domain import DOMAIN_LOSSES, cross_domain_mix
-from recbole_mm.layer.feature import FeatureTable
 from recbole_mm.layer.fusion import ConcatFusion, GateFusion, SumFusion, WeightFusion
-from recbole_mm.layer.history import HistoryMean
+from recbole_mm.layer.history import Taken, UserHistory
 from recbole_mm.layer.loss import bpr, info_nce, symmetric_info_nce
 from recbole_mm.layer.projection import Projector
 from recbole_mm.layer.scoring import candidate_scores
-from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.model.base import TwoTowerRecommender, item_features, table_of
 
 TEXT = "text"
 
 
-class CMC(MultimodalRecommender):
+class CMC(TwoTowerRecommender):
     """Users and items in one space, by their content and an id, pulled together by contrast.
 
     Switches: ``contrastive: False`` (BPR on the same triples), ``fusion: sum | concat | gate | weight | none`` (none =
@@ -44,10 +43,13 @@ class CMC(MultimodalRecommender):
     ``user_text: items | reviews`` (reviews: X_u^{text,d} is the mean of the user's training review vectors in d).
     """
 
+    multimodal = True
+    scores_from_features = True
     seen: Tensor
 
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
+        self.features = item_features(config, dataset)
         width = config["embedding_size"]
         self.temperature = config["temperature"]
         self.alpha, self.beta = config["alpha"], config["beta"]
@@ -55,18 +57,26 @@ class CMC(MultimodalRecommender):
         self.cross_domain_fusion = config["cross_domain_fusion"] and self.n_domains > 1
         self.contrastive = config["contrastive"]
         self.modal_align_weight = config["modal_align_weight"]
+        self._has_domain_loss = self.beta > 0 and self.n_domains > 1
         if config["domain_loss"] not in DOMAIN_LOSSES:
             raise WrongUse(
                 f"domain_loss: expected one of {list(DOMAIN_LOSSES)}, got {config['domain_loss']!r}"
             )
         self.domain_loss = DOMAIN_LOSSES[config["domain_loss"]]
         fusion = config["fusion"] or "none"  # a command line's or a dict's "none" is read as None
-        if fusion == "none":
-            self.modalities = []
+        self.modalities = [] if fusion == "none" else self.features.names
+        self._has_modal_align = self.modal_align_weight > 0 and len(self.modalities) > 1
+        terms = {
+            "contrastive" if self.contrastive else "bpr": True,
+            "domain": self._has_domain_loss,
+            "modal_align": self._has_modal_align,
+        }
+        self.loss_terms = tuple(name for name, there in terms.items() if there)
         self._columns = [self.features.names.index(m) for m in self.modalities]
 
         self.encoders = nn.ModuleDict({m: Projector(self.features.widths[m], width) for m in self.modalities})
         self.fusion = self._build_fusion(fusion, width)
+        self.features.read_by(self.encoders, self.fusion)
         if not (self.modalities or config["use_id"]):
             raise WrongUse("CMC: use_id is False and there is no modality, so nothing is left to learn from")
         self.item_id = nn.Embedding(self.n_items, width) if config["use_id"] else None
@@ -86,7 +96,7 @@ class CMC(MultimodalRecommender):
             return None
         reviews = dataset.load_reviews()
         present = torch.from_numpy(reviews.present).unsqueeze(1)
-        return FeatureTable({TEXT: reviews}, present, int(config["feature_memory_mib"]) << 20)
+        return table_of(config, {TEXT: reviews}, present)
 
     def _build_fusion(self, name: str, width: int) -> nn.Module:
         builders: dict[str, Callable[[], nn.Module]] = {
@@ -108,22 +118,18 @@ class CMC(MultimodalRecommender):
         seen[users, domain] = True
         self.register_buffer("seen", torch.from_numpy(seen), persistent=False)
         # [d * M + k]: domain d, modality k
-        self.histories = nn.ModuleList(
-            self._history(m, users, items, domain == d)
-            for d in range(self.n_domains)
-            for m in self.modalities
-        )
+        parts = [
+            self._taken(m, users, items, domain == d) for d in range(self.n_domains) for m in self.modalities
+        ]
+        self.history = UserHistory(self.n_users, parts)
 
-    def _history(self, modality: str, users: np.ndarray, items: np.ndarray, kept: np.ndarray) -> HistoryMean:
+    def _taken(self, modality: str, users: np.ndarray, items: np.ndarray, kept: np.ndarray) -> Taken:
         """Of the training rows ``kept`` with something to average: the items, or the reviews by number of their row."""
-        if self._from_reviews(modality):
+        if self.reviews is not None and modality == TEXT:
             rows = np.flatnonzero(kept & self.reviews.present.numpy()[:, 0])
-            return HistoryMean(users[rows], rows, self.n_users, len(users))
+            return Taken("reviews", users[rows], rows)
         rows = kept & self.features.present.numpy()[items, self.features.names.index(modality)]
-        return HistoryMean(users[rows], items[rows], self.n_users, self.n_items)
-
-    def _from_reviews(self, modality: str) -> bool:
-        return self.reviews is not None and modality == TEXT
+        return Taken("items", users[rows], items[rows])
 
     def _encoder(self, modality: str) -> Projector:
         return cast(Projector, self.encoders[modality])
@@ -148,50 +154,30 @@ class CMC(MultimodalRecommender):
         """Unit vectors E_i / ‖E_i‖, ``[n, d]``."""
         return self._fuse_items(items, self._project(items))
 
-    def _encode_users(self, users: Tensor, projected: list[Tensor], place: Tensor) -> Tensor:
-        """E_u^d, ``[n, K, d]``, before the domains are mixed.
-
-        Args:
-            users: ``[n]``.
-            projected: per modality the projected items, ``[m, d]``.
-            place: ``[I]``, an item's row in ``projected``.
-        """
-        per_domain = []
-        for d in range(self.n_domains):
-            histories = self._histories_of(d)
-            id_emb = None if self.user_id is None else self.user_id(users * self.n_domains + d)
-            means = [
-                h.of_own(users, self._project_reviews) if self._from_reviews(m) else h(users, x, place)
-                for m, h, x in zip(self.modalities, histories, projected, strict=True)
-            ]
-            present = torch.stack([h.count[users] > 0 for h in histories], dim=1) if histories else users
-            per_domain.append(self._fuse(means, present, id_emb))
-        return torch.stack(per_domain, dim=1)
-
-    def _histories_of(self, domain: int) -> list[Any]:
-        count = len(self.modalities)
-        return list(self.histories)[domain * count : (domain + 1) * count]
-
-    def _project_reviews(self, rows: Tensor) -> Tensor:
-        return self._encoder(TEXT).first(self.reviews(TEXT, rows))
-
-    def _project_for(self, users: Tensor, *ids: Tensor) -> tuple[Tensor, list[Tensor], Tensor, list[Tensor]]:
-        """Project once what a step needs: the items of the users' histories and ``ids``.
+    def _encode_users(self, users: Tensor, *ids: Tensor) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
+        """E_u^d before the domains are mixed; what a step needs of items is projected once, for histories and ``ids``.
 
         Returns:
-            the distinct items ``[n]``, their projections, each item's row in them ``[I]``, the rows of ``ids``.
+            E ``[n, K, d]`` of ``users [n]``; the distinct items ``[m]``; per modality their projections ``[m, d]``; the
+            rows of ``ids`` among them.
         """
-        every_item = sum(i.numel() for i in ids) >= self.n_items  # then those of the histories are among them
-        taken = [
-            history.bags(users)[0]
-            for d in range(0 if every_item else self.n_domains)
-            for m, history in zip(self.modalities, self._histories_of(d), strict=True)
-            if not self._from_reviews(m)
+        history, count = self.history.gather(users), len(self.modalities)
+        taken = [bags.ids for bags in history if bags.kind == "items"]
+        items, rows = self.distinct_items(*ids, *taken, users[:0])  # the last: there may be none
+        projected, taken_rows = self._project(items), iter(rows[len(ids) :])
+        means = [
+            bags.mean(projected[k % count], next(taken_rows))
+            if bags.kind == "items"
+            else bags.mean(self._encoder(TEXT).first(self.reviews(TEXT, bags.ids)))
+            for k, bags in enumerate(history)
         ]
-        items, rows = self.distinct_items(*ids, *taken) if ids or taken else (users[:0], [])
-        place = self.item_domain.new_zeros(self.n_items)
-        place[items] = torch.arange(len(items), device=items.device)
-        return items, self._project(items), place, rows[: len(ids)]
+        per_domain = []
+        for d in range(self.n_domains):
+            own = slice(d * count, (d + 1) * count)
+            id_emb = None if self.user_id is None else self.user_id(users * self.n_domains + d)
+            present = torch.stack([bags.size > 0 for bags in history[own]], dim=1) if count else users
+            per_domain.append(self._fuse(means[own], present, id_emb))
+        return torch.stack(per_domain, dim=1), items, projected, rows[: len(ids)]
 
     def _mix(self, raw: Tensor, seen: Tensor) -> Tensor:
         mixed = cross_domain_mix(raw, seen, self.own_share) if self.cross_domain_fusion else raw
@@ -199,32 +185,15 @@ class CMC(MultimodalRecommender):
 
     def user_vectors(self, users: Tensor) -> Tensor:
         """Unit vectors Ẽ_u^d, ``[n, K, d]``."""
-        _, projected, place, _ = self._project_for(users)
-        return self._mix(self._encode_users(users, projected, place), self.seen[users])
-
-    @property
-    def loss_terms(self) -> tuple[str, ...]:
-        """Names of what :meth:`calculate_loss` returns."""
-        terms = ["contrastive" if self.contrastive else "bpr"]
-        terms += ["domain"] if self._has_domain_loss else []
-        terms += ["modal_align"] if self._has_modal_align else []
-        return tuple(terms)
-
-    @property
-    def _has_domain_loss(self) -> bool:
-        return self.beta > 0 and self.n_domains > 1
-
-    @property
-    def _has_modal_align(self) -> bool:
-        return self.modal_align_weight > 0 and len(self.modalities) > 1
+        return self._mix(self._encode_users(users)[0], self.seen[users])
 
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
         """(α L, β L_domain, w L_align), the last two where they apply."""
         users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
-        distinct, place = torch.unique(users, return_inverse=True)
-        needed, projected, row, (pos, neg) = self._project_for(distinct, items, negatives)
-        raw, seen = self._encode_users(distinct, projected, row), self.seen[distinct]
-        user_emb = self.own_vector(self._mix(raw, seen)[place], items)
+        distinct, user_rows = torch.unique(users, return_inverse=True)
+        raw, needed, projected, (pos, neg) = self._encode_users(distinct, items, negatives)
+        seen = self.seen[distinct]
+        user_emb = self.own_vector(self._mix(raw, seen)[user_rows], items)
         item_emb = self._fuse_items(needed, projected)
         positive = (user_emb * item_emb[pos]).sum(dim=1)
         negative = candidate_scores(user_emb, item_emb, neg)
@@ -256,8 +225,7 @@ class CMC(MultimodalRecommender):
         overlap = (self.seen.sum(dim=1) > 1).nonzero().squeeze(1)
         if not self._has_domain_loss or not len(overlap):
             return {}
-        _, projected, place, _ = self._project_for(overlap)
-        raw, seen = self._encode_users(overlap, projected, place), self.seen[overlap]
+        raw, seen = self._encode_users(overlap)[0], self.seen[overlap]
         unit = F.normalize(raw, dim=-1)
         pairs = [(a, b) for a in range(self.n_domains) for b in range(a)]
         cosines = [(unit[:, a] * unit[:, b]).sum(-1)[seen[:, a] & seen[:, b]] for a, b in pairs]
@@ -267,9 +235,7 @@ class CMC(MultimodalRecommender):
         }
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
-        """Whose rows the id terms have."""
+        """e_u^d and e_i."""
+        if self.user_id is None:
+            return {}
         return {"user_id.weight": [("user", self.n_domains)], "item_id.weight": [("item", 1)]}
-
-    def feature_modules(self) -> list[nn.Module]:
-        """The encoders and the fusion."""
-        return [self.encoders, self.fusion]

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from recbole_mm.layer.graph import normalized_adjacency
 from recbole_mm.layer.loss import bpr
 from recbole_mm.layer.scoring import candidate_scores
-from recbole_mm.model.base import TripletRecommender
+from recbole_mm.model.base import TwoTowerRecommender
 
 
-class GCE(TripletRecommender):
+class GCE(TwoTowerRecommender):
     """Nodes: users, then items, then domains.
 
     The factorisation machine over three vectors is ``u·i + u·c + i·c``, a dot product of ``[u ; 1 ; u·c]`` and
@@ -88,7 +88,7 @@ class GCE(TripletRecommender):
         return bpr(positive, candidate_scores(user_emb, item_emb, negatives))
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
-        """Whose rows the weights have."""
+        """The nodes."""
         return {"weight": [("user", 1), ("item", 1), ("", self.n_domains)]}
 
     def forget_cached(self) -> None:

@@ -17,17 +17,22 @@ from torch import Tensor, nn
 from recbole_mm.layer.loss import bpr
 from recbole_mm.layer.projection import masked
 from recbole_mm.layer.scoring import candidate_scores
-from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.model.base import TwoTowerRecommender, item_features
 
 
-class VBPR(MultimodalRecommender):
+class VBPR(TwoTowerRecommender):
     """Matrix factorisation with a content term, trained by BPR.
 
     An item's vector is ``[γ_i ; Σ E_m f_i^m ; β_i + Σ β_m'ᵀ f_i^m]``, a user's ``[γ_u ; θ_u ; 1]``.
     """
 
+    multimodal = True
+    scores_from_features = True
+
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
+        self.features = item_features(config, dataset)
+        self.modalities = self.features.names
         width = config["embedding_size"]
         self.reg_weight = config["reg_weight"]
         self.user_id = nn.Embedding(self.n_users, width)
@@ -38,6 +43,7 @@ class VBPR(MultimodalRecommender):
         self.content = nn.ModuleDict(
             {name: nn.Linear(self.features.widths[name], width + 1, bias=False) for name in self.modalities}
         )
+        self.features.read_by(self.content)
         for table in (self.user_id, self.item_id, self.user_taste):
             if table is not None:
                 nn.init.xavier_normal_(table.weight)
@@ -80,6 +86,8 @@ class VBPR(MultimodalRecommender):
             free.append(self.user_taste(users))
         return loss + self.reg_weight * sum(v.square().sum() for v in free) / (2 * len(users))
 
-    def feature_modules(self) -> list[nn.Module]:
-        """The matrices on features."""
-        return [self.content]
+    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
+        """γ, β and θ."""
+        kinds = {"user_id": "user", "user_taste": "user", "item_id": "item", "item_bias": "item"}
+        parts = dict(self.named_children())
+        return {f"{name}.weight": [(kind, 1)] for name, kind in kinds.items() if name in parts}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from recbole_mm.errors import WrongUse
 from recbole_mm.model import get_model
-from recbole_mm.model.trait import trait
+from recbole_mm.model.traits import trait
 from recbole_mm.quick_start.preset import Settings
 from recbole_mm.run.comparison import Row
 

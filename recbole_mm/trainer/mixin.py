@@ -12,7 +12,7 @@ from recbole.trainer.trainer import TraditionalTrainer, Trainer
 
 from recbole_mm.errors import Failure, WrongUse
 from recbole_mm.evaluator import Evaluator
-from recbole_mm.model.trait import trait
+from recbole_mm.model.traits import trait
 from recbole_mm.trainer.callback import EarlyStopping
 from recbole_mm.trainer.checkpoint import read_checkpoint, write_checkpoint
 from recbole_mm.trainer.drift import ModelDrift

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from recbole_mm.model.trait import trait
+from recbole_mm.model.traits import trait
 
 
 def flatten(losses: Any) -> list[float]:

@@ -16,7 +16,7 @@ from recbole.utils import ModelType
 from torch import Tensor
 
 from recbole_mm.errors import WrongUse
-from recbole_mm.model.trait import trait
+from recbole_mm.model.traits import trait
 from recbole_mm.trainer.checkpoint import read_checkpoint
 
 #: blocks of rows of a parameter: ("user" | "item", rows for each) or ("", number of rows)

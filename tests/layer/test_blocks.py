@@ -9,9 +9,9 @@ import torch
 from recbole_mm.layer.feature import FeatureTable
 from recbole_mm.layer.fusion import ConcatFusion, GateFusion, SumFusion, WeightFusion
 from recbole_mm.layer.graph import normalized_adjacency
-from recbole_mm.layer.history import HistoryMean
+from recbole_mm.layer.history import Taken, UserHistory
 from recbole_mm.layer.projection import Projector
-from recbole_mm.layer.scoring import candidate_scores
+from recbole_mm.layer.scoring import candidate_scores, score_every_item
 
 PRESENT = torch.tensor([[1, 1], [1, 0], [0, 0]], dtype=torch.bool)
 
@@ -74,6 +74,17 @@ def test_features_are_the_same_from_buffer_and_from_disk(budget: int) -> None:
     assert not table.state_dict()
 
 
+def test_modules_that_read_features_learn_at_a_rate_of_their_own() -> None:
+    model = torch.nn.ModuleDict({"content": torch.nn.Linear(3, 2), "other": torch.nn.Linear(2, 1)})
+    for rate in (None, 0.5):
+        table = FeatureTable({"text": Source()}, torch.ones(10, 1, dtype=torch.bool), learning_rate=rate)
+        table.read_by(model["content"])
+        assert not list(table.parameters())
+        groups = [([id(p) for p in g["params"]], g["lr"]) for g in table.parameter_groups(model, 0.1)]
+        content, other = ([id(p) for p in model[n].parameters()] for n in ("content", "other"))
+        assert groups == ([(content + other, 0.1)] if rate is None else [(other, 0.1), (content, 0.5)])
+
+
 def test_adjacency_by_hand() -> None:
     # a path 0 - 1 - 2 with loops: degrees 2, 3, 2
     graph = normalized_adjacency(np.array([0, 1, 1]), np.array([1, 2, 2]), 4, self_loops=True).to_dense()
@@ -83,14 +94,38 @@ def test_adjacency_by_hand() -> None:
     torch.testing.assert_close(graph, expected)
 
 
-def test_users_are_the_mean_of_what_they_took() -> None:
-    history = HistoryMean(np.array([1, 1, 1, 3]), np.array([4, 2, 4, 0]), 4, 6)
-    vectors = torch.arange(12.0).view(6, 2)
-    users = torch.tensor([3, 1, 2, 1])
+def test_users_are_the_mean_of_what_they_took_in_each_part() -> None:
+    taken = Taken("items", np.array([1, 1, 1, 3]), np.array([4, 2, 4, 0]))
+    written = Taken("reviews", np.array([3, 1, 3]), np.array([7, 8, 9]))
+    nothing = Taken("items", np.array([], int), np.array([], int))
+    users, vectors = torch.tensor([3, 1, 2, 1]), torch.arange(12.0).view(6, 2)
+    items, none, reviews = UserHistory(4, [taken, nothing, written]).gather(users)
+    assert [b.kind for b in (items, none, reviews)] == ["items", "items", "reviews"]
     expected = torch.tensor([[0.0, 1.0], [6.0, 7.0], [0.0, 0.0], [6.0, 7.0]])  # item 4 counts once
-    torch.testing.assert_close(history(users, vectors), expected)
-    place = torch.tensor([2, 0, 1, 0, 0, 0])  # the rows of items 0, 2, 4 among [4, 2, 0]
-    torch.testing.assert_close(history(users, vectors[[4, 2, 0]], place), expected)
+    torch.testing.assert_close(items.mean(vectors, items.ids), expected)
+    rows = torch.tensor([2, -9, 1, -9, 0, -9])[items.ids]  # those of items 0, 2, 4 among [4, 2, 0]
+    torch.testing.assert_close(items.mean(vectors[[4, 2, 0]], rows), expected)
+    assert reviews.ids.tolist() == [7, 9, 8, 8] and reviews.size.tolist() == [2, 1, 0, 1]
+    own = torch.tensor([[1.0], [2.0], [5.0], [6.0]])
+    torch.testing.assert_close(reviews.mean(own), torch.tensor([[1.5], [5.0], [0.0], [6.0]]))
+    assert not none.size.any() and not none.mean(vectors, none.ids).any()
+
+
+def test_a_history_of_no_part_gathers_nothing() -> None:
+    assert UserHistory(4, []).gather(torch.tensor([1, 2])) == []
+
+
+@pytest.mark.parametrize("pairs", [1, 4, 7, 1000])
+def test_ranking_by_pairs_is_the_same_in_any_number_of_calls(pairs: int) -> None:
+    calls = []
+
+    def score(users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        calls.append(len(users))
+        return 10 * users + items
+
+    scores = score_every_item(score, torch.tensor([3, 1, 2]), 5, pairs)
+    assert scores.tolist() == [[10 * u + i for i in range(5)] for u in (3, 1, 2)]
+    assert max(calls) <= pairs
 
 
 def test_mean_and_first_layer_commute() -> None:

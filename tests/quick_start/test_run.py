@@ -13,9 +13,9 @@ from recbole_mm.testing import write_toy
 OWN_MODEL = """
 import torch
 from recbole_mm.layer.loss import bpr
-from recbole_mm.model.base import TripletRecommender
+from recbole_mm.model.base import TwoTowerRecommender
 
-class Tiny(TripletRecommender):
+class Tiny(TwoTowerRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.user = torch.nn.Embedding(self.n_users, config["tiny_width"])

@@ -1,0 +1,62 @@
+"""What a model may say of itself beyond RecBole's interface, each declared once with its default.
+
+Our models inherit `Traits`; RecBole's and a user's own may define any of them. Who asks, asks through `trait`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recbole_mm.layer.feature import FeatureTable
+
+
+class Traits:
+    """The attributes and their defaults, which hold for a model that says nothing."""
+
+    #: names of the loss's terms, in the order in which ``calculate_loss`` returns them
+    loss_terms: tuple[str, ...] = ()
+    #: reads ``dataset.modality``
+    multimodal: bool = False
+    #: can score an item without any training interaction
+    scores_from_features: bool = False
+    #: trains on (user, positive, negatives) batches of `recbole_mm.data.dataloader.TripletDataLoader`
+    triplet_batches: bool = False
+
+    def diagnostics(self) -> dict[str, float]:
+        """Figures for the history beside the losses, once an epoch."""
+        return {}
+
+    def held_features(self) -> FeatureTable | None:
+        """The item features that the model holds, under the name ``features``."""
+        # a class attribute ``features = None`` would hide the module of that name
+        return self._modules.get("features")  # type: ignore[attr-defined]
+
+    def parameter_groups(self, learning_rate: float) -> list[dict[str, Any]]:
+        """The optimiser's groups, each with ``params`` and its ``lr``; those of the features where it holds any."""
+        held = trait(self, "held_features")()
+        if isinstance(held, FeatureTable):
+            return held.parameter_groups(self, learning_rate)  # type: ignore[arg-type]
+        return [{"params": list(self.parameters()), "lr": learning_rate}]  # type: ignore[attr-defined]
+
+    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
+        """Which rows of a parameter belong to which ids, for ``init_from`` on data that have grown.
+
+        By name of the parameter its blocks of rows in order: ``("user", K)`` and ``("item", K)`` hold K rows for each
+        id, those of id n at n * K … n * K + K - 1 of the block; ``("", n)`` are n rows of no id. What is not named
+        is taken over whole.
+        """
+        return {}
+
+
+def trait(model: Any, name: str) -> Any:
+    """The attribute ``name`` of a model or of a model's class, or its default; a method comes bound to the model.
+
+    Raises:
+        AttributeError: ``name`` is none of `Traits`.
+    """
+    if name.startswith("_") or name not in vars(Traits):
+        raise AttributeError(f"no trait {name!r}: declare it in {__name__}")
+    if hasattr(model, name):
+        return getattr(model, name)
+    default = vars(Traits)[name]
+    return default.__get__(model) if callable(default) and not isinstance(model, type) else default
