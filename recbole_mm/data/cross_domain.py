@@ -40,8 +40,7 @@ class CrossDomainMixin(MultimodalMixin):
         item_in_domain: BoolTensor ``[I, K]``.
     """
 
-    domain_names: list[str]
-    item_domain: torch.Tensor
+    item_domain: torch.Tensor  # set while the data are read
     item_in_domain: torch.Tensor
 
     # RecBole's attributes and methods used here

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,19 @@ from recbole_mm.modality import resolve_stores
 
 
 class MultimodalMixin:
-    """Adds ``modality`` (item features on internal ids) and ``config['split']`` to a RecBole data set."""
+    """Adds ``modality`` (item features on internal ids) and ``config['split']`` to a RecBole data set.
+
+    The attributes that a data set of ours may have are declared here with their defaults.
+    """
 
     config: Any
     modality: ModalityTable | None = None
     #: ids of the items held out, ascending
     cold_items: np.ndarray | None = None
+    #: names of the domains; none where there is one
+    domain_names: Sequence[str] = ()
+    #: ``[I]`` number of each item's domain, -1 for ``[PAD]`` and for items no row gives one; None where there is one
+    item_domain: torch.Tensor | None = None
 
     def load_modalities(self) -> None:
         """Align the configured stores to the remapped item ids; sets ``modality``."""

@@ -70,12 +70,12 @@ def phase_loaders(config: Any, loader: Any, phases: Sequence[Phase]) -> list[Any
     Raises:
         WrongUse: the loader does not yield rows, the data has one domain, or a phase has no rows.
     """
-    dataset = getattr(loader, "_dataset", None)
     if not isinstance(loader, TrainDataLoader):
         raise WrongUse(
             f"train_epochs: {config['model']} does not train on single interactions, so it takes no phases"
         )
-    if not hasattr(dataset, "domain_names"):
+    dataset = loader._dataset
+    if not dataset.domain_names:
         raise WrongUse(
             f"train_epochs: {config['dataset']} has one domain; phases need domains, domain_field or domain_rule"
         )
@@ -158,7 +158,7 @@ def eval_part(config: Any, part: Any, name: str) -> Any:
     wanted = config["eval_domain"]
     if wanted is None:
         return part
-    if not hasattr(part, "domain_names"):
+    if not part.domain_names:
         raise WrongUse(f"eval_domain: {config['dataset']} has one domain; leave eval_domain out")
     numbers = domain_numbers("eval_domain", wanted, part.domain_names)
     if len(numbers) != 1:

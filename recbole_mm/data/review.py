@@ -108,7 +108,7 @@ def _keys_of_rows(dataset: Any) -> tuple[np.ndarray, np.ndarray | None]:
         dataset.field2id_token[f][feat[f].numpy()].astype(object)
         for f in (dataset.uid_field, dataset.iid_field)
     )
-    domain = feat["domain"].numpy() if hasattr(dataset, "domain_names") else None
+    domain = feat["domain"].numpy() if dataset.domain_names else None
     return users + SEPARATOR + items, domain
 
 

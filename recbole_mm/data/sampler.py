@@ -75,7 +75,6 @@ class NegativeSampler:
     @classmethod
     def of_rows(cls, part: Any, args: Mapping[str, Any], rng: np.random.Generator) -> NegativeSampler:
         """For the training rows ``part`` (a data set) under ``train_neg_sample_args``."""
-        item_domain = getattr(part, "item_domain", None)
         return cls(
             part.inter_feat[part.uid_field].numpy(),
             part.inter_feat[part.iid_field].numpy(),
@@ -83,7 +82,7 @@ class NegativeSampler:
             rng=rng,
             distribution=args["distribution"],
             alpha=args["alpha"],
-            item_domain=None if item_domain is None else item_domain.numpy(),
+            item_domain=None if part.item_domain is None else part.item_domain.numpy(),
         )
 
     def _refuse_full_users(self, n_domains: int, weight: np.ndarray) -> None:
