@@ -29,6 +29,7 @@ from recbole_mm.config.requirements import check_libraries
 from recbole_mm.config.values import parse_cli, parse_value
 from recbole_mm.errors import WrongUse
 from recbole_mm.model import get_model
+from recbole_mm.model.traits import trait
 
 _CLI, _DICT = "command line", "config_dict"
 
@@ -184,6 +185,10 @@ class Config(RecBoleConfig):
             folder = folder.parent / name
         return read_header(folder, name, merged)
 
+    def trait(self, name: str) -> Any:
+        """What the model's class says of itself, or the default (see ``recbole_mm.model.traits``)."""
+        return trait(self.model_class, name)
+
     # --- checks ---
 
     def _check_given(self, defaults: Mapping[str, Any]) -> None:
@@ -200,9 +205,8 @@ class Config(RecBoleConfig):
 
     def _check_keys(self, settings: Mapping[str, Any], source: str | None, defaults: Iterable[str]) -> None:
         problems = []
-        for key, near in unknown_keys(settings, defaults, self.model_class).items():
-            where = source or self.sources.get(key, _DICT)
-            problems.append(f"unknown key '{key}' ({where})" + (f"; did you mean '{near}'?" if near else ""))
+        for key, hint in unknown_keys(settings, defaults, self.model_class).items():
+            problems.append(f"unknown key '{key}' ({source or self.sources.get(key, _DICT)}){hint}")
         self._complain(problems)
 
     def _complain(self, problems: list[str]) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from recbole_mm.config.header import parse_header
 from recbole_mm.config.properties import load_internal, recbole_dir
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import WrongUse, suggest
 
 
 def check_dataset(config: Any) -> None:
@@ -45,15 +44,8 @@ def _check_others(config: Any, folder: Path, name: str) -> None:
 
 
 def _no_dataset(folder: Path, name: str) -> str:
-    there = sorted(_datasets(folder.parent))
-    near = difflib.get_close_matches(name, there, n=1, cutoff=0.5)
-    message = f"no data set '{name}': there is no folder {folder}"
-    if near:
-        message += f"; did you mean '{near[0]}'?"
-    elif there:
-        message += f"; there are {', '.join(there[:10])}{', …' if len(there) > 10 else ''}"
-    else:
-        message += "; set data_path to the folder that holds it"
+    there = list(_datasets(folder.parent))
+    message = f"no data set '{name}': there is no folder {folder}{suggest(name, there, cutoff=0.5)}"
     url = load_internal(recbole_dir() / "properties/dataset/url.yaml").get(name)
     return f"{message}; RecBole offers it at {url}" if url else message
 
@@ -109,9 +101,7 @@ def _check_columns(config: Any, suffix: str, fields: dict[str, str], file: Path)
     wanted = (config.external_config_dict.get("load_col") or {}).get(suffix)
     for name in wanted if isinstance(wanted, (list, tuple)) else ():
         if name not in fields:
-            near = difflib.get_close_matches(str(name), fields, n=1, cutoff=0.6)
-            hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(fields)}"
-            raise WrongUse(f"load_col: {file} has no field '{name}'; {hint}")
+            raise WrongUse(f"load_col: {file} has no field '{name}'{suggest(name, fields)}")
 
 
 def _needed(config: Any) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import inspect
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_mm.config.properties import load_internal, properties_dir, recbole_dir
+from recbole_mm.errors import suggest
 
 # given by callers and launchers, declared in no yaml
 _CALL_KEYS = frozenset(
@@ -43,8 +43,8 @@ def declared_keys() -> frozenset[str]:
     return frozenset(keys)
 
 
-def unknown_keys(keys: Iterable[str], declared: Iterable[str], model_class: type) -> dict[str, str | None]:
-    """The keys nobody declares or reads, each with the nearest known key (or None).
+def unknown_keys(keys: Iterable[str], declared: Iterable[str], model_class: type) -> dict[str, str]:
+    """The keys nobody declares or reads, each with ``; did you mean 'x'?`` or nothing.
 
     RecBole reads some 30 keys that no yaml declares, and a user's own model reads what it likes: source is
     searched, and only for keys that are not found otherwise.
@@ -52,18 +52,12 @@ def unknown_keys(keys: Iterable[str], declared: Iterable[str], model_class: type
     known = declared_keys().union(declared)
     strange = [key for key in keys if key not in known]
     strange = [key for key in strange if not _is_read(key, model_class)]
-    near = {key: _nearest(key, known) for key in strange}
+    near = {key: suggest(key, known, cutoff=0.7, listed=False) for key in strange}
     if not all(near.values()):  # perhaps a key that only code knows
         sources = [*_package_sources(), *_model_sources(model_class)]
         readable = known.union(*(keys_read(file) for file in sources))
-        near = {key: _nearest(key, readable) for key in strange}
+        near = {key: suggest(key, readable, cutoff=0.7, listed=False) for key in strange}
     return near
-
-
-def _nearest(key: str, known: Iterable[str]) -> str | None:
-    by_lower = {each.lower(): each for each in sorted(known)}
-    near = difflib.get_close_matches(key.lower().replace("-", "_"), by_lower, n=1, cutoff=0.7)
-    return by_lower[near[0]] if near else None
 
 
 def _is_read(key: str, model_class: type) -> bool:

@@ -40,7 +40,7 @@ def create_dataset(config: Any) -> Any:
     dataset = type(
         f"{mixin.__name__.removesuffix('Mixin')}{recbole_class.__name__}", (mixin, recbole_class), {}
     )(config)
-    if getattr(config.model_class, "multimodal", False):
+    if config.trait("multimodal"):
         dataset.load_modalities()
     return dataset
 
@@ -74,7 +74,7 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
 def _train_sampler(config: Any, part: Any, sampler: Any) -> Any:
     """RecBole's sampler unless it would draw from other domains or look at validation and test rows."""
     args = config["train_neg_sample_args"]
-    if type(sampler) is Sampler and args["distribution"] != "none" and hasattr(part, "item_domain"):
+    if type(sampler) is Sampler and args["distribution"] != "none" and part.item_domain is not None:
         # numpy's global generator, as RecBole's samplers: its state is part of an exact resume
         rng = np.random.Generator(np.random.get_bit_generator())  # type: ignore[attr-defined]
         return DomainSampler(NegativeSampler.of_rows(part, args, rng), sampler.used_ids)
@@ -85,7 +85,7 @@ def _train_sampler(config: Any, part: Any, sampler: Any) -> Any:
 
 
 def _train_loader(config: Any, dataset: Any, part: Any, sampler: Any) -> Any:
-    if getattr(config.model_class, "triplet_batches", False):
+    if config.trait("triplet_batches"):
         return TripletDataLoader(config, part, sampler, shuffle=config["shuffle"])
     sampler = _train_sampler(config, part, sampler)
     loader = recbole_data.get_dataloader(config, "train")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from recbole_mm.errors import WrongUse
 from recbole_mm.model import get_model
+from recbole_mm.model.traits import trait
 from recbole_mm.quick_start.preset import Settings
 from recbole_mm.report.statistics import Row
 
@@ -44,4 +45,4 @@ def control_rows(rows: Iterable[Row], controls: bool, missing: Sequence[float]) 
 def reads_features(row: Row) -> bool:
     """Whether the row's model is multimodal and its switches leave it a modality."""
     off = row.settings.get("modalities", True) == [] or row.settings.get("fusion") == "none"
-    return bool(getattr(get_model(row.model), "multimodal", False)) and not off
+    return trait(get_model(row.model), "multimodal") and not off

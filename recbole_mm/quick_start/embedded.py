@@ -23,7 +23,7 @@ def ensure_embedded_stores(config: Any) -> None:
     """Build the stores ``text`` and ``knowledge`` of ml-100k where the model needs modalities and none are there."""
     wanted = config["modalities"]
     folder = Path(config["modality_path"]) / DATASET
-    if config["dataset"] != DATASET or not getattr(config.model_class, "multimodal", False):
+    if config["dataset"] != DATASET or not config.trait("multimodal"):
         return
     if wanted == [] or isinstance(wanted, dict) or find_stores(folder):
         return

@@ -14,6 +14,7 @@ from typing import Any
 import recbole_mm
 from recbole_mm.modality import find_stores
 from recbole_mm.quick_start.run import LIBRARIES
+from recbole_mm.run.key import keys_that
 from recbole_mm.serialize import readable
 
 # rooms whose code decides the figures of any run, and of one of a model of ours
@@ -21,21 +22,6 @@ _ROOMS = ("compat", "data", "evaluator", "trainer")
 _ROOMS_OF_OURS = ("layer", "modality")
 # whose versions say what their code is
 _INSTALLED = frozenset(["recbole", "torch", "builtins", "abc", "typing"])
-# keys that change no figure
-_SILENT = frozenset(
-    [
-        "checkpoint_dir",
-        "show_progress",
-        "state",
-        "log_wandb",
-        "wandb_project",
-        "gpu_id",
-        "worker",
-        "nproc",
-        "ip",
-        "port",
-    ]
-)
 
 
 def run_key(config: Any, seed: int) -> str:
@@ -44,7 +30,8 @@ def run_key(config: Any, seed: int) -> str:
     The hash covers every setting, the versions of the libraries, the code behind the run, the data files (size and
     time) and the manifests of the stores.
     """
-    settings = readable({k: v for k, v in config.final_config_dict.items() if k not in _SILENT})
+    silent = keys_that("silent")
+    settings = readable({k: v for k, v in config.final_config_dict.items() if k not in silent})
     made_of = {
         "settings": {**settings, "seed": seed},
         "versions": versions(),
@@ -104,7 +91,7 @@ def _data(config: Any) -> Iterator[str]:
                 isinstance(text, str) and text.endswith((".csv", ".parquet", ".npz")) and Path(text).is_file()
             ):
                 yield _file(Path(text))
-    if getattr(config.model_class, "multimodal", False):
+    if config.trait("multimodal"):
         for name in [config["dataset"], *(config["domains"] or [])]:
             for store in find_stores(Path(str(config["modality_path"])) / str(name)).values():
                 yield _store(Path(store))

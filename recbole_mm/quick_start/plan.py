@@ -14,12 +14,13 @@ from recbole_mm.quick_start.dataset import require_files
 from recbole_mm.quick_start.fingerprint import run_key
 from recbole_mm.quick_start.preset import Preset, Settings
 from recbole_mm.report.statistics import Row
+from recbole_mm.run.key import KEYS
 
 # in none of these may two rows differ, wherever the settings come from
-_BUDGET = ("epochs", "stopping_step", "eval_step", "valid_metric", "valid_metric_bigger")
-_SPLIT = ("split", "split_seed", "eval_args")
-_PROTOCOL = ("protocol", "eval_candidates", "metrics", "topk")
-_EQUAL = _BUDGET + _SPLIT + _PROTOCOL
+_EQUAL = {
+    part: tuple(name for name, key in KEYS.items() if key.shared == part)
+    for part in ("budget", "split", "protocol")
+}
 
 
 @dataclass
@@ -59,17 +60,14 @@ def plan(
         require_files(config)
         row.settings = settings
         steps += [Step(row, seed, settings, run_key(config, seed)) for seed in seeds]
-        mine = {key: config[key] for key in _EQUAL}
+        mine = {key: config[key] for keys in _EQUAL.values() for key in keys}
         first = shared.setdefault("of", (row.label, mine, config))
-        for key in _EQUAL:
+        for key in mine:
             if mine[key] != first[1][key]:
                 raise WrongUse(
                     f"{row.label} would run with {key}: {mine[key]}, {first[0]} with {first[1][key]}; "
                     f"give one value for all (--{key}=...)"
                 )
     config = shared["of"][2]
-    common = {
-        name: {key: config[key] for key in keys}
-        for name, keys in (("budget", _BUDGET), ("split", _SPLIT), ("protocol", _PROTOCOL))
-    }
+    common = {part: {key: config[key] for key in keys} for part, keys in _EQUAL.items()}
     return sorted(steps, key=lambda step: seeds.index(step.seed)), common

@@ -5,16 +5,16 @@ The format stands at the head of ``properties/preset/default.yaml``, which every
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from recbole_mm.config.properties import load_user, properties_dir
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import WrongUse, suggest
 from recbole_mm.model import get_model
 from recbole_mm.report.statistics import Row
+from recbole_mm.run.key import keys_that
 
 Settings = dict[str, Any]
 
@@ -41,31 +41,6 @@ _DATASET_KEYS: dict[str, type | tuple[type, ...]] = {"config": dict, "models": d
 _PUBLISHED_KEYS: dict[str, type | tuple[type, ...]] = {"source": str, "columns": dict}
 # levels of names above a single setting, which is replaced as a whole
 _DEPTH = {"config": 1, "models": 2, "rows": 2, "published": 2}
-# what all rows share, or the table compares nothing
-SHARED = frozenset(
-    [
-        "epochs",
-        "stopping_step",
-        "eval_step",
-        "valid_metric",
-        "valid_metric_bigger",
-        "metric_decimal_place",
-        "seed",
-    ]
-) | frozenset(
-    [
-        "eval_args",
-        "split",
-        "split_seed",
-        "eval_candidates",
-        "protocol",
-        "metrics",
-        "topk",
-        "data_path",
-        "load_col",
-    ]
-    + [f"domain{end}" for end in ("s", "_rule", "_field", "_groups")]
-)
 
 
 @dataclass
@@ -169,13 +144,6 @@ def rows_of(preset: Preset, models: Sequence[str] | None = None) -> list[Row]:
     ]
 
 
-def nearest(key: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?``, or the known ones."""
-    known = sorted(known)
-    close = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(known)}"
-
-
 def _short(model: str) -> str:
     """``path/to/file.py:Class`` and ``package.module.Class`` as ``Class``."""
     return (
@@ -197,7 +165,7 @@ def _find(name: str) -> Path:
         return folder / f"{name}.yaml"
     if name.endswith((".yaml", ".yml")):
         return Path(name)
-    raise WrongUse(f"no preset '{name}'{nearest(name, preset_names())}")
+    raise WrongUse(f"no preset '{name}'{suggest(name, preset_names())}")
 
 
 def _checked(path: Path) -> dict[str, Any]:
@@ -226,7 +194,7 @@ def _checked(path: Path) -> dict[str, Any]:
 def _check(values: dict[str, Any], known: dict[str, type | tuple[type, ...]], where: str) -> None:
     for key, value in values.items():
         if key not in known:
-            raise WrongUse(f"{where}: unknown key '{key}'{nearest(str(key), known)}")
+            raise WrongUse(f"{where}: unknown key '{key}'{suggest(key, known)}")
         if value is not None and not isinstance(value, known[key]):
             wanted = known[key] if isinstance(known[key], tuple) else (known[key],)
             names = " or ".join(kind.__name__ for kind in wanted)  # type: ignore[union-attr]
@@ -242,7 +210,7 @@ def _check_settings(sections: dict[str, Any], where: str) -> None:
 
 def _no_shared(settings: Settings, where: str) -> None:
     for key in settings:
-        if key in SHARED:
+        if key in keys_that("shared"):
             raise WrongUse(f"{where}: '{key}' is the same for all rows; put it under `config`")
 
 

@@ -26,10 +26,11 @@ from recbole_mm.model import get_model
 from recbole_mm.quick_start.dataset import require_files
 from recbole_mm.quick_start.fingerprint import run_key
 from recbole_mm.quick_start.logger import init_logger
-from recbole_mm.quick_start.preset import SHARED, Settings, load_preset, preset_names
+from recbole_mm.quick_start.preset import Settings, load_preset, preset_names
 from recbole_mm.quick_start.progress import Pulse
 from recbole_mm.quick_start.run import run_one
 from recbole_mm.report.statistics import Row
+from recbole_mm.run.key import keys_that
 
 HELP = "search settings of one model on validation"
 TRIALS = 12  # the same effort for every model
@@ -170,7 +171,7 @@ def read_space(path: Path) -> dict[str, list[Any]]:
     for key, values in space.items():
         if not isinstance(values, list) or not values:
             raise WrongUse(f"{path}: '{key}' must be a list of values, got {values!r}")
-        if key in SHARED:
+        if key in keys_that("shared"):
             raise WrongUse(f"{path}: '{key}' is the same for all models of a comparison; it is not searched")
     if not space:
         raise WrongUse(f"{path}: the space is empty; write lines of 'key: [values]'")

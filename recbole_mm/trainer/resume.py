@@ -14,18 +14,13 @@ import torch
 from torch.optim import Optimizer
 
 from recbole_mm.errors import WrongUse
+from recbole_mm.run.key import keys_that
 from recbole_mm.serialize import from_plain, plain_config, to_plain
 from recbole_mm.trainer.checkpoint import LAST_SUFFIX, best_of, read_checkpoint, remove_litter
 from recbole_mm.trainer.generators import global_state, loader_state, set_global_state, set_loader_state
 
 FORMAT = "recbole_mm.last/1"
 _PROGRESS = ("cur_step", "best_valid_score", "best_valid_result", "train_loss_dict", "history", "best_epoch")
-# keys that may differ between two parts of one run without changing what is computed
-_HARMLESS = {
-    "epochs", "checkpoint_dir", "data_path", "modality_path", "show_progress", "state", "log_wandb",
-    "wandb_project", "gpu_id", "device", "save_last", "resume", "nproc", "topk",
-    "metrics", "train_epochs",  # phases have a check of their own
-}  # fmt: skip
 
 
 def optimizers_of(trainer: Any) -> dict[str, Optimizer]:
@@ -146,7 +141,9 @@ def _warn_of_changes(then: dict[str, Any], now: dict[str, Any]) -> None:
     if then.get("model") != now.get("model"):
         raise WrongUse(f"resume: the checkpoint holds {then.get('model')}, this run is {now.get('model')}")
     changed = [
-        k for k in sorted(then.keys() | now.keys()) if k not in _HARMLESS and then.get(k) != now.get(k)
+        k
+        for k in sorted(then.keys() | now.keys())
+        if k not in keys_that("resumable") and then.get(k) != now.get(k)
     ]
     if changed:
         listed = ", ".join(f"{key} {then.get(key)!r} -> {now.get(key)!r}" for key in changed[:5])

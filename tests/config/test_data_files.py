@@ -90,7 +90,7 @@ def test_columns_that_were_asked_for(shop: Path) -> None:
     asked = {"inter": ["user_id", "item_id", "ratings"]}
     assert "shop.inter has no field 'ratings'; did you mean 'rating'" in line(shop, load_col=asked)
     asked = {"inter": ["user_id", "item_id"], "item": ["item_id", "colour"]}
-    assert "shop.item has no field 'colour'; it has item_id, class" in line(shop, load_col=asked)
+    assert "shop.item has no field 'colour'; there are class, item_id" in line(shop, load_col=asked)
     check(shop, load_col={"inter": "*", "item": "*"})
 
 
