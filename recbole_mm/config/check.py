@@ -45,8 +45,8 @@ def checked(key: str, value: Any, default: Any, *, text: str | None, whole: bool
         value = text
     if key == "dataset":
         value = str(value)
-    if value is None and "none" in described.choices:  # the word, read as a value
-        value = "none"
+    if value is None and (described.choices or described.syntax):  # `none` was read as a value
+        value = "none" if "none" in described.choices else default
     if isinstance(value, tuple) and list in kinds and tuple not in kinds:
         value = list(value)
     if _is_whole_float(value) and int in kinds and float not in kinds:

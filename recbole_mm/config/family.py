@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from recbole_mm.config.evaluation import split_by_type
 from recbole_mm.config.header import Header, first_values
-from recbole_mm.config.metric import split_by_type
 from recbole_mm.config.properties import load_internal, properties_dir
 from recbole_mm.errors import WrongUse
 

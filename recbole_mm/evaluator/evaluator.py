@@ -15,24 +15,23 @@ from tqdm import tqdm
 
 from recbole_mm.errors import WrongUse
 from recbole_mm.evaluator import aggregate
-from recbole_mm.evaluator.cold import NOT_APPLICABLE, scores_from_features
 from recbole_mm.evaluator.full import full_pass
 from recbole_mm.evaluator.group import Group, TrainStats, groups_of
 from recbole_mm.evaluator.labelled import labelled_pass
 from recbole_mm.evaluator.listed import listed_pass
-from recbole_mm.evaluator.metrics import ITEM_METRICS, PER_QUERY
 from recbole_mm.evaluator.protocol import protocols
 from recbole_mm.evaluator.query import EvalTask, build_task, pairs_of
 from recbole_mm.evaluator.record import Record, Wanted
 from recbole_mm.evaluator.result import EvalResult
 from recbole_mm.evaluator.sampled import draw_lists
 from recbole_mm.evaluator.score import Scorer
-from recbole_mm.evaluator.setting import cutoffs, metric_names, setting
+from recbole_mm.model.traits import trait
+from recbole_mm.run.metric import METRICS
 
-SPLIT_SEED = 2020
+NOT_APPLICABLE = "not applicable"
 CPU_MIB, GPU_MIB = 16, 512
-"""Scores of a batch. On a CPU a batch that stays in the cache, and that malloc reuses instead of mapping anew
-(under 32 MiB), takes half the time of one of 256 MiB."""
+"""Scores of a batch where ``eval_memory_mib`` is None. On a CPU a batch that stays in the cache, and that malloc
+reuses instead of mapping anew (under 32 MiB), takes half the time of one of 256 MiB."""
 
 
 class Evaluator:
@@ -46,22 +45,13 @@ class Evaluator:
     def __init__(self, config: Any) -> None:
         self.config = config
         self.protocols = protocols(config)
-        self.groups = list(setting(config, "eval_groups", []))
-        names, topk = metric_names(config), cutoffs(config)
-        self.labelled = setting(config, "eval_type", EvaluatorType.RANKING) == EvaluatorType.VALUE
-        if not self.labelled:
-            unknown = [n for n in names if n not in (*PER_QUERY, *ITEM_METRICS, "gauc", "meanauc", "auc")]
-            if unknown:
-                raise WrongUse(f"metrics: {unknown[0]!r} is not a ranking metric")
-        full = any(p.is_full for p in self.protocols)
-        self.wanted = Wanted(
-            metrics=names,
-            topk=topk,
-            ranking=full,
-            query_auc=full and bool({"gauc", "meanauc"} & set(names)),
-            pooled_auc=full and "auc" in names,
-            lists=full and bool(set(ITEM_METRICS) & set(names)),
-        )
+        self.groups = config["eval_groups"]
+        names = [name.lower() for name in config["metrics"]]
+        self.labelled = config["eval_type"] == EvaluatorType.VALUE
+        for name in () if self.labelled else names:
+            if name not in METRICS or METRICS[name].reads == "labels":
+                raise WrongUse(f"metrics: {name!r} is not a ranking metric")
+        self.wanted = Wanted(names, config["topk"], any(p.is_full for p in self.protocols))
         self._train: TrainStats | None = None
         self._tasks: WeakKeyDictionary[Any, tuple[EvalTask, dict[str, np.ndarray]]] = WeakKeyDictionary()
 
@@ -86,7 +76,7 @@ class Evaluator:
         def progress(batches: Any) -> Any:
             return tqdm(batches, desc="Evaluate", leave=False, disable=None) if show_progress else batches
 
-        size = int(setting(self.config, "eval_batch_size", 4096))
+        size = self.config["eval_batch_size"]
         dataset = eval_data._dataset
         if self.labelled:
             device = Scorer(model, eval_data, dataset.item_num, size).device
@@ -111,22 +101,20 @@ class Evaluator:
         if eval_data in self._tasks:
             return self._tasks[eval_data]
         dataset = eval_data._dataset
-        candidates = setting(self.config, "eval_candidates", "domain")
-        if candidates not in ("domain", "all"):
-            raise WrongUse(f"eval_candidates: {candidates!r} is neither domain nor all")
-        if not hasattr(dataset, "item_domain"):  # a single domain: its items are all items
-            candidates = "all"
-        mib = setting(self.config, "eval_memory_mib", CPU_MIB if device.type == "cpu" else GPU_MIB)
+        mib = self.config["eval_memory_mib"]
+        if mib is None:
+            mib = CPU_MIB if device.type == "cpu" else GPU_MIB
         train_only = any(p.name == "mmrec" for p in self.protocols)
         task = build_task(
-            eval_data, candidates=candidates, train_only=train_only, budget=int(mib * 2**20) // 4
+            eval_data,
+            candidates=self.config["eval_candidates"],
+            train_only=train_only,
+            budget=int(mib * 2**20) // 4,
         )
         negatives = {}
         for protocol in self.protocols:
             if not protocol.is_full:
-                rng = np.random.default_rng(
-                    [setting(self.config, "split_seed", SPLIT_SEED), protocol.negatives]
-                )
+                rng = np.random.default_rng([self.config["split_seed"], protocol.negatives])
                 users, items = pairs_of(_all_phases(eval_data), dataset)
                 negatives[protocol.name] = draw_lists(task, users, items, protocol.negatives, rng)
         self._tasks[eval_data] = task, negatives
@@ -142,18 +130,17 @@ class Evaluator:
         for protocol in self.protocols:
             if protocol.is_full and table is not None:
                 count = self._stats(eval_data, notes).count if self.wanted.lists else None
-                ratio = setting(self.config, "tail_ratio", None)
-                part = aggregate.full_metrics(record, table, self.wanted, count, ratio)
+                part = aggregate.full_metrics(record, table, self.wanted, count, self.config["tail_ratio"])
             else:
                 part = aggregate.list_metrics(lists[protocol.name], self.wanted)
             found |= {
                 keys["full" if protocol.is_full else protocol.name] + key: value
                 for key, value in part.items()
             }
-        places = int(setting(self.config, "metric_decimal_place", 4))
+        places = self.config["metric_decimal_place"]
         metrics = OrderedDict((key, round(float(value), places)) for key, value in found.items())
-        cold = bool(setting(self.config, "cold_items", 0))
-        if cold and not scores_from_features(model):
+        cold = bool(self.config["cold_items"])
+        if cold and not trait(model, "scores_from_features"):
             notes.append(f"cold items: {NOT_APPLICABLE}, {type(model).__name__} does not score from features")
 
         def queries() -> pd.DataFrame:
@@ -161,20 +148,16 @@ class Evaluator:
 
         def groups() -> pd.DataFrame:
             stats = self._stats(eval_data, notes)
-            asked = list(
-                groups_of(
-                    self.groups, dataset, record.user, record.domain, stats,
-                    int(setting(self.config, "cold_threshold", 5)),
-                )
-            )  # fmt: skip
+            threshold = self.config["cold_threshold"]
+            asked = list(groups_of(self.groups, dataset, record.user, record.domain, stats, threshold))
             if cold:
-                held = getattr(dataset, "cold_items", None)
+                held = dataset.cold_items
                 held_out = (
                     stats.count == 0 if held is None else np.isin(np.arange(record.items), np.asarray(held))
                 )
                 asked.append(Group("cold start", "held-out items", items=held_out))
             frame = aggregate.group_table(record, self.wanted, asked, table, lists, keys)
-            if cold and not scores_from_features(model):
+            if cold and not trait(model, "scores_from_features"):
                 last = frame.index[-1]
                 frame.loc[last, frame.columns[4:]] = np.nan
                 frame.loc[last, "value"] = f"held-out items: {NOT_APPLICABLE}"

@@ -72,9 +72,6 @@ def hit_matrix(query: Array, position: Array, queries: int, k: int) -> Array:
     return hits
 
 
-ITEM_METRICS = ("itemcoverage", "averagepopularity", "giniindex", "shannonentropy", "tailpercentage")
-
-
 def item_metric(name: str, lists: Array, k: int, count: Array, tail_ratio: float | None) -> float:
     """A metric of what is recommended, whoever it is for.
 

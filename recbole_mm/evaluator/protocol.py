@@ -9,15 +9,10 @@ On RecBole's ``uniN``, ``popN`` and labelled loaders, ``recbole`` means: as the 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from recbole_mm.errors import WrongUse
-from recbole_mm.evaluator.setting import setting
-
-FULL = ("recbole", "mmrec")
 
 
 @dataclass(frozen=True)
@@ -34,20 +29,13 @@ class Protocol:
 
 
 def parse(name: str) -> Protocol:
-    """``recbole``, ``mmrec`` or ``sampled-N``."""
-    if name in FULL:
-        return Protocol(name)
-    match = re.fullmatch(r"sampled-([1-9]\d*)", str(name))
-    if match:
-        return Protocol(name, int(match.group(1)))
-    close = get_close_matches(str(name), [*FULL, "sampled-9", "sampled-100"], n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    raise WrongUse(f"protocol: {name!r} is not one of recbole, mmrec, sampled-N{hint}")
+    """``recbole``, ``mmrec`` or ``sampled-N``; the configuration lets no other name through."""
+    return Protocol(name, int(name.partition("-")[2] or 0))
 
 
 def protocols(config: Any) -> list[Protocol]:
     """The protocols of a run, the primary one first (it gives the plain metric keys)."""
-    names = setting(config, "protocol", "recbole")
+    names = config["protocol"]
     found = [parse(name) for name in ([names] if isinstance(names, str) else names)]
     if not found:
         raise WrongUse("protocol: the list is empty; name at least one of recbole, mmrec, sampled-N")

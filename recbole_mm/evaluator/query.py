@@ -66,8 +66,7 @@ class EvalTask:
 
 def item_domain(dataset: Any) -> np.ndarray | None:
     """Domain of each item [I], -1 for PAD; None on a single-domain dataset."""
-    domain = getattr(dataset, "item_domain", None)
-    return None if domain is None else np.asarray(domain)
+    return None if dataset.item_domain is None else np.asarray(dataset.item_domain)
 
 
 def phase_pairs(eval_data: Any, *, train_only: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,6 @@ from recbole_mm.config.properties import load_user
 from recbole_mm.config.values import parse_cli
 from recbole_mm.errors import Failure, Interrupted, WrongUse
 from recbole_mm.files import write_text
-from recbole_mm.quick_start.columns import check_columns
 from recbole_mm.quick_start.controls import control_rows
 from recbole_mm.quick_start.fingerprint import versions
 from recbole_mm.quick_start.logger import init_logger
@@ -35,6 +34,7 @@ from recbole_mm.report.plot import write_figures
 from recbole_mm.report.runs import Run, load_run, save_run
 from recbole_mm.report.statistics import Comparison
 from recbole_mm.report.table import markdown
+from recbole_mm.run.metric import check_columns
 
 HELP = "several models on the same split with the same budget, as a table"
 FIRST_SEED = 2020

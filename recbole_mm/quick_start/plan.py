@@ -9,12 +9,12 @@ from typing import Any
 
 from recbole_mm.config import Config
 from recbole_mm.errors import WrongUse
-from recbole_mm.quick_start.columns import evaluation_of
 from recbole_mm.quick_start.dataset import require_files
 from recbole_mm.quick_start.fingerprint import run_key
 from recbole_mm.quick_start.preset import Preset, Settings
 from recbole_mm.report.statistics import Row
 from recbole_mm.run.key import KEYS
+from recbole_mm.run.metric import evaluation_of
 
 # in none of these may two rows differ, wherever the settings come from
 _EQUAL = {

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from recbole_mm.report.runs import Run
+from recbole_mm.run.metric import smaller_is_better
 
-LOWER_IS_BETTER = frozenset({"giniindex", "averagepopularity", "mae", "rmse", "logloss"})
 STOPPED_BY_CAP = "cap"
 
 
@@ -108,11 +108,6 @@ def spread(values: Sequence[float]) -> Spread | None:
     return Spread(float(np.mean(values)), std, len(values))
 
 
-def bigger_is_better(column: str) -> bool:
-    """Whether a larger value of this test column is the better one."""
-    return column.rsplit("/", 1)[-1].split("@")[0] not in LOWER_IS_BETTER
-
-
 def reference_row(comparison: Comparison) -> Row | None:
     """What the others are measured against: the row that the preset names, else the best baseline on validation."""
     finished = [row for row in comparison.main_rows if row.runs]
@@ -151,7 +146,7 @@ def order_sentences(comparison: Comparison) -> list[str]:
             ours = order_of(
                 rows,
                 {row.label: float(np.mean(row.values(column))) for row in rows},
-                bigger_is_better(column),
+                not smaller_is_better(column),
             )
             theirs = order_of(rows, {row.label: row.published[name] for row in rows})
             if ours != theirs:

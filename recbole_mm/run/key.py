@@ -21,7 +21,8 @@ class Key:
     takes      types, where they are more than that of the default
     low, high  bounds of a number; ``low`` itself is excluded if ``open``
     choices    the texts it may hold
-    syntax     regular expression that a text matches in full; ``form`` says it in words
+    syntax     regular expression that a text matches in full, where one of the choices has a variable part
+    form       words for the bounds
     parts      the names inside a mapping, each with what it may hold
     shared     the same for all lines of a table and never searched, being a part of this: ``budget``, ``split``,
                ``protocol`` (compared before anything runs) or ``run`` (given once)
@@ -58,24 +59,19 @@ class Key:
 
     def problem(self, value: Any) -> str | None:
         """Why a value of the right type may not be held, or None."""
-        each = (
-            value.values()
-            if isinstance(value, dict)
-            else value
-            if isinstance(value, (list, tuple))
-            else [value]
-        )
-        if all(one is None or self._fits(one) for one in each):
+        values = list(value.values()) if isinstance(value, dict) else value
+        each = values if isinstance(values, (list, tuple)) else [values]
+        wrong = [one for one in each if one is not None and not self._fits(one)]
+        if not wrong:
             return None
-        texts = self.choices or re.findall(r"[\w-]+", self.form)
-        near = suggest(value, texts, listed=False) if isinstance(value, str) else ""
+        near = suggest(wrong[0], self.choices, listed=False) if isinstance(wrong[0], str) else ""
         return f"expected {self.allowed}, got {value!r}{near}"
 
     def _fits(self, value: Any) -> bool:
-        if self.choices:
-            return value in self.choices
         if self.syntax:
             return isinstance(value, str) and re.fullmatch(self.syntax, value) is not None
+        if self.choices:
+            return value in self.choices
         if self.low is None:
             return True
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -156,7 +152,7 @@ KEYS: dict[str, Key] = {
     "eval_args": Key(parts=_EVAL_ARGS, shared="split"),
     "evaluator": Key(choices=("mm", "recbole")),
     "protocol": Key(
-        (str, list), syntax=r"recbole|mmrec|sampled-[1-9]\d*", form="recbole, mmrec or sampled-9 (any number)",
+        (str, list), choices=("recbole", "mmrec", "sampled-N"), syntax=r"recbole|mmrec|sampled-[1-9]\d*",
         shared="protocol",
     ),
     "eval_candidates": Key(choices=("domain", "all"), shared="protocol"),

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 import recbole_mm  # noqa: F401  (before recbole: makes it work on current libraries)
+from recbole_mm.config import Config
+from recbole_mm.data import create_dataset, data_preparation
 
 recbole = pytest.importorskip("recbole")
 
@@ -35,17 +37,14 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def build(small: Path, monkeypatch: pytest.MonkeyPatch):
-    """Make (config, model, trainer, loaders) with RecBole alone.
+def build(small: Path):
+    """Make (config, model, trainer, loaders) of RecBole, on our configuration and data set.
 
     The models are as initialised: what is compared does not depend on training, and training takes the time.
     """
-    monkeypatch.setattr("sys.argv", ["pytest"])
 
     def make(name: str, **settings):
-        import torch
-        from recbole.config import Config
-        from recbole.data import create_dataset, data_preparation
+        from recbole.data import data_preparation as recbole_loaders
         from recbole.utils import get_model, get_trainer, init_seed
 
         torch.set_num_threads(1)
@@ -65,7 +64,7 @@ def build(small: Path, monkeypatch: pytest.MonkeyPatch):
         config = Config(model=name, dataset="ml-cut", config_dict=values)
         init_seed(config["seed"], True)
         dataset = create_dataset(config)
-        loaders = data_preparation(config, dataset)
+        loaders = recbole_loaders(config, dataset)
         model = get_model(name)(config, loaders[0]._dataset)
         trainer = get_trainer(config["MODEL_TYPE"], name)(config, model)
         return config, model, trainer, loaders
@@ -100,17 +99,13 @@ class Table(torch.nn.Module):
 
 
 @pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def toy(tmp_path: Path):
     """Make (config, loaders, model): 20 users, 30 items, two domains (odd and even ids), scores with ties.
 
     Item 30 has no training row; user 20 trained in one domain only.
     """
-    monkeypatch.setattr("sys.argv", ["pytest"])
 
     def make(**settings):
-        from recbole.config import Config
-        from recbole.data import create_dataset, data_preparation
-
         rng = np.random.default_rng(1)
         rows = {"train": [], "valid": [], "test": []}
         for user in range(1, 21):

@@ -1,0 +1,96 @@
+"""Which metrics a run computes, on which one it stops early, and in which mode it evaluates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Any
+
+from recbole_mm.errors import WrongUse, suggest
+from recbole_mm.run.metric import METRICS, Metric
+
+_MODE = re.compile(r"full|labeled|(?:uni|pop|sampled-)[1-9][0-9]*")
+
+
+def find_metric(name: Any, key: str = "metrics", at: str = "") -> Metric:
+    """The metric of our table, or one that a person entered in RecBole's registry.
+
+    Raises ``WrongUse``, which names ``key`` and proposes the nearest, with ``at`` (an ``@k``) behind it.
+    """
+    from recbole.evaluator.register import metric_types, metrics_dict, smaller_metrics
+    from recbole.utils import EvaluatorType
+
+    lower = str(name).lower()
+    if lower in METRICS:
+        return METRICS[lower]
+    if lower in metric_types:
+        single = metric_types[lower] == EvaluatorType.VALUE
+        return Metric(
+            metrics_dict[lower].__name__,
+            "labels" if single else "hits",
+            smaller_is_better=lower in smaller_metrics,
+        )
+    names = [metric.label + at * metric.at_k for metric in METRICS.values()]
+    raise WrongUse(f"{key}: no metric '{name}'{suggest(f'{name}{at}', names, cutoff=0.5, listed=False)}")
+
+
+def check_metrics(metrics: Any, evaluator: str) -> list[str]:
+    """The names as a list. Raises ``WrongUse`` on an unknown name, or on a mixture that cannot share a run."""
+    names = [metrics] if isinstance(metrics, str) else list(metrics)
+    if not names:
+        raise WrongUse("metrics: the list is empty")
+    ranking, value = split_by_type(names)
+    if ranking and value and (evaluator != "mm" or any(find_metric(v).reads == "labels" for v in value)):
+        raise WrongUse(
+            f"metrics: {', '.join(value)} (of single scores) and {', '.join(ranking)} (of lists) "
+            "cannot share a run"
+        )
+    return names
+
+
+def split_by_type(names: list[str]) -> tuple[list[str], list[str]]:
+    """(metrics of rankings, metrics of single scores). Raises ``WrongUse`` on an unknown name."""
+    ranking = [name for name in names if find_metric(name).ranks]
+    return ranking, [name for name in names if name not in ranking]
+
+
+def settle_valid_metric(
+    valid_metric: str, metrics: list[str], topk: list[int], given: Collection[str]
+) -> tuple[str, list[str], list[int]]:
+    """Make the validation metric one of those computed; returns (valid_metric, metrics, topk).
+
+    What was given stands; what came from defaults follows it. Both given and at odds is an error.
+    """
+    name, at, depth = valid_metric.partition("@")
+    metric = find_metric(name, "valid_metric", at + depth)
+    if metric.at_k != bool(at) or (at and (not depth.isdigit() or int(depth) < 1)):
+        form = f"'{name}@{topk[0]}'" if metric.at_k else f"'{name}'"
+        raise WrongUse(f"valid_metric: '{valid_metric}' should read {form}")
+    has_name = metric.name in {each.lower() for each in metrics}
+    has_depth = not metric.at_k or int(depth) in topk
+    if "valid_metric" not in given:
+        chosen = name if has_name else metrics[0]
+        if not find_metric(chosen).at_k:
+            return chosen, metrics, topk
+        return f"{chosen}@{depth if at and has_depth else topk[0]}", metrics, topk
+    if not has_name:
+        if "metrics" in given:
+            raise WrongUse(
+                f"valid_metric '{valid_metric}' is not computed: add {name} to metrics ({', '.join(metrics)})"
+            )
+        metrics = [*metrics, metric.label]
+    if not has_depth:
+        if "topk" in given:
+            raise WrongUse(f"valid_metric '{valid_metric}' is not computed: add {depth} to topk {topk}")
+        topk = [*topk, int(depth)]
+    return valid_metric, metrics, topk
+
+
+def check_mode(eval_args: dict[str, Any]) -> None:
+    """Raise ``WrongUse`` unless the modes are full, labeled, uniN, popN or (ours) sampled-N."""
+    mode = eval_args.get("mode", "full")
+    for each in mode.values() if isinstance(mode, dict) else [mode]:
+        if not isinstance(each, str) or not _MODE.fullmatch(each):
+            raise WrongUse(f"eval_args.mode: expected full, labeled, uniN, popN or sampled-N, got {each!r}")
+    if isinstance(mode, dict) and not set(mode) <= {"valid", "test"}:
+        raise WrongUse(f"eval_args.mode: expected the keys valid and test, got {', '.join(map(str, mode))}")
