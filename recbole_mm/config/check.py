@@ -8,6 +8,8 @@ from typing import Any
 from recbole_mm.errors import suggest
 from recbole_mm.run.key import KEYS, Key
 
+_PLAIN = Key()
+
 
 def check_values(
     given: dict[str, Any],
@@ -37,24 +39,22 @@ def checked(key: str, value: Any, default: Any, *, text: str | None, whole: bool
         text: the words of the command line, which are the value of a key whose default is text.
         whole: the default's int must stay whole (RecBole writes some float defaults of models as ``2``).
     """
-    about = KEYS.get(key, Key())
-    kinds = about.kinds or _kinds(default, whole)
+    described = KEYS.get(key, _PLAIN)
+    kinds = described.takes or _kinds(default, whole)
     if text is not None and kinds and kinds[0] is str and value is not None and not isinstance(value, kinds):
         value = text
-    if value is None and "none" in about.choices:  # the word means None everywhere else
-        value = "none"
     if key == "dataset":
         value = str(value)
+    if value is None and (described.choices or described.syntax):  # `none` was read as a value
+        value = "none" if "none" in described.choices else default
     if isinstance(value, tuple) and list in kinds and tuple not in kinds:
         value = list(value)
     if _is_whole_float(value) and int in kinds and float not in kinds:
         value = int(value)
-    problem = (
-        _type_problem(value, default, kinds) or _choice_problem(about, value) or _part_problem(about, value)
-    )
-    if problem is None and about.range and value is not None and not about.range.holds(value):
-        problem = f"expected a value {about.range.words}, got {value!r}"
-    return value, problem
+    problem = _type_problem(value, default, kinds)
+    if problem is None and described.parts and isinstance(value, Mapping):
+        problem = _part_problem(described.parts, value)
+    return value, problem or described.problem(value)
 
 
 def _kinds(default: Any, whole: bool) -> tuple[type, ...]:
@@ -66,10 +66,7 @@ def _kinds(default: Any, whole: bool) -> tuple[type, ...]:
         return (int,) if whole else (int, float)
     if isinstance(default, float):
         return (float, int)
-    for kind in (str, list, dict):
-        if isinstance(default, kind):
-            return (kind,)
-    return ()
+    return next(((kind,) for kind in (str, list, dict) if isinstance(default, kind)), ())
 
 
 def _type_problem(value: Any, default: Any, kinds: tuple[type, ...]) -> str | None:
@@ -88,26 +85,16 @@ def _words(kinds: tuple[type, ...]) -> str:
     return " or ".join(dict.fromkeys(kind.__name__ for kind in kinds if kind is not tuple))
 
 
-def _choice_problem(about: Key, value: Any) -> str | None:
-    if not about.choices or value in about.choices:
-        return None
-    return f"expected one of {', '.join(about.choices)}, got {value!r}"
-
-
-def _part_problem(about: Key, value: Any) -> str | None:
+def _part_problem(parts: Mapping[str, Key], value: Mapping[Any, Any]) -> str | None:
     """The parts of a mapping RecBole knows by heart."""
-    if about.parts is None or not isinstance(value, Mapping):
-        return None
-    parts = about.parts
     for name, part in value.items():
         if name not in parts:
-            return f"unknown part {name!r}{suggest(name, parts, cutoff=0.5)}"
+            return f"unknown part {name!r}{suggest(name, parts)}"
         if part is None or str(part).lower() == "none":
             continue
-        if not isinstance(part, parts[name]) or (isinstance(part, bool) and bool not in parts[name]):
-            return f"{name}: expected {_words(parts[name])}, got {part!r}"
-        if name == "sample_num" and isinstance(part, int) and part < 1:
-            return f"{name}: expected a value >= 1, got {part!r}"
+        problem = _type_problem(part, None, parts[name].takes) or parts[name].problem(part)
+        if problem:
+            return f"{name}: {problem}"
     return None
 
 

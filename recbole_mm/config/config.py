@@ -13,7 +13,13 @@ from recbole.config import Config as RecBoleConfig
 from recbole.utils import ModelType
 
 from recbole_mm.config.check import check_values
-from recbole_mm.config.evaluation import check_metrics, check_mode, settle_valid_metric, split_by_type
+from recbole_mm.config.evaluation import (
+    check_metrics,
+    check_mode,
+    find_metric,
+    settle_valid_metric,
+    split_by_type,
+)
 from recbole_mm.config.family import adapt, family_defaults, no_negatives
 from recbole_mm.config.header import Header, read_header
 from recbole_mm.config.known import unknown_keys
@@ -23,7 +29,6 @@ from recbole_mm.config.values import parse_cli, parse_value
 from recbole_mm.errors import WrongUse
 from recbole_mm.model import get_model, model_spec
 from recbole_mm.model.traits import trait
-from recbole_mm.run.metric import METRICS, smaller_is_better
 from recbole_mm.run.spec import RunSpec, relative_paths
 from recbole_mm.serialize import readable
 
@@ -245,12 +250,10 @@ class Config(RecBoleConfig):
         self._check_eval_args(final, bool(ranking))
         modes = final["eval_args"].get("mode")
         # AUC over all scores is ours to compute beside ranking metrics; RecBole sees those it can take
-        recbole_metrics = [name for name in ranking if not METRICS[name.lower()].ours] or (
-            ["NDCG"] if ranking else value
-        )
-        if ours and not ranking and modes == "full" and {name.lower() for name in value} == {"auc"}:
-            recbole_metrics = ["NDCG"]
-        final["metrics"] = recbole_metrics
+        final["metrics"] = [name for name in ranking if not find_metric(name).ours]
+        if not final["metrics"]:
+            pooled = ours and modes == "full" and all(find_metric(name).reads == "scores" for name in value)
+            final["metrics"] = ["NDCG"] if ranking or pooled else value
         topk = final["topk"]
         if isinstance(topk, bool) or not isinstance(topk, (int, list)) or not topk:
             raise WrongUse(f"topk: expected int or list, got {topk!r}")
@@ -262,7 +265,9 @@ class Config(RecBoleConfig):
         final["valid_metric"], final["metrics"], final["topk"] = settle_valid_metric(
             final["valid_metric"], metrics, topk if isinstance(topk, list) else [topk], given
         )
-        final["valid_metric_bigger"] = not smaller_is_better(final["valid_metric"])
+        final["valid_metric_bigger"] = not find_metric(
+            final["valid_metric"].partition("@")[0]
+        ).smaller_is_better
         final["data_path"] = str(self._folder({"overall": self.internal_config_dict}))
 
     def _check_eval_args(self, final: dict[str, Any], ranking: bool) -> None:

@@ -44,17 +44,17 @@ def _check_others(config: Any, folder: Path, name: str) -> None:
 
 
 def _no_dataset(folder: Path, name: str) -> str:
-    hint = suggest(name, _datasets(folder.parent), cutoff=0.5)
-    message = f"no data set '{name}': there is no folder {folder}{hint}"
+    there = list(_datasets(folder.parent))
+    message = f"no data set '{name}': there is no folder {folder}{suggest(name, there, cutoff=0.5)}"
     url = load_internal(recbole_dir() / "properties/dataset/url.yaml").get(name)
     return f"{message}; RecBole offers it at {url}" if url else message
 
 
 def _datasets(root: Path) -> Iterator[str]:
-    """Names one could give instead: folders with files of their name, and RecBole's ml-100k."""
+    """Names one could give instead: folders with an ``.inter`` of their name, and RecBole's ml-100k."""
     yield "ml-100k"
     if root.is_dir():
-        yield from (each.name for each in root.iterdir() if any(each.glob(f"{each.name}.*")))
+        yield from (each.name for each in root.iterdir() if any(each.glob(f"{each.name}*.inter")))
 
 
 def _check_inter(config: Any, file: Path, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Which metrics a run computes, and on which one it stops early."""
+"""Which metrics a run computes, on which one it stops early, and in which mode it evaluates."""
 
 from __future__ import annotations
 
@@ -7,27 +7,40 @@ from collections.abc import Collection
 from typing import Any
 
 from recbole_mm.errors import WrongUse, suggest
-from recbole_mm.run.metric import METRICS, SCORES
+from recbole_mm.run.metric import METRICS, Metric
 
 _MODE = re.compile(r"full|labeled|(?:uni|pop|sampled-)[1-9][0-9]*")
 
 
+def find_metric(name: Any, key: str = "metrics", at: str = "") -> Metric:
+    """The metric of our table, or one that a person entered in RecBole's registry.
+
+    Raises ``WrongUse``, which names ``key`` and proposes the nearest, with ``at`` (an ``@k``) behind it.
+    """
+    from recbole.evaluator.register import metric_types, metrics_dict, smaller_metrics
+    from recbole.utils import EvaluatorType
+
+    lower = str(name).lower()
+    if lower in METRICS:
+        return METRICS[lower]
+    if lower in metric_types:
+        single = metric_types[lower] == EvaluatorType.VALUE
+        return Metric(
+            metrics_dict[lower].__name__,
+            "labels" if single else "hits",
+            smaller_is_better=lower in smaller_metrics,
+        )
+    names = [metric.label + at * metric.at_k for metric in METRICS.values()]
+    raise WrongUse(f"{key}: no metric '{name}'{suggest(f'{name}{at}', names, cutoff=0.5, listed=False)}")
+
+
 def check_metrics(metrics: Any, evaluator: str) -> list[str]:
     """The names as a list. Raises ``WrongUse`` on an unknown name, or on a mixture that cannot share a run."""
-    from recbole.evaluator import metric_types
-
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     if not names:
         raise WrongUse("metrics: the list is empty")
-    ours = {name for name, metric in METRICS.items() if metric.ours}
-    known = set(metric_types) | (ours if evaluator == "mm" else set())
-    for name in names:
-        if not isinstance(name, str) or name.lower() not in known:
-            lack = " (ours: needs evaluator: mm)" if str(name).lower() in ours else ""
-            labels = [METRICS[each].label if each in METRICS else each for each in known]
-            raise WrongUse(f"metrics: no metric '{name}'{lack}{suggest(name, labels, cutoff=0.5)}")
     ranking, value = split_by_type(names)
-    if ranking and value and (evaluator != "mm" or not all(_is_pooled(name) for name in value)):
+    if ranking and value and (evaluator != "mm" or any(find_metric(v).reads == "labels" for v in value)):
         raise WrongUse(
             f"metrics: {', '.join(value)} (of single scores) and {', '.join(ranking)} (of lists) "
             "cannot share a run"
@@ -36,12 +49,9 @@ def check_metrics(metrics: Any, evaluator: str) -> list[str]:
 
 
 def split_by_type(names: list[str]) -> tuple[list[str], list[str]]:
-    """(ranking metrics, value metrics)."""
-    from recbole.evaluator import metric_types
-    from recbole.utils import EvaluatorType
-
-    value = [n for n in names if metric_types.get(n.lower()) == EvaluatorType.VALUE]
-    return [n for n in names if n not in value], value
+    """(metrics of rankings, metrics of single scores). Raises ``WrongUse`` on an unknown name."""
+    ranking = [name for name in names if find_metric(name).ranks]
+    return ranking, [name for name in names if name not in ranking]
 
 
 def settle_valid_metric(
@@ -52,26 +62,23 @@ def settle_valid_metric(
     What was given stands; what came from defaults follows it. Both given and at odds is an error.
     """
     name, at, depth = valid_metric.partition("@")
-    if name.lower() not in METRICS:
-        whole_keys = [f"{metric.label}{at}{depth}" for metric in METRICS.values()]
-        raise WrongUse(f"valid_metric: no metric '{name}'{suggest(valid_metric, whole_keys, cutoff=0.5)}")
-    whole = not METRICS[name.lower()].at_k
-    if whole == bool(at) or (at and (not depth.isdigit() or int(depth) < 1)):
-        form = f"'{name}'" if whole else f"'{name}@{topk[0]}'"
+    metric = find_metric(name, "valid_metric", at + depth)
+    if metric.at_k != bool(at) or (at and (not depth.isdigit() or int(depth) < 1)):
+        form = f"'{name}@{topk[0]}'" if metric.at_k else f"'{name}'"
         raise WrongUse(f"valid_metric: '{valid_metric}' should read {form}")
-    has_name = name.lower() in {metric.lower() for metric in metrics}
-    has_depth = whole or int(depth) in topk
+    has_name = metric.name in {each.lower() for each in metrics}
+    has_depth = not metric.at_k or int(depth) in topk
     if "valid_metric" not in given:
-        metric = name if has_name else metrics[0]
-        if not METRICS[metric.lower()].at_k:
-            return metric, metrics, topk
-        return f"{metric}@{depth if at and has_depth else topk[0]}", metrics, topk
+        chosen = name if has_name else metrics[0]
+        if not find_metric(chosen).at_k:
+            return chosen, metrics, topk
+        return f"{chosen}@{depth if at and has_depth else topk[0]}", metrics, topk
     if not has_name:
         if "metrics" in given:
             raise WrongUse(
                 f"valid_metric '{valid_metric}' is not computed: add {name} to metrics ({', '.join(metrics)})"
             )
-        metrics = [*metrics, METRICS[name.lower()].label]
+        metrics = [*metrics, metric.label]
     if not has_depth:
         if "topk" in given:
             raise WrongUse(f"valid_metric '{valid_metric}' is not computed: add {depth} to topk {topk}")
@@ -87,7 +94,3 @@ def check_mode(eval_args: dict[str, Any]) -> None:
             raise WrongUse(f"eval_args.mode: expected full, labeled, uniN, popN or sampled-N, got {each!r}")
     if isinstance(mode, dict) and not set(mode) <= {"valid", "test"}:
         raise WrongUse(f"eval_args.mode: expected the keys valid and test, got {', '.join(map(str, mode))}")
-
-
-def _is_pooled(name: str) -> bool:
-    return name.lower() in METRICS and METRICS[name.lower()].reads == SCORES

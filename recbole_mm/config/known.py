@@ -44,7 +44,7 @@ def declared_keys() -> frozenset[str]:
 
 
 def unknown_keys(keys: Iterable[str], declared: Iterable[str], model_class: type) -> dict[str, str]:
-    """The keys nobody declares or reads, each with a hint at the nearest known one, or "".
+    """The keys nobody declares or reads, each with ``; did you mean 'x'?`` or nothing.
 
     RecBole reads some 30 keys that no yaml declares, and a user's own model reads what it likes: source is
     searched, and only for keys that are not found otherwise.
@@ -52,16 +52,12 @@ def unknown_keys(keys: Iterable[str], declared: Iterable[str], model_class: type
     known = declared_keys().union(declared)
     strange = [key for key in keys if key not in known]
     strange = [key for key in strange if not _is_read(key, model_class)]
-    near = {key: _hint(key, known) for key in strange}
+    near = {key: suggest(key, known, cutoff=0.7, listed=False) for key in strange}
     if not all(near.values()):  # perhaps a key that only code knows
         sources = [*_package_sources(), *_model_sources(model_class)]
         readable = known.union(*(keys_read(file) for file in sources))
-        near = {key: _hint(key, readable) for key in strange}
+        near = {key: suggest(key, readable, cutoff=0.7, listed=False) for key in strange}
     return near
-
-
-def _hint(key: str, known: Iterable[str]) -> str:
-    return suggest(key, known, cutoff=0.7, listed=False)
 
 
 def _is_read(key: str, model_class: type) -> bool:

@@ -27,10 +27,6 @@ class MultimodalMixin:
 
     config: Any
     modality: ModalityTable | None = None
-    #: names of the domains; () where there is one
-    domain_names: Any = ()
-    #: domain of each item, ``[I]``; None where there is one
-    item_domain: Any = None
     #: ids of the items held out, ascending
     cold_items: np.ndarray | None = None
     #: names of the domains; none where there is one

@@ -32,9 +32,6 @@ class Stacked:
         return out
 
 
-CONTROLS = (None, "shuffled", "noise")
-
-
 class ItemModality:
     """One modality of the I items of a data set (id 0 is ``[PAD]``, always absent).
 
@@ -116,11 +113,8 @@ def load_modalities(
         item_num: I.
 
     Raises:
-        WrongUse: a store covers too few items, two stores of a modality disagree, or a control is unknown.
+        WrongUse: a store covers too few items, or two stores of a modality disagree.
     """
-    control = config["feature_control"]
-    if control not in CONTROLS:
-        raise WrongUse(f"feature_control: expected one of {list(CONTROLS)}, got {control!r}")
     rng = np.random.default_rng(config["split_seed"])
     scaling = scaling_by_modality(config["feature_scaling"], parts, config["modalities"] is None)
     modalities = {}

@@ -15,7 +15,7 @@ from recbole_mm.evaluator.metrics import PER_QUERY, hit_matrix, item_metric
 from recbole_mm.evaluator.protocol import Protocol
 from recbole_mm.evaluator.record import Record, Wanted
 from recbole_mm.evaluator.sampled import ListRanks
-from recbole_mm.run.metric import LISTS, QUERY_AUC, names_that_read
+from recbole_mm.run.metric import METRICS
 
 Array = np.ndarray
 
@@ -23,16 +23,18 @@ Array = np.ndarray
 def full_queries(record: Record, wanted: Wanted) -> dict[str, Array]:
     """Each metric of each query [Q], and ``auc`` where it was asked for."""
     assert record.position is not None
-    hits = hit_matrix(record.pos_query, record.position, record.queries, wanted.k)
-    table = {
-        f"{name}@{k}": PER_QUERY[name](hits, record.n_pos, k)
-        for name in wanted.metrics
-        if name in PER_QUERY
-        for k in wanted.topk
-    }
+    table = _at_k(record.pos_query, record.position, record.queries, record.n_pos, wanted)
     if record.mean_rank is not None and record.candidates is not None:
         table["auc"] = auc.query_auc(record.pos_query, record.mean_rank, record.n_pos, record.candidates)
     return table
+
+
+def _at_k(query: Array, position: Array, queries: int, n_pos: Array, wanted: Wanted) -> dict[str, Array]:
+    """The metrics at k of each query [Q], of positives with these queries and list positions [P]."""
+    hits = hit_matrix(query, position, queries, wanted.k)
+    return {
+        f"{name}@{k}": PER_QUERY[name](hits, n_pos, k) for name in wanted.reading("hits") for k in wanted.topk
+    }
 
 
 def full_metrics(
@@ -41,43 +43,36 @@ def full_metrics(
     """The means, in RecBole's order of keys."""
     found: OrderedDict[str, float] = OrderedDict()
     for name in wanted.metrics:
-        if name == "gauc":
-            found[name] = auc.gauc(table["auc"], record.n_pos)
-        elif name == "meanauc":
-            found[name] = auc.mean_auc(table["auc"])
-        elif name == "auc" and record.pooled is not None:
-            found[name] = record.pooled
-        elif name in names_that_read(LISTS) and record.lists is not None and count is not None:
+        if METRICS[name].in_groups:
+            found.update(_mean(name, table, record.n_pos, wanted.topk))
+        elif METRICS[name].reads == "lists" and record.lists is not None and count is not None:
             for k in wanted.topk:
                 found[f"{name}@{k}"] = item_metric(name, record.lists, k, count, tail_ratio)
-        elif name in PER_QUERY:
-            found.update((f"{name}@{k}", float(table[f"{name}@{k}"].mean())) for k in wanted.topk)
+        elif METRICS[name].reads == "scores" and record.pooled is not None:
+            found[name] = record.pooled
     return found
+
+
+def _mean(name: str, table: dict[str, Array], n_pos: Array, topk: list[int]) -> dict[str, float]:
+    """A metric of queries over those of ``table``; NaN over none."""
+    if METRICS[name].reads == "rank":
+        return {name: auc.OVER_QUERIES[name](table["auc"], n_pos)}
+    return {
+        key: float(table[key].mean()) if len(n_pos) else float("nan") for key in (f"{name}@{k}" for k in topk)
+    }
 
 
 def list_table(ranks: ListRanks, wanted: Wanted) -> dict[str, Array]:
     """Each metric of each sampled list [P], and ``auc`` if any AUC was asked for."""
-    table = {
-        f"{name}@{k}": ranks.metric(name, k)
-        for name in wanted.metrics
-        if name in PER_QUERY
-        for k in wanted.topk
-    }
-    if {*names_that_read(QUERY_AUC)} & {*wanted.metrics}:
-        table["auc"] = ranks.auc
-    return table
+    table = {f"{name}@{k}": ranks.metric(name, k) for name in wanted.reading("hits") for k in wanted.topk}
+    return table | ({"auc": ranks.auc} if wanted.reading("rank") else {})
 
 
 def list_metrics(table: dict[str, Array], wanted: Wanted) -> OrderedDict[str, float]:
     """Means over lists. A list has one positive, so GAUC and MeanAUC are one number there."""
-    found: OrderedDict[str, float] = OrderedDict()
-    for name in wanted.metrics:
-        if name in names_that_read(QUERY_AUC):
-            found[name] = auc.mean_auc(table["auc"])
-        found.update(
-            (key, float(table[key].mean())) for key in table if key.split("@")[0] == name and "@" in key
-        )
-    return found
+    one = np.ones(len(next(iter(table.values()), ())))
+    grouped = (name for name in wanted.metrics if METRICS[name].in_groups)
+    return OrderedDict(item for name in grouped for item in _mean(name, table, one, wanted.topk).items())
 
 
 def prefix(protocol: Protocol, primary: Protocol) -> str:
@@ -124,15 +119,13 @@ def group_table(
         if table is not None:
             part = table if group.queries is not None else _restricted(record, wanted, positives, share)
             n_pos = np.bincount(record.pos_query[positives], minlength=record.queries)
-            row |= {keys["full"] + k: v for k, v in _means(part, wanted, inside, n_pos).items()}
+            inner = {key: value[inside] for key, value in part.items()}
+            for metric in (name for name in wanted.metrics if METRICS[name].in_groups):
+                means = _mean(metric, inner, n_pos[inside], wanted.topk)
+                row |= {keys["full"] + key: value for key, value in means.items()}
         for name, of_list in lists.items():
             part = {key: value[positives] for key, value in of_list.items()}
-            means = (
-                list_metrics(part, wanted)
-                if positives.any()
-                else dict.fromkeys(list_metrics(of_list, wanted))
-            )
-            row |= {keys[name] + key: value for key, value in means.items()}
+            row |= {keys[name] + key: value for key, value in list_metrics(part, wanted).items()}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -150,28 +143,8 @@ def _restricted(record: Record, wanted: Wanted, positives: Array, share: Array |
     assert record.position is not None
     query = record.pos_query[positives]
     n_pos = np.bincount(query, minlength=record.queries)
-    hits = hit_matrix(query, record.position[positives], record.queries, wanted.k)
-    table = {
-        f"{name}@{k}": PER_QUERY[name](hits, n_pos, k)
-        for name in wanted.metrics
-        if name in PER_QUERY
-        for k in wanted.topk
-    }
+    table = _at_k(query, record.position[positives], record.queries, n_pos, wanted)
     if share is not None:
         total = np.bincount(query, share[positives], minlength=record.queries)
         table["auc"] = np.divide(total, n_pos, out=np.full(record.queries, np.nan), where=n_pos > 0)
     return table
-
-
-def _means(table: dict[str, Array], wanted: Wanted, inside: Array, n_pos: Array) -> OrderedDict[str, float]:
-    found: OrderedDict[str, float] = OrderedDict()
-    some = bool(inside.any())
-    for name in wanted.metrics:
-        if name == "gauc":
-            found[name] = auc.gauc(table["auc"][inside], n_pos[inside])
-        elif name == "meanauc":
-            found[name] = auc.mean_auc(table["auc"][inside])
-        elif name in PER_QUERY:
-            for k in wanted.topk:
-                found[f"{name}@{k}"] = float(table[f"{name}@{k}"][inside].mean()) if some else float("nan")
-    return found

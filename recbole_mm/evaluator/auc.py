@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -27,10 +27,13 @@ def gauc(auc: Array, n_pos: Array) -> float:
     return float((auc[usable] * n_pos[usable]).sum() / weight) if weight else float("nan")
 
 
-def mean_auc(auc: Array) -> float:
-    """Unweighted mean over the queries that have negatives."""
+def mean_auc(auc: Array, n_pos: Array | None = None) -> float:
+    """Unweighted mean over the queries that have negatives, however many positives they have."""
     usable = auc[~np.isnan(auc)]
     return float(usable.mean()) if len(usable) else float("nan")
+
+
+OVER_QUERIES: dict[str, Callable[[Array, Array], float]] = {"gauc": gauc, "meanauc": mean_auc}
 
 
 def positive_auc(query: Array, mean_rank: Array, score: Array, n_pos: Array, candidates: Array) -> Array:

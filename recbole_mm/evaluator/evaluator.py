@@ -26,12 +26,12 @@ from recbole_mm.evaluator.result import EvalResult
 from recbole_mm.evaluator.sampled import draw_lists
 from recbole_mm.evaluator.score import Scorer
 from recbole_mm.model.traits import trait
-from recbole_mm.run.metric import HITS, LISTS, QUERY_AUC, SCORES, names_that_read
+from recbole_mm.run.metric import METRICS
 
 NOT_APPLICABLE = "not applicable"
 CPU_MIB, GPU_MIB = 16, 512
-"""Scores of a batch. On a CPU a batch that stays in the cache, and that malloc reuses instead of mapping anew
-(under 32 MiB), takes half the time of one of 256 MiB."""
+"""Scores of a batch where ``eval_memory_mib`` is None. On a CPU a batch that stays in the cache, and that malloc
+reuses instead of mapping anew (under 32 MiB), takes half the time of one of 256 MiB."""
 
 
 class Evaluator:
@@ -45,22 +45,13 @@ class Evaluator:
     def __init__(self, config: Any) -> None:
         self.config = config
         self.protocols = protocols(config)
-        self.groups = list(config["eval_groups"])
+        self.groups = config["eval_groups"]
         names = [name.lower() for name in config["metrics"]]
         self.labelled = config["eval_type"] == EvaluatorType.VALUE
-        if not self.labelled:
-            unknown = [n for n in names if n not in names_that_read(HITS, QUERY_AUC, LISTS, SCORES)]
-            if unknown:
-                raise WrongUse(f"metrics: {unknown[0]!r} is not a ranking metric")
-        full = any(p.is_full for p in self.protocols)
-        self.wanted = Wanted(
-            metrics=names,
-            topk=config["topk"],
-            ranking=full,
-            query_auc=full and bool({*names_that_read(QUERY_AUC)} & {*names}),
-            pooled_auc=full and "auc" in names,
-            lists=full and bool({*names_that_read(LISTS)} & {*names}),
-        )
+        for name in () if self.labelled else names:
+            if name not in METRICS or METRICS[name].reads == "labels":
+                raise WrongUse(f"metrics: {name!r} is not a ranking metric")
+        self.wanted = Wanted(names, config["topk"], any(p.is_full for p in self.protocols))
         self._train: TrainStats | None = None
         self._tasks: WeakKeyDictionary[Any, tuple[EvalTask, dict[str, np.ndarray]]] = WeakKeyDictionary()
 
@@ -110,15 +101,15 @@ class Evaluator:
         if eval_data in self._tasks:
             return self._tasks[eval_data]
         dataset = eval_data._dataset
-        candidates = self.config["eval_candidates"]
-        if candidates not in ("domain", "all"):
-            raise WrongUse(f"eval_candidates: {candidates!r} is neither domain nor all")
-        if dataset.item_domain is None:  # a single domain: its items are all items
-            candidates = "all"
-        mib = self.config["eval_memory_mib"] or (CPU_MIB if device.type == "cpu" else GPU_MIB)
+        mib = self.config["eval_memory_mib"]
+        if mib is None:
+            mib = CPU_MIB if device.type == "cpu" else GPU_MIB
         train_only = any(p.name == "mmrec" for p in self.protocols)
         task = build_task(
-            eval_data, candidates=candidates, train_only=train_only, budget=int(mib * 2**20) // 4
+            eval_data,
+            candidates=self.config["eval_candidates"],
+            train_only=train_only,
+            budget=int(mib * 2**20) // 4,
         )
         negatives = {}
         for protocol in self.protocols:
@@ -139,8 +130,7 @@ class Evaluator:
         for protocol in self.protocols:
             if protocol.is_full and table is not None:
                 count = self._stats(eval_data, notes).count if self.wanted.lists else None
-                ratio = self.config["tail_ratio"]
-                part = aggregate.full_metrics(record, table, self.wanted, count, ratio)
+                part = aggregate.full_metrics(record, table, self.wanted, count, self.config["tail_ratio"])
             else:
                 part = aggregate.list_metrics(lists[protocol.name], self.wanted)
             found |= {
@@ -158,12 +148,8 @@ class Evaluator:
 
         def groups() -> pd.DataFrame:
             stats = self._stats(eval_data, notes)
-            asked = list(
-                groups_of(
-                    self.groups, dataset, record.user, record.domain, stats,
-                    self.config["cold_threshold"],
-                )
-            )  # fmt: skip
+            threshold = self.config["cold_threshold"]
+            asked = list(groups_of(self.groups, dataset, record.user, record.domain, stats, threshold))
             if cold:
                 held = dataset.cold_items
                 held_out = (

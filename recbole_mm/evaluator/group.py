@@ -25,7 +25,6 @@ from recbole_mm.errors import WrongUse
 from recbole_mm.evaluator.query import item_domain
 
 Array = np.ndarray
-GROUPS = ("domain", "cold", "popularity", "history", "modality")
 BINS = (0, 5, 10, 20, 50)
 HEAD, MID = 0.5, 0.8
 
@@ -63,9 +62,6 @@ def groups_of(
     names: list[str], dataset: Any, user: Array, domain: Array | None, train: TrainStats, threshold: int
 ) -> Iterator[Group]:
     """The groups asked for. ``user`` [Q]; ``domain`` [Q] where queries are (user, domain) pairs."""
-    for name in names:
-        if name not in GROUPS:
-            raise WrongUse(f"eval_groups: {name!r} is not one of {', '.join(GROUPS)}")
     if "domain" in names:
         yield from _domains(dataset, user, domain, train)
     if "cold" in names:

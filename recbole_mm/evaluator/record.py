@@ -8,6 +8,7 @@ import numpy as np
 
 from recbole_mm.evaluator.rank import BatchRanks
 from recbole_mm.evaluator.sampled import ListRanks
+from recbole_mm.run.metric import METRICS
 
 Array = np.ndarray
 
@@ -54,14 +55,30 @@ class Record:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a run asks for."""
+    """What a run asks for; ``ranking`` says whether a protocol of it ranks all candidates."""
 
     metrics: list[str]
     topk: list[int]
     ranking: bool
-    query_auc: bool
-    pooled_auc: bool
-    lists: bool
+
+    def reading(self, reads: str) -> list[str]:
+        """The metrics made of this (see `recbole_mm.run.metric.Metric`)."""
+        return [name for name in self.metrics if METRICS[name].reads == reads]
+
+    @property
+    def query_auc(self) -> bool:
+        """Whether ranks among all candidates are needed."""
+        return self.ranking and bool(self.reading("rank"))
+
+    @property
+    def pooled_auc(self) -> bool:
+        """Whether all scores are needed."""
+        return self.ranking and bool(self.reading("scores"))
+
+    @property
+    def lists(self) -> bool:
+        """Whether the lists themselves are needed."""
+        return self.ranking and bool(self.reading("lists"))
 
     @property
     def k(self) -> int:

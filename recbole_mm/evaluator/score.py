@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ class Scorer:
         """``pairs``: how many (query, item) pairs one call of ``predict`` may get."""
         self.model, self.items, self.pairs = model, items, max(pairs, 1)
         self.dataset = eval_data._dataset
-        self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
-        self.device = torch.device(getattr(model, "device", self.device))
+        tensors = chain(model.parameters(), model.buffers())
+        self.device = next((tensor.device for tensor in tensors), torch.device("cpu"))
         self._item_features: Any = None
 
     def __call__(self, interaction: Any, candidates: np.ndarray | None = None) -> Tensor:

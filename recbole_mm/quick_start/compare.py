@@ -18,7 +18,7 @@ from recbole_mm.errors import Failure, Interrupted, WrongUse
 from recbole_mm.files import write_text
 from recbole_mm.quick_start.controls import control_rows
 from recbole_mm.quick_start.fingerprint import versions
-from recbole_mm.quick_start.plan import Request, check_columns, plan_runs
+from recbole_mm.quick_start.plan import Request, plan_runs
 from recbole_mm.quick_start.preset import Settings, load_preset, preset_names, rows_of
 from recbole_mm.quick_start.progress import RunsProgress
 from recbole_mm.quick_start.session import run_one
@@ -28,6 +28,7 @@ from recbole_mm.report.plot import write_figures
 from recbole_mm.report.table import markdown
 from recbole_mm.run.comparison import RUNS, Comparison, compared, read_plan, with_results, write_plan
 from recbole_mm.run.folder import RunFolder, RunResult, run_folders
+from recbole_mm.run.metric import check_columns
 from recbole_mm.run.spec import RunSpec
 
 HELP = "several models on the same split with the same budget, as a table"

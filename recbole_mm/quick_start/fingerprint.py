@@ -30,7 +30,8 @@ def run_key(config: Any, seed: int) -> str:
     The hash covers every setting, the versions of the libraries, the code behind the run, the data files (size and
     time) and the manifests of the stores.
     """
-    settings = readable({k: v for k, v in config.final_config_dict.items() if k not in keys_that("silent")})
+    silent = keys_that("silent")
+    settings = readable({k: v for k, v in config.final_config_dict.items() if k not in silent})
     made_of = {
         "settings": {**settings, "seed": seed},
         "versions": versions(),

@@ -60,8 +60,9 @@ def keys(model: str | None = None) -> list[dict[str, Any]]:
     for file in files:
         lines = comments(file)
         for key, default in load_internal(file).items():
-            about = " ".join(filter(None, [lines.get(key, ""), _takes(KEYS.get(key, Key()))]))
-            found[key] = {"key": key, "default": default, "about": about}
+            allowed = KEYS.get(key, Key()).allowed
+            about = lines.get(key, "") + (f" [{allowed}]" if allowed else "")
+            found[key] = {"key": key, "default": default, "about": about.strip()}
     return list(found.values())
 
 
@@ -69,10 +70,3 @@ def comments(file: Path) -> dict[str, str]:
     """The comment behind each top-level key of a yaml file."""
     matches = map(_LINE.match, file.read_text(encoding="utf-8").splitlines())
     return {match["key"]: match["about"] for match in matches if match}
-
-
-def _takes(about: Key) -> str:
-    """Range and choices in words."""
-    words = [about.range.words] if about.range else []
-    words += [" | ".join(about.choices)] if about.choices else []
-    return f"[{'; '.join(words)}]" if words else ""

@@ -9,17 +9,19 @@ from typing import Any
 
 from recbole_mm.config import Config
 from recbole_mm.errors import WrongUse
-from recbole_mm.evaluator.protocol import parse
 from recbole_mm.quick_start.fingerprint import run_key
 from recbole_mm.quick_start.preset import Preset, Settings
 from recbole_mm.quick_start.session import require_files
 from recbole_mm.run.comparison import RUNS, Plan, Row
-from recbole_mm.run.key import keys_that
-from recbole_mm.run.metric import METRICS, Column
+from recbole_mm.run.key import KEYS
+from recbole_mm.run.metric import evaluation_of
 from recbole_mm.run.spec import RunSpec
 
-# said in the caption of the table
-_SAID = ("budget", "split", "protocol")
+# in none of these may two rows differ, wherever the settings come from; the caption of the table says them
+_EQUAL = {
+    part: tuple(name for name, key in KEYS.items() if key.shared == part)
+    for part in ("budget", "split", "protocol")
+}
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def plan_runs(
 
 
 def _same(label: str, config: Config, first: str, of_first: Config) -> None:
-    for key in (key for part in _SAID for key in keys_that("shared", part)):
+    for key in (key for keys in _EQUAL.values() for key in keys):
         if config[key] != of_first[key]:
             raise WrongUse(
                 f"{label} would run with {key}: {config[key]}, {first} with {of_first[key]}; "
@@ -91,48 +93,4 @@ def _same(label: str, config: Config, first: str, of_first: Config) -> None:
 
 
 def _common(config: Config) -> dict[str, Any]:
-    return {part: {key: config[key] for key in keys_that("shared", part)} for part in _SAID}
-
-
-def check_columns(columns: Sequence[str]) -> list[str]:
-    """The columns in lower case. Raises ``WrongUse`` on one that no result could have.
-
-    Whether the metric exists is the configuration's to say.
-    """
-    if not columns:
-        raise WrongUse("--metrics: name at least one, such as ndcg@10")
-    for text in columns:
-        column = Column.parse(text)
-        if column is None:
-            raise WrongUse(f"--metrics: '{text}' should read ndcg@10, gauc or sampled-9/ndcg@10")
-        if column.protocol:
-            parse(column.protocol)
-        at_k = column.name not in METRICS or METRICS[column.name].at_k
-        if at_k != bool(column.k):
-            raise WrongUse(f"--metrics: '{text}' should read '{column.name}{'@10' if at_k else ''}'")
-    return [column.lower() for column in columns]
-
-
-def evaluation_of(columns: Sequence[str], common: Settings) -> Settings:
-    """``metrics``, ``topk`` and ``protocol`` that give the columns, the validation metric and what ``common`` asks."""
-    metrics = [str(metric).lower() for metric in _listed(common.get("metrics"))]
-    topk, protocols = (
-        [int(k) for k in _listed(common.get("topk"))],
-        _listed(common.get("protocol")) or ["recbole"],
-    )
-    for column in filter(None, map(Column.parse, [*columns, str(common.get("valid_metric", ""))])):
-        metrics.append(column.name)
-        topk += [column.k] if column.k else []
-        protocols += [column.protocol] if column.protocol else []
-    protocols = list(dict.fromkeys(protocols))
-    found = {
-        "metrics": list(dict.fromkeys(metrics)),
-        "protocol": protocols if len(protocols) > 1 else protocols[0],
-    }
-    return found | ({"topk": sorted(set(topk))} if topk else {})
-
-
-def _listed(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, (list, tuple)) else [value]
+    return {part: {key: config[key] for key in keys} for part, keys in _EQUAL.items()}

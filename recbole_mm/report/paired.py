@@ -11,6 +11,7 @@ import pandas as pd
 from recbole_mm.evaluator.significance import holm, paired_test
 from recbole_mm.report.statistics import reference_row
 from recbole_mm.run.comparison import Comparison, RowResult
+from recbole_mm.run.metric import metric_of
 
 KEYS = ["user", "domain"]
 BOOTSTRAP_SEED = 0
@@ -39,7 +40,8 @@ class PairedTest:
 def query_column(column: str) -> str:
     """The per-query column behind a column of the table: an AUC over queries is made of the queries' ``auc``."""
     protocol, slash, name = column.rpartition("/")
-    return f"{protocol}{slash}{'auc' if name in ('gauc', 'meanauc') else name}"
+    metric = metric_of(name)
+    return f"{protocol}{slash}{'auc' if metric and metric.reads == 'rank' else name}"
 
 
 def families(comparison: Comparison) -> list[list[tuple[RowResult, RowResult]]]:

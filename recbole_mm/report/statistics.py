@@ -32,11 +32,6 @@ def spread(values: Sequence[float]) -> Spread | None:
     return Spread(float(np.mean(values)), std, len(values))
 
 
-def bigger_is_better(column: str) -> bool:
-    """Whether a larger value of this test column is the better one."""
-    return not smaller_is_better(column)
-
-
 def reference_row(comparison: Comparison) -> RowResult | None:
     """What the others are measured against: the row that the preset names, else the best baseline on validation."""
     finished = [row for row in comparison.main_rows if row.runs]
@@ -75,7 +70,7 @@ def order_sentences(comparison: Comparison) -> list[str]:
             ours = order_of(
                 rows,
                 {row.label: float(np.mean(row.values(column))) for row in rows},
-                bigger_is_better(column),
+                not smaller_is_better(column),
             )
             theirs = order_of(rows, {row.label: row.published[name] for row in rows})
             if ours != theirs:

@@ -8,7 +8,6 @@ from tabulate import tabulate
 
 from recbole_mm.report.paired import PairedTest, headline_p
 from recbole_mm.report.statistics import (
-    bigger_is_better,
     mean_seconds,
     order_sentences,
     reference_row,
@@ -17,6 +16,7 @@ from recbole_mm.report.statistics import (
 )
 from recbole_mm.report.text import count, duration, figure, p_text, percent, split_text
 from recbole_mm.run.comparison import Comparison, RowResult
+from recbole_mm.run.metric import smaller_is_better
 
 CAP_MARK, PART_MARK = "†", "‡"
 
@@ -26,7 +26,7 @@ def _best(rows: Sequence[RowResult], column: str) -> str | None:
     means = [found.mean for row in rows if (found := spread(row.values(column)))]
     if len(means) < 2:
         return None
-    return f"{(max if bigger_is_better(column) else min)(means):.4f}"
+    return f"{(min if smaller_is_better(column) else max)(means):.4f}"
 
 
 def _metric_cells(row: RowResult, columns: Sequence[str], best: dict[str, str | None]) -> list[str]:

@@ -131,11 +131,8 @@ def _load_optimizers(trainer: Any, state: dict[str, Any], last_file: str) -> Non
 def _warn_of_changes(then: dict[str, Any], now: dict[str, Any]) -> None:
     if then.get("model") != now.get("model"):
         raise WrongUse(f"resume: the checkpoint holds {then.get('model')}, this run is {now.get('model')}")
-    changed = [
-        k
-        for k in sorted(then.keys() | now.keys())
-        if k not in keys_that("resumable") and then.get(k) != now.get(k)
-    ]
+    harmless = keys_that("resumable")
+    changed = [k for k in sorted(then.keys() | now.keys()) if k not in harmless and then.get(k) != now.get(k)]
     if changed:
         listed = ", ".join(f"{key} {then.get(key)!r} -> {now.get(key)!r}" for key in changed[:5])
         getLogger("recbole_mm.trainer").warning(

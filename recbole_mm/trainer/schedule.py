@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterable
 
 from torch.optim import Optimizer
-
-from recbole_mm.errors import WrongUse
 
 
 def cosine(epoch: int, epochs: int) -> float:
@@ -23,17 +20,8 @@ SCHEDULES: dict[str, Callable[[int, int], float]] = {"cosine": cosine}
 
 
 def schedule_of(name: str | None) -> Callable[[int, int], float] | None:
-    """The schedule of that name; None for none.
-
-    Raises:
-        WrongUse: unknown name.
-    """
-    if name is None:
-        return None
-    if name not in SCHEDULES:
-        near = difflib.get_close_matches(str(name), SCHEDULES, n=1) or sorted(SCHEDULES)
-        raise WrongUse(f"lr_scheduler: {name!r} is unknown; did you mean {near[0]!r}? (~ for none)")
-    return SCHEDULES[name]
+    """The schedule of that name; None for none."""
+    return None if name is None else SCHEDULES[name]
 
 
 def set_learning_rates(optimizers: Iterable[Optimizer], factor: float) -> None:

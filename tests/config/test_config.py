@@ -244,6 +244,22 @@ def test_settings_at_odds_are_one_line(settings: dict, words: str) -> None:
     assert words in line(**settings)
 
 
+def test_a_metric_that_a_person_registered_in_recbole(monkeypatch: pytest.MonkeyPatch) -> None:
+    from recbole.evaluator import register
+    from recbole.evaluator.metrics import Hit
+
+    own = type("HitTwice", (Hit,), {"smaller": True})
+    for registry, entry in (
+        (register.metrics_dict, own),
+        (register.metric_types, own.metric_type),
+        (register.metric_information, own.metric_need),
+    ):
+        monkeypatch.setitem(registry, "hittwice", entry)
+    monkeypatch.setattr(register, "smaller_metrics", [*register.smaller_metrics, "hittwice"])
+    made = config(metrics=["HitTwice"], valid_metric="HitTwice@10", evaluator="recbole")
+    assert made["metrics"] == ["HitTwice"] and made["valid_metric_bigger"] is False
+
+
 def test_full_modes_of_our_own() -> None:
     made = config(eval_args={"mode": {"valid": "full", "test": "sampled-9"}})
     assert made["test_neg_sample_args"] == {"distribution": "uniform", "sample_num": "none"}

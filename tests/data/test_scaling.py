@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recbole_mm.data.modality import ItemModality
-from recbole_mm.data.scaling import fit_scaling, scaling_by_modality
+from recbole_mm.data.scaling import scaling_by_modality
 from recbole_mm.errors import WrongUse
 
 VALUES = (
@@ -52,8 +52,3 @@ def test_scaling_may_differ_by_modality() -> None:
 
 def test_a_run_without_a_modality_forgives_its_scaling() -> None:
     assert scaling_by_modality({"text": "whiten", "image": "l2"}, ["text"], False) == {"text": "whiten"}
-
-
-def test_unknown_scaling() -> None:
-    with pytest.raises(WrongUse, match="standardise"):
-        fit_scaling("standardise", lambda items: VALUES[items], np.arange(3))

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+import recbole_mm  # noqa: F401  (before recbole: makes it work on current libraries)
 from recbole_mm.config import Config
 from recbole_mm.data import create_dataset, data_preparation
 
@@ -36,15 +37,14 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def build(small: Path, monkeypatch: pytest.MonkeyPatch):
-    """Make (config, model, trainer, loaders); the trainer and its evaluator are RecBole's.
+def build(small: Path):
+    """Make (config, model, trainer, loaders) of RecBole, on our configuration and data set.
 
     The models are as initialised: what is compared does not depend on training, and training takes the time.
     """
-    monkeypatch.setattr("sys.argv", ["pytest"])
 
     def make(name: str, **settings):
-        import torch
+        from recbole.data import data_preparation as recbole_loaders
         from recbole.utils import get_model, get_trainer, init_seed
 
         torch.set_num_threads(1)
@@ -61,10 +61,10 @@ def build(small: Path, monkeypatch: pytest.MonkeyPatch):
             "seed": 7,
             **settings,
         }
-        config = Config(name, "ml-cut", config_dict=values)
+        config = Config(model=name, dataset="ml-cut", config_dict=values)
         init_seed(config["seed"], True)
         dataset = create_dataset(config)
-        loaders = data_preparation(config, dataset)
+        loaders = recbole_loaders(config, dataset)
         model = get_model(name)(config, loaders[0]._dataset)
         trainer = get_trainer(config["MODEL_TYPE"], name)(config, model)
         return config, model, trainer, loaders
@@ -99,12 +99,11 @@ class Table(torch.nn.Module):
 
 
 @pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def toy(tmp_path: Path):
     """Make (config, loaders, model): 20 users, 30 items, two domains (odd and even ids), scores with ties.
 
     Item 30 has no training row; user 20 trained in one domain only.
     """
-    monkeypatch.setattr("sys.argv", ["pytest"])
 
     def make(**settings):
         rng = np.random.default_rng(1)
@@ -134,7 +133,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             "eval_args": {"group_by": "user", "order": "RO", "split": {"RS": [8, 1, 1]}, "mode": "full"},
             **settings,
         }
-        config = Config("BPR", "toy", config_dict=values)
+        config = Config(model="BPR", dataset="toy", config_dict=values)
         loaders = data_preparation(config, create_dataset(config))
         dataset = loaders[2]._dataset
         number = [0 if t == "[PAD]" else int(t[1:]) for t in dataset.field2id_token["item_id"]]

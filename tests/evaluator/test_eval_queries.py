@@ -142,7 +142,9 @@ def test_pooled_auc_over_all_queries(toy) -> None:
 
 
 def test_k_beyond_the_catalogue(toy) -> None:
-    config, (_, _, test), model = toy(topk=[5, 500], metrics=["NDCG", "Recall", "ItemCoverage", "Precision"])
+    config, (_, _, test), model = toy(
+        topk=[5, 500], metrics=["Recall", "ItemCoverage", "Precision"], valid_metric="Recall@5"
+    )
     result = Evaluator(config).evaluate(model, test)
     assert result.metrics["recall@500"] == 1
     assert result.metrics["precision@500"] == pytest.approx(result.queries["n_positives"].mean() / 500)
@@ -212,15 +214,14 @@ def test_the_table_is_kept(toy, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("protocol", "sampled9", "did you mean 'sampled-9'"),
+        ("protocol", "sampled9", "did you mean 'sampled-N'"),
         ("protocol", ["recbole", "mmrec"], "cannot share one run"),
-        ("eval_groups", ["dmain"], "not one of domain"),
+        ("eval_groups", ["dmain"], "did you mean 'domain'"),
         ("eval_groups", ["domain"], "cross-domain"),
-        ("eval_candidates", "dom", "neither domain nor all"),
+        ("eval_candidates", "dom", "expected one of domain, all, got 'dom'"),
     ],
 )
 def test_wrong_use_says_what(toy, key: str, value: object, message: str) -> None:
-    config, (_, _, test), model = toy()
-    config[key] = value
     with pytest.raises(WrongUse, match=message):
+        config, (_, _, test), model = toy(**{key: value})
         _ = Evaluator(config).evaluate(model, test).groups

@@ -27,8 +27,8 @@ def test_every_key_of_ours_has_its_line() -> None:
     ours = load_internal(properties_dir() / "overall.yaml")
     assert ours.keys() <= found.keys()
     assert [key for key in ours if not found[key]["about"] and not isinstance(ours[key], dict)] == []
-    assert "domain | all" in found["eval_candidates"]["about"]
-    assert found["learning_rate"]["default"] == 0.001 and "[> 0]" in found["learning_rate"]["about"]
+    assert "one of domain, all" in found["eval_candidates"]["about"]
+    assert found["learning_rate"]["default"] == 0.001 and "[a value > 0]" in found["learning_rate"]["about"]
 
 
 def test_every_key_that_is_described_exists() -> None:

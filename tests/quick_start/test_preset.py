@@ -5,9 +5,9 @@ import pytest
 from recbole_mm.config.properties import load_user, properties_dir
 from recbole_mm.errors import WrongUse
 from recbole_mm.quick_start.controls import control_rows
-from recbole_mm.quick_start.plan import check_columns, evaluation_of
 from recbole_mm.quick_start.preset import load_preset, preset_names, rows_of
 from recbole_mm.run.comparison import Row
+from recbole_mm.run.metric import check_columns, evaluation_of
 
 
 def write(path, text):

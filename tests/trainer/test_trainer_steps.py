@@ -11,6 +11,7 @@ import pytest
 import torch
 from trainer_runs import TwoTerms, build, fit, run, write_toy
 
+from recbole_mm.config import Config
 from recbole_mm.errors import Failure, WrongUse
 from recbole_mm.trainer.drift import ModelDrift
 
@@ -101,9 +102,9 @@ def test_a_killed_run_with_a_schedule_goes_on_exactly(toy: Path, monkeypatch: py
     assert all(torch.equal(value, resumed["last"][key]) for key, value in whole["last"].items())
 
 
-def test_unknown_schedule_proposes_one(toy: Path) -> None:
+def test_unknown_schedule_proposes_one() -> None:
     with pytest.raises(WrongUse, match="did you mean 'cosine'"):
-        build(toy, "BPR", 1, lr_scheduler="cosin")
+        Config("BPR", "ml-100k", config_dict={"lr_scheduler": "cosin"})
 
 
 def test_every_parameter_belongs_to_one_group(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
