@@ -92,9 +92,7 @@ class Staging:
         new = {path.name for path in self.folder.iterdir()}
         for name in sorted(new):
             if name == f"{self.name}.yaml" and _is_edited(self.target / name):
-                print(
-                    f"{self.target / name}: edited, so it stays; delete it to have a new one", file=sys.stderr
-                )
+                print(f"{self.target / name}: edited, so it stays; delete it for a new one", file=sys.stderr)
             else:
                 os.replace(self.folder / name, self.target / name)
         for name in sorted(old - new):
