@@ -37,11 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="metadata files, by name or in the same order",
     )
     parser.add_argument(
-        "--images", nargs="+", default=[], metavar="[NAME=]FOLDER", help="folders of <item id>.jpg or .png"
+        "--images", nargs="+", default=[], metavar="[NAME=]FOLDER", help="<item id>.jpg, .png"
     )
-    parser.add_argument(
-        "--no-reviews", action="store_true", help="write no reviews.parquet (saves time and disk)"
-    )
+    parser.add_argument("--no-reviews", action="store_true", help="write no reviews.parquet (saves time)")
     add_output_arguments(parser)
     add_filter_arguments(parser)
 

@@ -6,6 +6,7 @@ import html
 import os
 import re
 from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,6 @@ def write_items(
     waiting = dict.fromkeys(tokens.take(pa.array(kept)).to_pylist(), True)
     pictures = find_images(images, staging.folder) if images else {}
     with_text = with_image = 0
-    urls: list[str] = []
     with (
         AtomicWriter(staging.folder / f"{staging.name}.item") as atomic,
         ParquetStream(staging.folder / ITEMS_PARQUET, ("item_id", *TEXT_COLUMNS, "image_path")) as parquet,
@@ -55,9 +55,8 @@ def write_items(
             with_text += sum(any(row[name] for name in TEXT_COLUMNS) for row in chunk)
             paths = [pictures.get(row["item_id"]) for row in chunk]
             with_image += len(paths) - paths.count(None)
-            columns: dict[str, Any] = {
-                name: [row[name] or None for row in chunk] for name in ("item_id", *TEXT_COLUMNS)
-            }
+            names = ("item_id", *TEXT_COLUMNS)
+            columns: dict[str, Any] = {name: [row[name] or None for row in chunk] for name in names}
             columns["categories"] = [", ".join(row["categories"]) or None for row in chunk]
             parquet.write({**columns, "image_path": paths})
             atomic.write(
@@ -71,8 +70,7 @@ def write_items(
                     }
                 )
             )
-            urls = [f"{row['item_id']}\t{row['url']}\n" for row in chunk if row["url"]]
-            url_file.writelines(urls)
+            url_file.writelines(f"{row['item_id']}\t{row['url']}\n" for row in chunk if row["url"])
     if not os.path.getsize(staging.folder / IMAGE_URLS):
         (staging.folder / IMAGE_URLS).unlink()
     return with_text, with_image
@@ -96,19 +94,10 @@ def _chunks(
     meta: Path | None, waiting: dict[str, bool], problems: Problems
 ) -> Iterator[list[dict[str, Any]]]:
     """Items that are in ``waiting``, each once, in chunks; the value becomes False once it is yielded."""
-    chunk: list[dict[str, Any]] = []
-    for row in _described(meta, waiting, problems) if meta else ():
-        chunk.append(row)
-        if len(chunk) == ROWS:
-            yield chunk
-            chunk = []
-    for token, alone in waiting.items():
-        if alone:
-            chunk.append(_item(token, {}, problems, ""))
-        if len(chunk) == ROWS:
-            yield chunk
-            chunk = []
-    if chunk:
+    described = _described(meta, waiting, problems) if meta else ()
+    others = (_item(token, {}, problems, "") for token, alone in waiting.items() if alone)
+    rows = chain(described, others)
+    while chunk := list(islice(rows, ROWS)):
         yield chunk
 
 
@@ -167,11 +156,9 @@ def plain(value: Any) -> str:
 
 
 def _flat(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value]
     if isinstance(value, (list, tuple)):
         return [text for part in value for text in _flat(part)]
-    return []
+    return [value] if isinstance(value, str) else []
 
 
 def _price(value: Any) -> float | None:

@@ -62,12 +62,8 @@ def read_reviews(path: Path, folder: Path, texts: bool, problems: Problems) -> R
     """Codes, ratings, times and, if ``texts``, titles and texts, one entry a line; temporary files in ``folder``."""
     fields = edition_of(path)
     codes: tuple[dict[str, int], dict[str, int]] = ({}, {})
-    columns = user, item, rating, timestamp = (
-        SpilledColumn(folder, np.int32),
-        SpilledColumn(folder, np.int32),
-        SpilledColumn(folder, np.float64),
-        SpilledColumn(folder, np.int64),
-    )
+    kinds = (np.int32, np.int32, np.float64, np.int64)
+    columns = user, item, rating, timestamp = tuple(SpilledColumn(folder, kind) for kind in kinds)
     spilled = SpilledTexts(folder, TEXTS) if texts else None
     with tqdm(desc=path.name, unit="B", unit_scale=True, disable=None) as bar:
         for block, table in ahead(_tables(path, fields, texts, problems)):
@@ -126,17 +122,17 @@ def _one_by_one(
     problems: Problems,
 ) -> tuple[Any, ...]:
     """As `_quick`, for a block with a fault, which is counted; its line has the codes -1."""
-    lines = lines_of(block)
-    user, item = np.full(len(lines), -1, np.int32), np.full(len(lines), -1, np.int32)
-    rating, timestamp = np.zeros(len(lines)), np.zeros(len(lines), np.int64)
-    texts: tuple[list[str | None], list[str | None]] = ([None] * len(lines), [None] * len(lines))
-    for row, line in enumerate(lines):
-        found = _careful(line, fields, f"{name}:{line_no + row + 1}", problems)
-        if found:
-            user[row] = codes[0].setdefault(found[0], len(codes[0]))
-            item[row] = codes[1].setdefault(found[1], len(codes[1]))
-            rating[row], timestamp[row], texts[0][row], texts[1][row] = found[2:]
-    return user, item, rating, timestamp, *(_filled(pa.array(column, pa.string())) for column in texts)
+    rows = [
+        _careful(line, fields, f"{name}:{line_no + row}", problems) or (None, None, 0.0, 0, None, None)
+        for row, line in enumerate(lines_of(block), 1)
+    ]
+    *ids, rating, timestamp, title, text = zip(*rows, strict=True)
+    user, item = (
+        np.array([-1 if token is None else known.setdefault(token, len(known)) for token in column], np.int32)
+        for column, known in zip(ids, codes, strict=True)
+    )
+    texts = (_filled(pa.array(column, pa.string())) for column in (title, text))
+    return user, item, np.array(rating, np.float64), np.array(timestamp, np.int64), *texts
 
 
 def _filled(texts: pa.Array) -> pa.Array:

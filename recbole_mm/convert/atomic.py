@@ -37,24 +37,16 @@ Frames = pd.DataFrame | Iterable[pd.DataFrame]
 class AtomicWriter:
     """Writes one atomic file in chunks; the file appears at ``path`` when the block ends without error.
 
-    Args:
-        path: target, such as ``dataset/toys/toys.inter``; its folder is made.
-        ids: fields that must have a value in every row; by default ``user_id``, ``item_id`` and the
-            like.
-        source: what errors name as the place of a bad row; by default the target's name.
-
-    After writing, ``rows`` is the number of rows and ``null_like`` the number of values per field
-    that were words like ``NA`` and are now missing.
+    ``path``: the target, such as ``dataset/toys/toys.inter``; its folder is made. After writing, ``rows`` is the number
+    of rows and ``null_like`` the number of values per field that were words like ``NA`` and are now missing.
     """
 
-    def __init__(self, path: str | Path, ids: Iterable[str] = ID_FIELDS, source: str | None = None) -> None:
-        self.path = Path(path)
-        self.ids = frozenset(ids)
-        self.where = source or self.path.name
+    def __init__(self, path: str | Path) -> None:
+        self.where = Path(path).name
         self.rows = 0
         self.null_like: dict[str, int] = {}
         self._columns: list[str] | None = None
-        self._replacing = replacing(self.path)
+        self._replacing = replacing(path)
 
     def __enter__(self) -> AtomicWriter:
         self._file = self._replacing.__enter__().open("wb")
@@ -102,7 +94,7 @@ class AtomicWriter:
             return cells.float_seq_text(series, before=self.rows, **place)
         if kind == "token_seq":
             return cells.quoted(cells.token_seq_text(series, before=self.rows, **place))
-        text, missing = cells.token_text(series, is_id=field in self.ids, before=self.rows, **place)
+        text, missing = cells.token_text(series, is_id=field in ID_FIELDS, before=self.rows, **place)
         if missing:
             self.null_like[field] = self.null_like.get(field, 0) + missing
         return cells.quoted(text)
@@ -183,7 +175,5 @@ def _field_and_type(header: str, where: str) -> tuple[str, str]:
 
 def _contiguous_bytes(lines: pa.Array) -> memoryview:
     """The bytes of a large_string array one value after another, without a copy."""
-    if isinstance(lines, pa.ChunkedArray):
-        lines = lines.combine_chunks()
     offsets = np.frombuffer(lines.buffers()[1], np.int64)[lines.offset : lines.offset + len(lines) + 1]
     return memoryview(lines.buffers()[2])[int(offsets[0]) : int(offsets[-1])]

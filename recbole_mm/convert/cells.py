@@ -86,9 +86,7 @@ def float_text(series: pd.Series, *, where: str, field: str, before: int) -> pa.
     except (TypeError, ValueError):
         parsed = pd.to_numeric(series, errors="coerce")
         row = int((parsed.isna() & series.notna()).to_numpy().argmax())
-        raise WrongUse(
-            f"{where}: row {before + row + 1} has {series.iloc[row]!r} in '{field}', which is no number"
-        ) from None
+        raise bad_value(where, before + row, repr(series.iloc[row]), field, ", which is no number") from None
     array = pa.array(values, from_pandas=True)
     if pa.types.is_boolean(array.type):
         array = pc.cast(array, pa.int8())
@@ -111,7 +109,7 @@ def float_seq_text(series: pd.Series, *, where: str, field: str, before: int) ->
             continue
         numbers = [float(number) for number in value]
         if not np.isfinite(numbers).all():
-            raise WrongUse(f"{where}: row {before + row + 1} has NaN or infinity in '{field}'")
+            raise bad_value(where, before + row, "NaN or infinity", field, "")
         rows.append(" ".join(repr(number) for number in numbers))
     return _one_line(pa.array(rows, pa.large_string()), where, field, before)
 
@@ -125,10 +123,8 @@ def check_ids(text: pa.Array, where: str, field: str, before: int) -> None:
     ):
         if pc.any(wrong).as_py():
             row = first(wrong)
-            raise WrongUse(
-                f"{where}: row {before + row + 1} has {what} in '{field}' ({text[row].as_py()!r}); "
-                "remove the row or rename the id"
-            )
+            remedy = f" ({text[row].as_py()!r}); remove the row or rename the id"
+            raise bad_value(where, before + row, what, field, remedy)
 
 
 def quoted(text: pa.Array) -> pa.Array:
@@ -137,6 +133,11 @@ def quoted(text: pa.Array) -> pa.Array:
     if not pc.any(begins).as_py():
         return text
     return pc.if_else(begins, join('"', pc.replace_substring(text, '"', '""'), '"'), text)
+
+
+def bad_value(where: str, row: int, what: object, field: str, remedy: str) -> WrongUse:
+    """The error for what is in a row (counted from 0) and field, to be raised."""
+    return WrongUse(f"{where}: row {row + 1} has {what} in '{field}'{remedy}")
 
 
 def join(*parts: pa.Array | str, between: str = "") -> pa.Array:
@@ -155,10 +156,8 @@ def _one_line(text: pa.Array, where: str, field: str, before: int) -> pa.Array:
     text = pc.replace_substring_regex(text, "[\t\r\n\x00]", " ")
     too_long = pc.greater(pc.utf8_length(text), MAX_CHARS - 2)
     if pc.any(too_long).as_py():
-        raise WrongUse(
-            f"{where}: row {before + first(too_long) + 1} has more than {MAX_CHARS} characters in '{field}', "
-            "more than RecBole reads; keep long text in items.parquet"
-        )
+        remedy = ", more than RecBole reads; keep long text in items.parquet"
+        raise bad_value(where, before + first(too_long), f"more than {MAX_CHARS} characters", field, remedy)
     return text
 
 

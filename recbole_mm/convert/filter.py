@@ -158,9 +158,7 @@ def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("filters (in this order)")
     group.add_argument("--min-rating", type=float, metavar="R", help="keep ratings of at least R")
     group.add_argument("--max-rating", type=float, metavar="R", help="keep ratings of at most R")
-    group.add_argument(
-        "--since", metavar="TIME", help="keep from this day (2018-01-31, UTC) or second since 1970"
-    )
+    group.add_argument("--since", metavar="TIME", help="keep from this day (2018-01-31, UTC) or second on")
     group.add_argument("--until", metavar="TIME", help="keep before this day or second")
     group.add_argument(
         "--repeats",
@@ -168,9 +166,7 @@ def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
         default="first",
         help="which row of a repeated (user, item) pair to keep, by time (default: first)",
     )
-    group.add_argument(
-        "--k-core", type=int, default=0, metavar="K", help="keep the K-core of users and items"
-    )
+    group.add_argument("--k-core", type=int, default=0, metavar="K", help="K-core of users and items")
     group.add_argument("--user-k", type=int, metavar="K", help="another K for users")
     group.add_argument("--item-k", type=int, metavar="K", help="another K for items")
 

@@ -37,14 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="of the data set (default: the folder's name)")
     parser.add_argument("--modality-path", default="modality", help="where the stores go (default: modality)")
     parser.add_argument("--encoder", default="mmrec", help="what made the vectors, for the stores' record")
-    parser.add_argument(
-        "--original-ids", action="store_true", help="ids of i_id_mapping.csv and u_id_mapping.csv as tokens"
-    )
-    parser.add_argument(
-        "--keep-cold-users",
-        action="store_true",
-        help="keep rows of users without training rows (MMRec drops them)",
-    )
+    parser.add_argument("--original-ids", action="store_true", help="tokens from the *_id_mapping.csv")
+    cold = "keep rows of users without training rows (MMRec drops them)"
+    parser.add_argument("--keep-cold-users", action="store_true", help=cold)
     add_output_arguments(parser)
 
 

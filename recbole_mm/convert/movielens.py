@@ -84,21 +84,12 @@ def item_text(item_file: str | Path) -> pd.DataFrame:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``recbole-mm convert movielens``."""
-    parser.add_argument(
-        "folder", help="the unpacked release: with u.data, ratings.dat, ratings.csv or RecBole's .inter"
-    )
+    parser.add_argument("folder", help="the unpacked release (u.data, ratings.dat, ratings.csv or .inter)")
     parser.add_argument("--name", help="of the data set (default: the folder's name)")
     parser.add_argument("--overviews", metavar="CSV", help="texts by movie_id, movieId or item_id")
-    parser.add_argument(
-        "--overview-columns",
-        default="overview",
-        metavar="A,B",
-        help="its columns to take (default: overview)",
-    )
+    parser.add_argument("--overview-columns", default="overview", metavar="A,B", help="default: overview")
     parser.add_argument("--posters", metavar="FOLDER", help="images <movie id>.jpg or .png")
-    parser.add_argument(
-        "--kg", metavar="FILE", help="RecBole's .kg file: a column `knowledge` in items.parquet"
-    )
+    parser.add_argument("--kg", metavar="FILE", help="RecBole's .kg file, for a column `knowledge`")
     parser.add_argument("--link", metavar="FILE", help="RecBole's .link file, with --kg")
     add_output_arguments(parser)
     add_filter_arguments(parser)

@@ -26,20 +26,9 @@ from recbole_mm.convert.problems import Problems
 from recbole_mm.errors import WrongUse
 
 GENRES_100K = (
-    *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama"),
-    *(
-        "Fantasy",
-        "Film-Noir",
-        "Horror",
-        "Musical",
-        "Mystery",
-        "Romance",
-        "Sci-Fi",
-        "Thriller",
-        "War",
-        "Western",
-    ),
-)
+    "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
+    "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
+)  # fmt: skip
 RATINGS = ("user", "item", "rating", "timestamp")
 _YEAR = re.compile(r"^(.*?)\s*\((\d{4})(?:[-–]\d{0,4})?\)\s*$")
 
@@ -75,17 +64,13 @@ def read_movielens(folder: str | Path, problems: Problems) -> MovieLens:
         raise WrongUse(f"{folder}: no u.data, ratings.dat, ratings.csv or .inter; give the unpacked release")
     if name == "u.data":
         films = _films_100k(folder / "u.item", problems)
-        users = _table(folder / "u.user", "|", ("user", "age", "gender", "occupation", "zip_code"), problems)
+        users = _table(folder / "u.user", "|", "user age gender occupation zip_code", problems)
     elif name == "ratings.dat":
-        films = _table(folder / "movies.dat", "::", ("item", "title", "genres"), problems)
-        users = _table(
-            folder / "users.dat", "::", ("user", "gender", "age", "occupation", "zip_code"), problems
-        )
+        films = _table(folder / "movies.dat", "::", "item title genres", problems)
+        users = _table(folder / "users.dat", "::", "user gender age occupation zip_code", problems)
     else:
-        films = _csv(
-            folder / "movies.csv", {"movieId": "item", "title": "title", "genres": "genres"}, problems
-        )
-        users = None
+        names = {"movieId": "item", "title": "title", "genres": "genres"}
+        films, users = _csv(folder / "movies.csv", names, problems), None
     if films is None:
         films = pd.DataFrame({"item": pd.unique(ratings["item"]), "title": "", "genres": ""})
     if not isinstance(films["genres"].iloc[0], list):
@@ -107,21 +92,18 @@ def read_movielens(folder: str | Path, problems: Problems) -> MovieLens:
 def _read_recbole(path: Path, problems: Problems) -> MovieLens:
     """The atomic set that RecBole ships or offers for download: title and year are apart already."""
 
-    def read(suffix: str) -> pd.DataFrame | None:
-        file = path.with_suffix(suffix)
-        if not file.is_file():
-            return None
-        frame = read_atomic(file, problems)
+    def read(suffix: str) -> pd.DataFrame:
+        frame = read_atomic(path.with_suffix(suffix), problems)
         return frame.rename(columns=lambda name: str(name).partition(":")[0])
 
     ratings = read(".inter")
-    assert ratings is not None
     ratings = ratings.rename(columns={"user_id": "user", "item_id": "item"})
     for name in RATINGS:
         if name not in ratings.columns:
             raise WrongUse(f"{path}: no column {name!r}, found {', '.join(ratings.columns)}")
-    films, users = read(".item"), read(".user")
-    if films is None:
+    if path.with_suffix(".item").is_file():
+        films = read(".item")
+    else:
         films = pd.DataFrame({"item_id": pd.unique(ratings["item"])})
     names = {
         "item_id": "item",
@@ -132,19 +114,18 @@ def _read_recbole(path: Path, problems: Problems) -> MovieLens:
     }
     films = films.rename(columns=names).reindex(columns=["item", "title", "year", "genres"]).fillna("")
     films["genres"] = [text.split() for text in films["genres"]]
-    if users is not None:
-        users = users.rename(columns={"user_id": "user"})
+    users = None
+    if path.with_suffix(".user").is_file():
+        users = read(".user").rename(columns={"user_id": "user"})
     return MovieLens(ratings[list(RATINGS)], films.drop_duplicates("item"), users, path.name)
 
 
 def _ratings(path: Path, separator: str, problems: Problems) -> pd.DataFrame:
-    header = 0 if separator == "," else None
     try:
-        frame = _read_numbers(path, separator, header)
+        frame = _read_numbers(path, separator, header=0 if separator == "," else None)
+        return frame.astype({"user": str, "item": str})
     except (ValueError, pd.errors.ParserError):  # a faulty row: read again as text, and count
         return _faulty_ratings(path, separator, problems)
-    frame["user"], frame["item"] = frame["user"].astype(str), frame["item"].astype(str)
-    return frame
 
 
 def _read_numbers(path: Path, separator: str, header: int | None) -> pd.DataFrame:
@@ -166,38 +147,25 @@ def _read_numbers(path: Path, separator: str, header: int | None) -> pd.DataFram
 
 
 def _faulty_ratings(path: Path, separator: str, problems: Problems) -> pd.DataFrame:
-    rows: list[tuple[str, str, float, int]] = []
-    with open(path, encoding="latin-1", newline="") as file:
-        for number, line in enumerate(file, 1):
-            fields = line.rstrip("\r\n").split(separator)
-            if (number == 1 and fields[0] == "userId") or not line.strip():
-                continue
-            where = f"{path.name}:{number}"
-            if len(fields) != len(RATINGS):
-                problems.add("unreadable_row", where)
-                continue
-            try:
-                rating = float(fields[2])
-            except ValueError:
-                rating = float("nan")
-            seconds = fields[3].partition(".")[0]
-            for name, absent in (
-                ("user", not fields[0]),
-                ("item", not fields[1]),
-                ("rating", not np.isfinite(rating)),
-                ("timestamp", not seconds.lstrip("-").isdecimal()),
-            ):
-                if absent:
-                    problems.add(f"missing_{name}", where)
-                    break
-            else:
-                rows.append((fields[0], fields[1], rating, int(seconds)))
-    return pd.DataFrame(rows, columns=list(RATINGS))
+    frame = _table(path, separator, " ".join(RATINGS), problems, header="userId")
+    assert frame is not None
+    frame["rating"] = pd.to_numeric(frame["rating"], errors="coerce")
+    seconds = frame["timestamp"].str.partition(".")[0]
+    for name, absent in (
+        ("user", frame["user"] == ""),
+        ("item", frame["item"] == ""),
+        ("rating", ~np.isfinite(frame["rating"])),
+        ("timestamp", ~seconds.str.lstrip("-").str.isdecimal()),
+    ):
+        absent = absent[frame.index]
+        if absent.any():
+            problems.add(f"missing_{name}", f"{path.name}:{absent.idxmax()}", int(absent.sum()))
+        frame = frame[~absent]
+    return frame.assign(timestamp=seconds[frame.index].astype(np.int64)).reset_index(drop=True)
 
 
 def _films_100k(path: Path, problems: Problems) -> pd.DataFrame | None:
-    names = ("item", "title", "release", "video", "url", *GENRES_100K)
-    films = _table(path, "|", names, problems)
+    films = _table(path, "|", f"item title release video url {' '.join(GENRES_100K)}", problems)
     if films is None:
         return None
     flags = films[list(GENRES_100K)] == "1"
@@ -207,18 +175,25 @@ def _films_100k(path: Path, problems: Problems) -> pd.DataFrame | None:
     return films[["item", "title", "genres"]].copy()
 
 
-def _table(path: Path, separator: str, names: tuple[str, ...], problems: Problems) -> pd.DataFrame | None:
-    """A file without header; rows with another number of fields are counted and left out."""
+def _table(
+    path: Path, separator: str, names: str, problems: Problems, header: str | None = None
+) -> pd.DataFrame | None:
+    """A file without header, by line number; rows with another number of fields are counted and left out.
+
+    ``header``: the first field of a line that may stand at the top all the same.
+    """
     if not path.is_file():
         return None
-    rows = []
+    rows = {}
     for number, line in enumerate(_decoded(path, problems).splitlines(), 1):
         fields = line.split(separator)
-        if len(fields) == len(names):
-            rows.append(fields)
+        if number == 1 and fields[0] == header:
+            continue
+        if len(fields) == len(names.split()):
+            rows[number] = fields
         elif line.strip():
             problems.add("unreadable_row", f"{path.name}:{number}")
-    return pd.DataFrame(rows, columns=list(names), dtype=str)
+    return pd.DataFrame(list(rows.values()), list(rows), names.split(), dtype=str)
 
 
 def _csv(path: Path, names: dict[str, str], problems: Problems) -> pd.DataFrame | None:

@@ -24,17 +24,12 @@ HELP = "RecBole-CDR's source and target sets, with link files, to atomic sets ov
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``recbole-mm convert recbole-cdr``."""
-    parser.add_argument(
-        "sets", nargs=2, metavar="[NAME=]FOLDER", help="the source's folder, then the target's"
-    )
+    parser.add_argument("sets", nargs=2, metavar="[NAME=]FOLDER", help="source's folder, target's folder")
     parser.add_argument("--user-link", metavar="FILE", help="RecBole-CDR's user_link_file_path")
     parser.add_argument("--item-link", metavar="FILE", help="RecBole-CDR's item_link_file_path")
-    parser.add_argument(
-        "--separate-users", action="store_true", help="unlinked users of equal token are different"
-    )
-    parser.add_argument(
-        "--separate-items", action="store_true", help="unlinked items of equal token are different"
-    )
+    for kind in ("users", "items"):
+        different = f"unlinked {kind} of equal token are different"
+        parser.add_argument(f"--separate-{kind}", action="store_true", help=different)
     add_field_arguments(parser)
     add_output_arguments(parser)
     add_filter_arguments(parser)

@@ -12,12 +12,8 @@ from recbole_mm.errors import WrongUse
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     """``--out``, ``--strict``, ``--json``."""
     parser.add_argument("--out", default="dataset", help="folder for the data sets (default: dataset)")
-    parser.add_argument(
-        "--strict", action="store_true", help="fail on anything that would be counted as a problem"
-    )
-    parser.add_argument(
-        "--json", metavar="FILE", help="write the summary here too; - prints it in place of the table"
-    )
+    parser.add_argument("--strict", action="store_true", help="fail on anything counted as a problem")
+    parser.add_argument("--json", metavar="FILE", help="write the summary here too; -: in place of the table")
 
 
 def add_field_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,6 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -55,9 +54,7 @@ class Staging:
         self.folder.mkdir(parents=True)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
         try:
             if kind is None and self.publish:
                 self._publish()
@@ -67,10 +64,8 @@ class Staging:
     def write_settings(self, settings: Mapping[str, Any]) -> None:
         """Write ``<name>.yaml``, which ``Config`` reads without being told to."""
         flow: dict[str, Any] = {"default_flow_style": True, "allow_unicode": True, "width": 2**31}
-        lines = [
-            yaml.safe_dump({key: value}, **flow)[1:-2] + "\n" for key, value in settings.items()
-        ]  # no braces
-        body = "".join(lines)
+        lines = (yaml.safe_dump({key: value}, **flow)[1:-2] for key, value in settings.items())  # no braces
+        body = "\n".join([*lines, ""])
         head = f"# What this data set is, by recbole-mm convert ({_digest(body)}). Edit it: an edited file stays.\n"
         (self.folder / f"{self.name}.yaml").write_text(head + body, encoding="utf-8")
 
@@ -92,9 +87,7 @@ class Staging:
         new = {path.name for path in self.folder.iterdir()}
         for name in sorted(new):
             if name == f"{self.name}.yaml" and _is_edited(self.target / name):
-                print(
-                    f"{self.target / name}: edited, so it stays; delete it to have a new one", file=sys.stderr
-                )
+                print(f"{self.target / name}: edited, so it stays; delete it for a new one", file=sys.stderr)
             else:
                 os.replace(self.folder / name, self.target / name)
         for name in sorted(old - new):
@@ -131,11 +124,9 @@ class ParquetStream:
     def __enter__(self) -> ParquetStream:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
         try:
-            if kind is None and self._waiting and any(table.num_rows for table in self._waiting):
+            if kind is None and any(table.num_rows for table in self._waiting):
                 self._writer.write_table(pa.concat_tables(self._waiting), row_group_size=ROW_GROUP)
         finally:
             self._writer.close()

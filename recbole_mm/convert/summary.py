@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from recbole_mm.convert.problems import Problems
 from recbole_mm.files import write_text
+
+SHOWN = {  # key of a summary: label and form in the table
+    "users": ("users", "{:,}"),
+    "items": ("items", "{:,}"),
+    "interactions": ("interactions", "{:,}"),
+    "density": ("density", "{:.4%}"),
+    "per_user": ("per user", "{:.1f}"),
+    "per_item": ("per item", "{:.1f}"),
+    "text_share": ("items with text", "{:.1%}"),
+    "image_share": ("items with image", "{:.1%}"),
+    "review_share": ("rows with review", "{:.1%}"),
+    "from": ("from", "{}"),
+    "to": ("to", "{}"),
+}
 
 
 def summarise(
@@ -57,50 +71,30 @@ def summarise(
     return summary
 
 
-def overlap(
-    users: Mapping[str, Collection[str]], items: Mapping[str, Collection[str]]
-) -> list[dict[str, int | str]]:
+def overlap(users: Mapping[str, set[str]], items: Mapping[str, set[str]]) -> list[dict[str, int | str]]:
     """Users and items (by token) that two domains share, for each pair of domains."""
-    shared: list[dict[str, int | str]] = []
-    for a, b in combinations(users, 2):
-        common_users, common_items = set(users[a]) & set(users[b]), set(items[a]) & set(items[b])
-        shared.append({"a": a, "b": b, "users": len(common_users), "items": len(common_items)})
-    return shared
+    return [
+        {"a": a, "b": b, "users": len(users[a] & users[b]), "items": len(items[a] & items[b])}
+        for a, b in combinations(users, 2)
+    ]
 
 
 def show(
     summaries: Sequence[Mapping[str, Any]],
     overlaps: Sequence[Mapping[str, Any]] = (),
-    console: Console | None = None,
 ) -> None:
     """Print the tables and what was wrong with the sources."""
-    console = console or Console()
-    table = Table(title="Data sets")
-    table.add_column("")
-    for summary in summaries:
-        table.add_column(str(summary["name"]), justify="right")
-    for label, key, form in (
-        ("users", "users", "{:,}"),
-        ("items", "items", "{:,}"),
-        ("interactions", "interactions", "{:,}"),
-        ("density", "density", "{:.4%}"),
-        ("per user", "per_user", "{:.1f}"),
-        ("per item", "per_item", "{:.1f}"),
-        ("items with text", "text_share", "{:.1%}"),
-        ("items with image", "image_share", "{:.1%}"),
-        ("rows with review", "review_share", "{:.1%}"),
-        ("from", "from", "{}"),
-        ("to", "to", "{}"),
-    ):
+    console = Console()
+    names = (Column(str(summary["name"]), justify="right") for summary in summaries)
+    table = Table("", *names, title="Data sets")
+    for key, (label, form) in SHOWN.items():
         values = [summary.get(key) for summary in summaries]
         if any(value is not None for value in values):
             table.add_row(label, *("-" if value is None else form.format(value) for value in values))
     console.print(table)
     if overlaps:
-        table = Table(title="Overlap between domains")
-        table.add_column("")
-        table.add_column("users", justify="right")
-        table.add_column("items", justify="right")
+        counts = (Column(name, justify="right") for name in ("users", "items"))
+        table = Table("", *counts, title="Overlap between domains")
         for pair in overlaps:
             table.add_row(f"{pair['a']} and {pair['b']}", f"{pair['users']:,}", f"{pair['items']:,}")
         console.print(table)

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from tqdm import tqdm
 
 from recbole_mm.convert import cells
@@ -48,20 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="COL[:TYPE]",
         help=f"more columns, with RecBole's type ({', '.join(TYPES)}; default: token)",
     )
-    parser.add_argument(
-        "--drop-duplicates", action="store_true", help="keep the first row of a pair (default: all)"
-    )
+    parser.add_argument("--drop-duplicates", action="store_true", help="keep a pair's first row alone")
     parser.add_argument("--items", metavar="FILE", help="a table with one row for each item")
     parser.add_argument("--item-id", help="its id column (default: as --item)", metavar="COL")
-    parser.add_argument(
-        "--text", nargs="+", action="extend", default=[], help="columns for items.parquet", metavar="COL"
-    )
-    parser.add_argument(
-        "--category", nargs="+", action="extend", default=[], help="columns for the .item file", metavar="COL"
-    )
-    parser.add_argument(
-        "--category-separator", metavar="TEXT", help="splits a category into several (token_seq)"
-    )
+    several: dict[str, Any] = {"nargs": "+", "action": "extend", "default": [], "metavar": "COL"}
+    parser.add_argument("--text", **several, help="columns for items.parquet")
+    parser.add_argument("--category", **several, help="columns for the .item file")
+    parser.add_argument("--category-separator", metavar="TEXT", help="splits a category into several")
     parser.add_argument("--image-path", help="image files, relative to the table of items", metavar="COL")
     parser.add_argument("--separator", help="of the fields in a text file (default: by its ending)")
     parser.add_argument("--encoding", default="utf8", help="of text files (default: utf8)")
@@ -92,15 +84,14 @@ def main(args: argparse.Namespace) -> int:
             write_items_parquet(staging.folder, items.described)
         summary = _summary(args.name, reader, items)
         if args.strict:
-            _refuse_problems(args, summary)
+            _tell(args, summary)
         kept = [_field(name) for name, _ in reader.kept]
         columns = {"load_col": {"inter": ["user_id", "item_id", *kept]}} if kept else {}
         staging.write_summary(summary, **columns)
         return summary, set(), set()
 
     (summary,) = write_sets([args.name], args, write)
-    if args.json != "-":
-        _notes(summary)
+    _tell(args, summary)
     return 0
 
 
@@ -122,8 +113,8 @@ class InteractionTable:
         columns = [self.user, self.item, self.rating, self.timestamp, *(name for name, _ in self.kept)]
         self.columns = [column for column in columns if column is not None]
         table.check(self.columns)
-        fields = ["user_id", "item_id", *(["rating"] if self.rating else [])]
-        fields += [*(["timestamp"] if self.timestamp else []), *(_field(name) for name, _ in self.kept)]
+        given = {"user_id": True, "item_id": True, "rating": self.rating, "timestamp": self.timestamp}
+        fields = [name for name, column in given.items() if column] + [_field(name) for name, _ in self.kept]
         for field in fields:
             if fields.count(field) > 1:
                 raise WrongUse(f"--keep: the .inter file would have '{field}' twice; leave one out")
@@ -181,10 +172,8 @@ class InteractionTable:
         dates = pd.to_datetime(series, format="ISO8601", utc=True, errors="coerce")
         if dates.isna().any():
             row = int(dates.isna().to_numpy().argmax())
-            raise WrongUse(
-                f"{where}: row {before + row + 1} has {series.iloc[row]!r} in '{column}', neither seconds "
-                "nor an ISO date (2024-05-31, 2024-05-31T12:00:00)"
-            )
+            remedy = ", neither seconds nor an ISO date (2024-05-31, 2024-05-31T12:00:00)"
+            raise cells.bad_value(where, before + row, repr(series.iloc[row]), column, remedy)
         return dates.dt.as_unit("us").astype(np.int64) / 1e6
 
 
@@ -196,10 +185,8 @@ def _numbers(series: pd.Series, where: str, column: str, before: int) -> pd.Seri
     wrong = ~np.isfinite(numbers.to_numpy())
     if wrong.any():
         row = int(wrong.argmax())
-        raise WrongUse(
-            f"{where}: row {before + row + 1} has {series.iloc[row]!r} in '{column}', which is no number; "
-            "fill it or remove the row"
-        )
+        remedy = ", which is no number; fill it or remove the row"
+        raise cells.bad_value(where, before + row, repr(series.iloc[row]), column, remedy)
     return numbers
 
 
@@ -225,11 +212,7 @@ def _field(column: str) -> str:
 def _summary(name: str, reader: InteractionTable, items: ItemTable | None) -> dict[str, Any]:
     with_text = with_image = undescribed = None
     if items is not None:
-        described = pc.is_in(
-            pa.array(list(reader.items), pa.large_string()),
-            value_set=pa.array(items.tokens, pa.large_string()),
-        )
-        undescribed = len(reader.items) - int(pc.sum(described, min_count=0).as_py())
+        undescribed = len(reader.items.keys() - set(items.tokens))
         with_text = len(items.with_text & reader.items.keys()) if items.with_text is not None else None
         with_image = len(items.with_image & reader.items.keys()) if items.with_image is not None else None
     summary = summarise(
@@ -247,26 +230,17 @@ def _summary(name: str, reader: InteractionTable, items: ItemTable | None) -> di
     return summary
 
 
-def _refuse_problems(args: argparse.Namespace, summary: dict[str, Any]) -> None:
-    if summary["repeated_pairs_kept"]:
-        raise WrongUse(
-            f"--strict: {args.interactions} repeats {summary['repeated_pairs_kept']:,} pairs of user and item; "
-            "--drop-duplicates keeps the first of each"
-        )
-    if summary["items_without_description"]:
-        raise WrongUse(
-            f"--strict: {summary['items_without_description']:,} items of {args.interactions} "
-            f"are not in {args.items}; compare the ids, which are text"
-        )
-
-
-def _notes(summary: dict[str, Any]) -> None:
-    if summary["repeated_pairs_kept"]:
-        print(
-            f"{summary['repeated_pairs_kept']:,} rows repeat a pair of user and item and were kept "
-            "(--drop-duplicates keeps the first)"
-        )
-    if summary["items_without_description"]:
-        print(
-            f"{summary['items_without_description']:,} of {summary['items']:,} items are not in the table of items"
-        )
+def _tell(args: argparse.Namespace, summary: dict[str, Any]) -> None:
+    """Say what a person should know of the rows and items that were kept; with ``--strict``, refuse."""
+    repeated, undescribed = summary["repeated_pairs_kept"], summary["items_without_description"]
+    if repeated and args.strict:
+        kept = "--drop-duplicates keeps the first of each"
+        raise WrongUse(f"--strict: {args.interactions} repeats {repeated:,} pairs of user and item; {kept}")
+    if undescribed and args.strict:
+        where = f"are not in {args.items}; compare the ids, which are text"
+        raise WrongUse(f"--strict: {undescribed:,} items of {args.interactions} {where}")
+    if repeated and args.json != "-":
+        kept = "were kept (--drop-duplicates keeps the first)"
+        print(f"{repeated:,} rows repeat a pair of user and item and {kept}")
+    if undescribed and args.json != "-":
+        print(f"{undescribed:,} of {summary['items']:,} items are not in the table of items")

@@ -21,6 +21,7 @@ from recbole_mm.extract.settings import DEFAULTS, MissingPackage, build_encoder,
 from recbole_mm.extract.text import NoCheckpoint
 from recbole_mm.modality import reviews_folder
 
+OVERRIDES = ("batch_size", "shard_size", "pooling", "max_length", "width", "augment", "seed", "weights")
 HELP = "turn the texts and images of items, or reviews, into stores of vectors"
 
 
@@ -91,9 +92,8 @@ def main(args: argparse.Namespace) -> int:
 
     settings, encoders = _encoders(args, inputs)
     if reviews and settings["family"] == "tfidf":
-        raise WrongUse(
-            "tfidf learns from all reviews, those of the test set too; use --encoder minilm or another checkpoint"
-        )
+        remedy = "use --encoder minilm or another checkpoint"
+        raise WrongUse(f"tfidf learns from all reviews, those of the test set too; {remedy}")
     root = Path(args.modality_path)
     stores = reviews_folder(root, args.dataset) if reviews else root / args.dataset
     reports = []
@@ -122,13 +122,11 @@ def main(args: argparse.Namespace) -> int:
 def describe(report: Report) -> str:
     """A report in a few words."""
     share = report.present / report.items if report.items else 0.0
-    if not report.changed:
-        done = "unchanged, nothing to do"
-    else:
-        parts = [f"{report.encoded:,} encoded"]
-        parts += [f"{report.resumed:,} from the run before"] if report.resumed else []
-        parts += [f"{report.reused:,} kept"] if report.reused else []
-        done = f"{', '.join(parts)} in {report.seconds:.1f} s ({report.items_per_second:,.0f} items/s)"
+    done = f"{report.encoded:,} encoded"
+    done += f", {report.resumed:,} from the run before" if report.resumed else ""
+    done += f", {report.reused:,} kept" if report.reused else ""
+    done += f" in {report.seconds:.1f} s ({report.items_per_second:,.0f} items/s)"
+    done = done if report.changed else "unchanged, nothing to do"
     absent = "".join(f"; {count:,} {reason}" for reason, count in report.reasons.items())
     return (
         f"{report.modality}: {report.present:,} of {report.items:,} items ({share:.1%}), {report.encoder}, "
@@ -140,19 +138,7 @@ def _encoders(
     args: argparse.Namespace, inputs: Mapping[str, Items]
 ) -> tuple[dict[str, Any], dict[str, Encoder]]:
     """The encoder asked for; without one, the first default whose weights can be had, said aloud."""
-    overrides = {
-        key: getattr(args, key, None)
-        for key in (
-            "batch_size",
-            "shard_size",
-            "pooling",
-            "max_length",
-            "width",
-            "augment",
-            "seed",
-            "weights",
-        )
-    }
+    overrides = {key: getattr(args, key, None) for key in OVERRIDES}
     texts = inputs["text"].raws if "text" in inputs else ()
     names = (args.encoder,) if args.encoder else DEFAULTS[args.kind]
     for name in names:

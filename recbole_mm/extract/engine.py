@@ -75,14 +75,12 @@ def encode_prepared(
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "out of memory" not in str(error):
                 raise
-            raise Failure(
-                f"encoder {encoder.name}: out of memory with {len(places)} items at once; "
-                f"run again with --batch-size {max(1, encoder.batch_size // 2)}"
-            ) from error
+            remedy = f"run again with --batch-size {max(1, encoder.batch_size // 2)}"
+            what = f"out of memory with {len(places)} items at once"
+            raise Failure(f"encoder {encoder.name}: {what}; {remedy}") from error
         if rows.shape != (len(places), encoder.width):
-            raise Failure(
-                f"encoder {encoder.name} gave {rows.shape} for {len(places)} items of {encoder.width}"
-            )
+            wanted = f"{len(places)} items of {encoder.width}"
+            raise Failure(f"encoder {encoder.name} gave {rows.shape} for {wanted}")
         values[places] = rows
         advance(len(places))
     for place in order:

@@ -43,34 +43,28 @@ def torchvision_model(settings: Mapping[str, Any]) -> Built:
     try:
         from torchvision import models
     except (ImportError, RuntimeError) as error:
-        raise WrongUse(
-            f"torchvision does not import ({error}); install the build that fits torch: "
-            'pip install "recbole_mm[extract]"'
-        ) from error
+        remedy = 'install the build that fits torch: pip install "recbole_mm[extract]"'
+        raise WrongUse(f"torchvision does not import ({error}); {remedy}") from error
     name, weights = str(settings["model"]), settings["weights"]
     if name not in models.list_models(module=models):
-        raise WrongUse(
-            f"image encoder {name}: not a classifier of torchvision{suggest(name, models.list_models(module=models))}"
-        )
+        near = suggest(name, models.list_models(module=models))
+        raise WrongUse(f"image encoder {name}: not a classifier of torchvision{near}")
     known = models.get_model_weights(name)
     by_name = weights if weights in known.__members__ else None
-    if weights not in (None, "DEFAULT") and by_name is None and not Path(str(weights)).is_file():
-        raise WrongUse(
-            f"weights {weights}: neither a file nor one of {name}'s: {', '.join(known.__members__)}"
-        )
     entry = known[by_name or "DEFAULT"]
     if weights in (None, "DEFAULT") or by_name:
         try:
             model = models.get_model(name, weights=entry)
         except OSError as error:
-            raise NoCheckpoint(
-                f"weights {entry} could not be downloaded ({error}); give a file with --weights, "
-                "or use --encoder efficientnet-lite0"
-            ) from error
+            remedy = "give a file with --weights, or use --encoder efficientnet-lite0"
+            raise NoCheckpoint(f"weights {entry} could not be downloaded ({error}); {remedy}") from error
         cut_head(model)
-    else:
+    elif Path(str(weights)).is_file():
         model = models.get_model(name, weights=None)
         load_weights(model, Path(str(weights)), cut_head(model))
+    else:
+        theirs = ", ".join(known.__members__)
+        raise WrongUse(f"weights {weights}: neither a file nor one of {name}'s: {theirs}")
     return model, model, _preset(entry)
 
 

@@ -128,18 +128,14 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _tokens(table: pa.Table, path: Path, named_by: Sequence[str] = (TOKEN,)) -> list[str]:
     name = " and ".join(named_by)
-    columns = [table.column(column).to_pylist() for column in named_by]
-    tokens: list[str] = []
-    seen: dict[str, int] = {}
-    for row, values in enumerate(zip(*columns, strict=True)):
-        if any(value is None or value == "" for value in values):
-            raise WrongUse(f"{path}: row {row} has no {name}; every row needs one")
-        token = SEPARATOR.join(map(str, values))
-        if token in seen:
-            shown = ", ".join(map(str, values))
-            raise WrongUse(
-                f"{path}: {name} {shown} is in rows {seen[token]} and {row}; keep one row for each"
-            )
-        seen[token] = row
-        tokens.append(token)
-    return tokens
+    names = table.select(list(named_by)).to_pandas()
+    lacking = (names.isna() | (names == "")).any(axis=1).to_numpy()
+    if lacking.any():
+        raise WrongUse(f"{path}: row {lacking.argmax()} has no {name}; every row needs one")
+    again = names.duplicated().to_numpy()
+    if again.any():
+        row = int(again.argmax())
+        first = int((names == names.iloc[row]).all(axis=1).to_numpy().argmax())
+        shown = ", ".join(map(str, names.iloc[row]))
+        raise WrongUse(f"{path}: {name} {shown} is in rows {first} and {row}; keep one row for each")
+    return [SEPARATOR.join(map(str, values)) for values in names.itertuples(index=False)]

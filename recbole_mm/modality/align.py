@@ -1,11 +1,11 @@
-"""From item tokens to store rows, an explicit mask of presence, and what is covered.
+"""From item tokens to store rows, and an explicit mask of presence.
 
 A data set numbers its items after filtering; a store has its own order. Tokens are the only link.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,30 +27,6 @@ class Alignment:
     present: np.ndarray
 
 
-@dataclass(frozen=True)
-class Coverage:
-    """How many items have a vector.
-
-    Attributes:
-        n_items: items of the data set, padding not counted.
-        covered: modality to number of items with a vector.
-        uncovered: items with no vector in any modality.
-    """
-
-    n_items: int
-    covered: Mapping[str, int]
-    uncovered: int
-
-    def __str__(self) -> str:
-        if not self.covered:
-            return f"{self.n_items:,} items, no modality"
-        parts = [
-            f"{name} {count:,} ({100 * count / max(self.n_items, 1):.1f} %)"
-            for name, count in self.covered.items()
-        ]
-        return f"{self.n_items:,} items: {', '.join(parts)}; {self.uncovered:,} without any"
-
-
 def align(store_tokens: Sequence[str] | np.ndarray, item_tokens: Sequence[str] | np.ndarray) -> Alignment:
     """Find every item's row in a store.
 
@@ -67,15 +43,6 @@ def align(store_tokens: Sequence[str] | np.ndarray, item_tokens: Sequence[str] |
     rows = index.get_indexer(pd.Index(np.asarray(item_tokens, dtype=object), dtype=object)).astype(np.int64)
     rows[:1] = -1
     return Alignment(rows=rows, present=rows >= 0)
-
-
-def coverage(alignments: Mapping[str, Alignment], n_items: int) -> Coverage:
-    """Summarise the alignments of all modalities; ``n_items`` counts ids as RecBole does, with padding."""
-    any_present = np.zeros(n_items, dtype=bool)
-    for alignment in alignments.values():
-        any_present |= alignment.present
-    covered = {name: int(alignment.present.sum()) for name, alignment in alignments.items()}
-    return Coverage(n_items - 1, covered, n_items - 1 - int(any_present.sum()))
 
 
 def check_coverage(

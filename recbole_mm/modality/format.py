@@ -30,7 +30,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         raise WrongUse(f"{path}: not a modality store, it has no {MANIFEST}") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise WrongUse(f"{file}: not JSON ({error}); build the store again") from error
+        raise damaged(file, f"not JSON ({error})") from error
     version = manifest.get("schema_version") if isinstance(manifest, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise WrongUse(
@@ -49,8 +49,13 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except (KeyError, TypeError):
         sound = False
     if not sound:
-        raise WrongUse(f"{file}: not the manifest of a modality store; build the store again")
+        raise damaged(file, "not the manifest of a modality store")
     return manifest
+
+
+def damaged(file: Path, what: str) -> WrongUse:
+    """The error for a file of a store that is not what was written, to be raised."""
+    return WrongUse(f"{file}: {what}; build the store again")
 
 
 def hash_file(file: Path) -> str:

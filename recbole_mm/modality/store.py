@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from recbole_mm.errors import WrongUse, suggest
-from recbole_mm.modality.format import DTYPES, MANIFEST, TOKENS, VALUES, hash_file, read_manifest
+from recbole_mm.modality.format import DTYPES, MANIFEST, TOKENS, VALUES, damaged, hash_file, read_manifest
 from recbole_mm.modality.write import write_store
 
 
@@ -65,13 +65,10 @@ class ModalityStore:
             try:
                 found = (path / file).stat().st_size
             except FileNotFoundError:
-                raise WrongUse(f"{path / file}: missing; build the store again") from None
+                raise damaged(path / file, "missing") from None
             if found != expected:
                 what = "truncated" if found < expected else "changed"
-                raise WrongUse(
-                    f"{path / file}: {what}, {found} bytes where the manifest says {expected}; "
-                    "build the store again"
-                )
+                raise damaged(path / file, f"{what}, {found} bytes where the manifest says {expected}")
         return cls(path, manifest)
 
     @classmethod
@@ -109,12 +106,10 @@ class ModalityStore:
         try:
             values = np.load(file, mmap_mode="r", allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
-            raise WrongUse(f"{file}: not readable as npy ({error}); build the store again") from error
+            raise damaged(file, f"not readable as npy ({error})") from error
         if values.shape != (self.rows, self.width) or values.dtype != self.dtype:
-            raise WrongUse(
-                f"{file}: holds {values.dtype} {list(values.shape)} where the manifest says "
-                f"{self.dtype} {[self.rows, self.width]}; build the store again"
-            )
+            stated = f"{self.dtype} {[self.rows, self.width]}"
+            raise damaged(file, f"holds {values.dtype} {list(values.shape)} where the manifest says {stated}")
         return values
 
     @cached_property
@@ -124,9 +119,9 @@ class ModalityStore:
         try:
             tokens = file.read_bytes().decode("utf-8").removesuffix("\n").split("\n")
         except UnicodeDecodeError as error:
-            raise WrongUse(f"{file}: not UTF-8 ({error}); build the store again") from error
+            raise damaged(file, f"not UTF-8 ({error})") from error
         if len(tokens) != self.rows:
-            raise WrongUse(f"{file}: {len(tokens)} tokens for {self.rows} rows; build the store again")
+            raise damaged(file, f"{len(tokens)} tokens for {self.rows} rows")
         return np.array(tokens, dtype=object)
 
     @property
@@ -143,9 +138,7 @@ class ModalityStore:
         """
         for file in (VALUES, TOKENS):
             if hash_file(self.path / file) != self.manifest["files"][file]["blake2b"]:
-                raise WrongUse(
-                    f"{self.path / file}: hash mismatch, the content changed; build the store again"
-                )
+                raise damaged(self.path / file, "hash mismatch, the content changed")
         _ = self.values, self.tokens
 
 
@@ -195,7 +188,6 @@ def resolve_stores(
         elif name in found:
             resolved[name] = found[name]
         else:
-            raise WrongUse(
-                f"modalities: '{name}' not found in {folder}{suggest(name, found) or ' (there: no store)'}"
-            )
+            hint = suggest(name, found) or " (there: no store)"
+            raise WrongUse(f"modalities: '{name}' not found in {folder}{hint}")
     return resolved

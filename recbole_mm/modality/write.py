@@ -103,10 +103,8 @@ def _kept_rows(present: np.ndarray | None, rows: int, path: Path) -> np.ndarray:
         return np.arange(rows)
     present = np.asarray(present)
     if present.dtype != np.bool_ or present.shape != (rows,):
-        raise WrongUse(
-            f"{path}: the presence mask is {present.dtype} {list(present.shape)}; "
-            f"give bool [{rows}], one for each row"
-        )
+        found = f"{present.dtype} {list(present.shape)}"
+        raise WrongUse(f"{path}: the presence mask is {found}; give bool [{rows}], one for each row")
     if not present.any():
         raise WrongUse(f"{path}: nothing to store, no row is present; check the values and the mask")
     return np.flatnonzero(present)
@@ -114,26 +112,21 @@ def _kept_rows(present: np.ndarray | None, rows: int, path: Path) -> np.ndarray:
 
 def _check_tokens(tokens: np.ndarray, kept: np.ndarray, path: Path) -> None:
     for position, token in enumerate(tokens):
+        where = f"{path}: token of row {kept[position]}"
         if not isinstance(token, str):
-            raise WrongUse(
-                f"{path}: token of row {kept[position]} is {type(token).__name__} {token!r}; give text, "
-                "so that leading zeros survive"
-            )
+            kind = f"{type(token).__name__} {token!r}"
+            raise WrongUse(f"{where} is {kind}; give text, so that leading zeros survive")
         if not token or "\n" in token:
             what = "has a line break" if token else "is empty"
-            raise WrongUse(
-                f"{path}: token of row {kept[position]} {what} ({token!r}); rename or leave it out"
-            )
+            raise WrongUse(f"{where} {what} ({token!r}); rename or leave it out")
         if not token.isascii() and any("\ud800" <= letter <= "\udfff" for letter in token):
-            raise WrongUse(f"{path}: token of row {kept[position]} ({token!r}) is not valid text; rename it")
+            raise WrongUse(f"{where} ({token!r}) is not valid text; rename it")
     repeated = pd.Index(tokens, dtype=object).duplicated()
     if repeated.any():
         second = int(repeated.argmax())
         first = int((tokens == tokens[second]).argmax())
-        raise WrongUse(
-            f"{path}: row {kept[second]} repeats token {tokens[second]!r} of row {kept[first]}; "
-            "keep one row for each item"
-        )
+        place = f"row {kept[second]} repeats token {tokens[second]!r} of row {kept[first]}"
+        raise WrongUse(f"{path}: {place}; keep one row for each item")
 
 
 def _target_dtype(given: np.dtype[Any], asked: str | None, path: Path) -> np.dtype[Any]:

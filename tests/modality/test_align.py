@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_mm.errors import WrongUse
-from recbole_mm.modality import Alignment, align, check_coverage, coverage
+from recbole_mm.modality import align, check_coverage
 
 tokens = st.lists(st.text(max_size=6), unique=True, max_size=30)
 
@@ -41,15 +41,6 @@ def test_text_that_looks_like_a_number_is_text():
 def test_a_repeated_store_token_is_refused():
     with pytest.raises(WrongUse, match="'b' occurs twice"):
         align(["a", "b", "b"], ["[PAD]", "a"])
-
-
-def test_coverage_counts_items_without_padding():
-    text = Alignment(np.array([-1, 0, 1, -1]), np.array([False, True, True, False]))
-    image = Alignment(np.array([-1, -1, 1, -1]), np.array([False, False, True, False]))
-    report = coverage({"text": text, "image": image}, n_items=4)
-    assert (report.n_items, report.covered, report.uncovered) == (3, {"text": 2, "image": 1}, 1)
-    assert str(report) == "3 items: text 2 (66.7 %), image 1 (33.3 %); 1 without any"
-    assert str(coverage({}, n_items=4)) == "3 items, no modality"
 
 
 @pytest.mark.parametrize(
