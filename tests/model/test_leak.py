@@ -131,7 +131,7 @@ class LeakyGCE(GCE):
 
 
 def test_a_leak_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from recbole_mm import testing
+    from recbole_mm.testing import steps as testing
 
     whole = testing.create_dataset
 
