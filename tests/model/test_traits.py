@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from recbole_mm.layer.feature import FeatureTable
+from recbole_mm.model import model_names
 from recbole_mm.model.traits import trait
+from recbole_mm.testing import Built, write_toy
 
 
 class Silent(torch.nn.Linear):
@@ -32,6 +37,18 @@ def test_a_silent_model_has_the_defaults() -> None:
     assert {id(p) for p in group["params"]} == {id(p) for p in model.parameters()}
 
 
+def test_a_model_that_holds_features_says_so_whatever_it_inherits() -> None:
+    model = Silent()
+    assert trait(model, "held_features")() is None
+    model.features = FeatureTable({}, torch.zeros(3, 0, dtype=torch.bool), learning_rate=0.5)
+    model.features.read_by(model)
+    assert trait(model, "held_features")() is model.features
+    assert [(len(g["params"]), g["lr"]) for g in trait(model, "parameter_groups")(0.1)] == [
+        (0, 0.1),
+        (2, 0.5),
+    ]
+
+
 def test_what_a_model_says_wins() -> None:
     assert trait(Loud, "multimodal")
     assert trait(Loud(), "loss_terms") == ("a", "b")
@@ -42,3 +59,28 @@ def test_what_a_model_says_wins() -> None:
 def test_an_undeclared_name_is_an_error(name: str) -> None:
     with pytest.raises(AttributeError, match="no trait"):
         trait(Loud, name)
+
+
+@pytest.mark.parametrize(
+    "model", [n for n, where in model_names().items() if where.startswith("recbole_mm.model.")]
+)
+@pytest.mark.parametrize("domains", [1, 2])
+def test_rows_of_ids_fill_their_parameters(tmp_path: Path, model: str, domains: int) -> None:
+    built = Built(model, write_toy(tmp_path, domains=domains))
+    ids, parameters = (
+        {"user": built.model.n_users, "item": built.model.n_items, "": 1},
+        dict(built.model.named_parameters()),
+    )
+    declared = trait(built.model, "id_rows")()
+    for name, blocks in declared.items():
+        assert sum(ids[kind] * rows for kind, rows in blocks) == len(parameters[name]), name
+    sizes = {built.model.n_users * domains, built.model.n_items}
+    assert {n for n, p in parameters.items() if len(p) in sizes} <= set(declared)
+
+
+@torch.no_grad()
+def test_a_users_rows_are_of_that_user_alone(tmp_path: Path) -> None:
+    built = Built("CMC", write_toy(tmp_path, domains=3))
+    before, ((_, k),) = built.scores(), built.model.id_rows()["user_id.weight"]
+    built.model.user_id.weight[5 * k : 6 * k] += 1.0
+    assert (built.scores() != before).any(dim=1).nonzero().tolist() == [[4]]  # row 0 is user 1
