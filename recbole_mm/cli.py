@@ -4,38 +4,30 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
 import io
-import logging
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
 from recbole_mm import __version__
-from recbole_mm.errors import Failure, WrongUse
+from recbole_mm.errors import Failure, WrongUse, suggest
 
-#: sub-command -> module with HELP, add_arguments(parser), main(args) -> int
+#: sub-command -> (module with add_arguments(parser) and main(args) -> int, what it does)
 COMMANDS = {
-    "run": "recbole_mm.quick_start.run",
-    "compare": "recbole_mm.quick_start.compare",
-    "tune": "recbole_mm.quick_start.tune",
-    "store": "recbole_mm.modality.command",
-    "convert": "recbole_mm.convert.command",
-    "extract": "recbole_mm.extract.command",
-    "doctor": "recbole_mm.quick_start.doctor",
+    "run": ("quick_start.run", "train and evaluate one model"),
+    "compare": ("quick_start.compare", "several models on the same split with the same budget, as a table"),
+    "tune": ("quick_start.tune", "search settings of one model on validation"),
+    "store": ("modality.command", "build, show and verify stores of modality vectors"),
+    "convert": ("convert.command", "raw data to atomic files and items.parquet"),
+    "extract": ("extract.command", "texts and images of items, or reviews, to stores of vectors"),
+    "models": ("quick_start.catalogue", "the models there are, with one line each"),
+    "keys": ("quick_start.catalogue", "the configuration keys, with default and one line each"),
+    "doctor": ("quick_start.doctor", "versions, active patches, and whether a GPU and the extras are usable"),
 }
 #: those that take any configuration key as --key=value
 TAKE_KEYS = {"run", "compare", "tune"}
-
-_SUMMARY = {
-    "run": "train and evaluate one model",
-    "compare": "several models on the same split with the same budget, as a table",
-    "tune": "search settings on validation",
-    "store": "build, show and verify modality stores",
-    "convert": "raw data to atomic files",
-    "extract": "texts and images to modality stores",
-    "doctor": "versions, active patches, what is usable",
-}
+VERBOSE = "--verbose, -v: print where an error arose; run also prints everything RecBole logs"
 
 
 def main(argv: Sequence[str] | None = None, run_by_default: bool = False) -> int:
@@ -54,9 +46,10 @@ def main(argv: Sequence[str] | None = None, run_by_default: bool = False) -> int
     if args[0] == "--version":
         print(__version__)
         return 0
-    verbose = "--verbose" in args or "-v" in args
+    rest = [arg for arg in args[1:] if arg not in ("--verbose", "-v")]
+    verbose = len(rest) < len(args) - 1
     try:
-        return _dispatch(args[0], args[1:])
+        return _dispatch(args[0], rest, verbose)
     except WrongUse as error:
         return _say(error, 2, verbose)
     except KeyboardInterrupt as error:
@@ -67,13 +60,15 @@ def main(argv: Sequence[str] | None = None, run_by_default: bool = False) -> int
         return _say(error, 1, verbose)
 
 
-def _dispatch(name: str, rest: list[str]) -> int:
+def _dispatch(name: str, rest: list[str], verbose: bool) -> int:
     if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise WrongUse(f"no command {name!r}{hint} (there are {', '.join(COMMANDS)})")
-    module = import_module(COMMANDS[name])
-    parser = argparse.ArgumentParser(prog=f"recbole-mm {name}", description=module.HELP, allow_abbrev=False)
+        raise WrongUse(f"no command {name!r}{suggest(name, COMMANDS)}")
+    path, summary = COMMANDS[name]
+    module = import_module(f"recbole_mm.{path}")
+    parser = argparse.ArgumentParser(
+        prog=f"recbole-mm {name}", description=summary, epilog=VERBOSE, allow_abbrev=False
+    )
+    parser.set_defaults(command=name, verbose=verbose)
     module.add_arguments(parser)
     args = _parse(parser, rest, keys=name in TAKE_KEYS)
     return 0 if args is None else module.main(args)
@@ -97,7 +92,7 @@ def _parse(parser: argparse.ArgumentParser, rest: list[str], keys: bool) -> argp
 
 def _say(error: BaseException, code: int, verbose: bool) -> int:
     if verbose:
-        logging.getLogger("recbole_mm").error("failed", exc_info=error)
+        traceback.print_exception(error)
     text = " ".join(str(error).split()) or type(error).__name__
     if not isinstance(error, (WrongUse, Failure)):
         text = f"{type(error).__name__}: {text} (--verbose shows where)"
@@ -106,7 +101,6 @@ def _say(error: BaseException, code: int, verbose: bool) -> int:
 
 
 def _usage() -> str:
-    lines = [f"  {name:<9}{_SUMMARY[name]}" for name in COMMANDS]
-    return "\n".join(
-        ["usage: recbole-mm COMMAND …   (recbole-mm COMMAND --help for its arguments)", "", *lines]
-    )
+    lines = [f"  {name:<9}{summary}" for name, (_, summary) in COMMANDS.items()]
+    usage = "usage: recbole-mm COMMAND …   (recbole-mm COMMAND --help for its arguments)"
+    return "\n".join([usage, "", *lines, "", VERBOSE])

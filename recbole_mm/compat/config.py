@@ -15,8 +15,6 @@ def rebuild_config(values: Any) -> Any:
     from recbole.config.configurator import Config
     from recbole.utils import enum_type, get_model
 
-    if isinstance(values, Config):  # a file read under trusted_load()
-        return values
     config = Config.__new__(Config)
     config.compatibility_settings()
     config._init_parameters_category()

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -20,18 +17,6 @@ from recbole_mm.compat.patch import AttributePatch, Patch, SourcePatch
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import replacing
 from recbole_mm.serialize import StateOf, from_plain, plain_config, to_plain
-
-_trusted: ContextVar[bool] = ContextVar("recbole_mm_trusted", default=False)
-
-
-@contextmanager
-def trusted_load() -> Iterator[None]:
-    """Inside it, `load` also reads files with pickled objects, which can run any code; for `--trust`."""
-    token = _trusted.set(True)
-    try:
-        yield
-    finally:
-        _trusted.reset(token)
 
 
 def save(state: dict[str, Any], path: str | Path, **_: Any) -> None:
@@ -47,7 +32,7 @@ def save(state: dict[str, Any], path: str | Path, **_: Any) -> None:
 
 
 def load(path: str | Path, map_location: Any = None) -> Any:
-    """Reads what `save` wrote; `WrongUse` for a file with pickled objects, unless inside `trusted_load()`."""
+    """Reads what `save` wrote; `WrongUse` for a file with pickled objects."""
     import pickle
 
     import torch
@@ -55,11 +40,11 @@ def load(path: str | Path, map_location: Any = None) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
-            return from_plain(torch.load(path, map_location=map_location, weights_only=not _trusted.get()))
+            return from_plain(torch.load(path, map_location=map_location, weights_only=True))
     except pickle.UnpicklingError:
         raise WrongUse(
-            f"{path}: holds pickled Python objects (RecBole's own checkpoints do), and reading those can run "
-            "any code; pass --trust if you know who wrote the file"
+            f"{path}: holds pickled Python objects (RecBole's own checkpoints do), and reading those can run any "
+            "code; train again under recbole_mm"
         ) from None
 
 

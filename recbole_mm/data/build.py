@@ -17,6 +17,7 @@ from recbole_mm.data.dataset import MultimodalMixin
 from recbole_mm.data.part import eval_part
 from recbole_mm.data.sampler import DomainSampler, NegativeSampler
 from recbole_mm.errors import WrongUse
+from recbole_mm.serialize import class_of
 
 _CLASS_OF_TYPE = {
     ModelType.SEQUENTIAL: "SequentialDataset",
@@ -37,9 +38,8 @@ def create_dataset(config: Any) -> Any:
     default = _CLASS_OF_TYPE.get(config["MODEL_TYPE"], "Dataset")
     recbole_class = getattr(classes, f"{config['model']}Dataset", getattr(classes, default))
     mixin = CrossDomainMixin if is_cross_domain(config) else MultimodalMixin
-    dataset = type(
-        f"{mixin.__name__.removesuffix('Mixin')}{recbole_class.__name__}", (mixin, recbole_class), {}
-    )(config)
+    name = f"{mixin.__name__.removesuffix('Mixin')}{recbole_class.__name__}"
+    dataset = class_of(name, (mixin, recbole_class), mixin.__module__)(config)
     if config.trait("multimodal"):
         dataset.load_modalities()
     return dataset

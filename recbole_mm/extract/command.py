@@ -21,8 +21,6 @@ from recbole_mm.extract.settings import DEFAULTS, MissingPackage, build_encoder,
 from recbole_mm.extract.text import NoCheckpoint
 from recbole_mm.modality import reviews_folder
 
-HELP = "turn the texts and images of items, or reviews, into stores of vectors"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``text``, ``image`` and ``clip``."""

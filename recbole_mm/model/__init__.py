@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -15,9 +14,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import WrongUse, suggest
 
-__all__ = ["get_model", "model_names", "model_spec"]
+__all__ = ["get_model", "model_names", "model_sources", "model_spec"]
 
 _RECBOLE_ROOMS = ("general", "context_aware", "sequential", "knowledge_aware", "exlib")
 _OURS = Path(__file__).parent
@@ -45,19 +44,25 @@ def get_model(name: str | type) -> type:
         found = getattr(_import_known(home, name), name, None)
         if isinstance(found, type):
             return found
-    raise WrongUse(_no_model(name))
+    hint = suggest(name, model_names(), listed=False) or "; one of ours, RecBole's or path/to/file.py:Class"
+    raise WrongUse(f"no model '{name}'{hint}")
 
 
 def model_names() -> dict[str, str]:
     """Every known model's name and the module that holds it, ours first; nothing is imported."""
-    names: dict[str, str] = {}
+    return {name: where for name, (where, _) in model_sources().items()}
+
+
+def model_sources() -> dict[str, tuple[str, ast.ClassDef]]:
+    """Every known model's name with its module and the source of its class."""
+    found: dict[str, tuple[str, ast.ClassDef]] = {}
     for folder, package in _rooms():
         for file in sorted(folder.glob("*.py")):
             tree = ast.parse(file.read_text(encoding="utf-8"))
             for node in tree.body:
-                if isinstance(node, ast.ClassDef) and node.name.lower() == file.stem:
-                    names.setdefault(node.name, f"{package}.{file.stem}")
-    return names
+                if isinstance(node, ast.ClassDef) and node.bases and node.name.lower() == file.stem:
+                    found.setdefault(node.name, (f"{package}.{file.stem}", node))
+    return found
 
 
 def model_spec(model_class: type) -> str:
@@ -84,18 +89,6 @@ def _module_of(name: str) -> str | None:
         if (folder / f"{name.lower()}.py").is_file():
             return f"{package}.{name.lower()}"
     return None
-
-
-def _no_model(name: str) -> str:
-    known = list(model_names())
-    by_lower = {each.lower(): each for each in known}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
-    hint = (
-        f"; did you mean '{by_lower[near[0]]}'?"
-        if near
-        else "; one of ours, RecBole's or path/to/file.py:Class"
-    )
-    return f"no model '{name}'{hint}"
 
 
 def _import_known(module_name: str, name: str) -> ModuleType:
@@ -191,8 +184,9 @@ def _pick(module: ModuleType, class_name: str | None, where: str) -> type:
     if isinstance(found, type):
         return found
     names = [key for key, value in vars(module).items() if isinstance(value, type)]
-    near = difflib.get_close_matches(class_name, names, n=1, cutoff=0.5)
-    raise WrongUse(f"{where} has no class '{class_name}'" + (f"; did you mean '{near[0]}'?" if near else ""))
+    raise WrongUse(
+        f"{where} has no class '{class_name}'{suggest(class_name, names, cutoff=0.5, listed=False)}"
+    )
 
 
 def _recommenders(module: ModuleType) -> dict[str, type]:

@@ -36,7 +36,6 @@ from recbole_mm.report.statistics import Comparison
 from recbole_mm.report.table import markdown
 from recbole_mm.run.metric import check_columns
 
-HELP = "several models on the same split with the same budget, as a table"
 FIRST_SEED = 2020
 
 

@@ -28,7 +28,6 @@ from recbole_mm.quick_start.logger import init_logger
 from recbole_mm.serialize import readable
 from recbole_mm.trainer import get_trainer, read_last
 
-HELP = "train and evaluate one model"
 LIBRARIES = ("recbole_mm", "recbole", "torch", "numpy", "pandas", "scipy")
 
 
@@ -151,9 +150,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", metavar="FILE", help="where the record goes (default: beside the checkpoint)"
     )
-    level = parser.add_mutually_exclusive_group()
-    level.add_argument("--quiet", "-q", action="store_true", help="print warnings and the result only")
-    level.add_argument("--verbose", "-v", action="store_true", help="print everything RecBole logs")
+    parser.add_argument("--quiet", "-q", action="store_true", help="print warnings and the result only")
 
 
 def main(args: argparse.Namespace) -> int:

@@ -32,7 +32,6 @@ from recbole_mm.quick_start.run import run_one
 from recbole_mm.report.statistics import Row
 from recbole_mm.run.key import keys_that
 
-HELP = "search settings of one model on validation"
 TRIALS = 12  # the same effort for every model
 
 

@@ -330,7 +330,7 @@ def refuses(read: Callable[[], Any]) -> None:
     try:
         read()
     except Exception as error:
-        assert "--trust" in str(error) and "\n" not in str(error), error
+        assert "train again under recbole_mm" in str(error) and "\n" not in str(error), error
     else:
         raise AssertionError("a file with pickled objects was read")
 
