@@ -10,13 +10,14 @@ import inspect
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from recbole_mm.errors import WrongUse, suggest
 
-__all__ = ["get_model", "model_names", "model_sources", "model_spec"]
+__all__ = ["get_model", "model_lines", "model_names", "model_spec"]
 
 _RECBOLE_ROOMS = ("general", "context_aware", "sequential", "knowledge_aware", "exlib")
 _OURS = Path(__file__).parent
@@ -50,18 +51,20 @@ def get_model(name: str | type) -> type:
 
 def model_names() -> dict[str, str]:
     """Every known model's name and the module that holds it, ours first; nothing is imported."""
-    return {name: where for name, (where, _) in model_sources().items()}
+    return {name: module for name, (module, _) in model_lines().items()}
 
 
-def model_sources() -> dict[str, tuple[str, ast.ClassDef]]:
-    """Every known model's name with its module and the source of its class."""
-    found: dict[str, tuple[str, ast.ClassDef]] = {}
+@cache
+def model_lines() -> dict[str, tuple[str, str]]:
+    """Every known model's name with its module and the first line of its docstring, as `model_names`."""
+    found: dict[str, tuple[str, str]] = {}
     for folder, package in _rooms():
         for file in sorted(folder.glob("*.py")):
             tree = ast.parse(file.read_text(encoding="utf-8"))
             for node in tree.body:
                 if isinstance(node, ast.ClassDef) and node.bases and node.name.lower() == file.stem:
-                    found.setdefault(node.name, (f"{package}.{file.stem}", node))
+                    about = (ast.get_docstring(node) or "").strip().partition("\n")[0]
+                    found.setdefault(node.name, (f"{package}.{file.stem}", about))
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -12,7 +11,7 @@ from typing import Any
 
 from recbole_mm.config.properties import load_internal, properties_dir, recbole_dir
 from recbole_mm.errors import WrongUse, suggest
-from recbole_mm.model import model_names, model_sources
+from recbole_mm.model import model_lines, model_names
 from recbole_mm.run.key import KEYS, Key
 
 # a key at the start of its line, and the comment at the end
@@ -22,10 +21,9 @@ _LINE = re.compile(r"^(?P<key>\w+):.*?\s#\s*(?P<comment>.*\S)", re.MULTILINE)
 def models() -> list[dict[str, str]]:
     """``name``, ``of`` (``recbole_mm``, or the family of RecBole's) and ``about`` (of its docstring) of each model."""
     found = []
-    for name, (module, node) in model_sources().items():
+    for name, (module, about) in model_lines().items():
         package, *_, family, _ = module.split(".")
         of = package if package == "recbole_mm" else f"RecBole {family.removesuffix('_recommender')}"
-        about = (ast.get_docstring(node) or "").strip().partition("\n")[0]
         found.append({"name": name, "of": of, "about": about})
     return found
 
