@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
-from recbole.config import Config
-from recbole.data import create_dataset, data_preparation
 from recbole.model.general_recommender import BPR
 from recbole.model.loss import BPRLoss
 from recbole.utils import get_model, init_seed
 
 import recbole_mm  # noqa: F401  first: it makes RecBole run on today's libraries
+from recbole_mm.config import Config
+from recbole_mm.data import create_dataset, data_preparation
 from recbole_mm.trainer import get_trainer
 
 USERS, ITEMS = 60, 90
@@ -68,17 +67,16 @@ def build(folder: Path, model: str, epochs: int, **settings: Any) -> tuple[Any, 
     """(trainer, train, valid, test) of a run in `folder`, where `write_toy` has been."""
     torch.set_num_threads(1)
     model_class = TwoTerms if model == "TwoTerms" else get_model(model)
-    argv, sys.argv = sys.argv, sys.argv[:1]  # RecBole's Config reads them
     config = Config(
         model_class if model == "TwoTerms" else model,
         "toy",
         config_dict={
             "data_path": str(folder), "checkpoint_dir": str(folder / "saved"), "epochs": epochs,
             "train_batch_size": 64, "embedding_size": 8, "learning_rate": 0.01, "eval_step": 1, "stopping_step": 100,
-            "metric_decimal_place": 8, "show_progress": False, "use_gpu": False, "explode_at": None, **settings,
+            "metric_decimal_place": 8, "show_progress": False, "use_gpu": False,
+            **({"explode_at": None} if model == "TwoTerms" else {}), **settings,
         },
     )  # fmt: skip
-    sys.argv = argv
     init_seed(config["seed"], True)
     dataset = create_dataset(config)
     train, valid, test = data_preparation(config, dataset)
