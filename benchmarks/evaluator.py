@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import sys
 import tempfile
 import threading
 import time
@@ -55,9 +54,11 @@ def interactions(case: dict[str, Any], rng: np.random.Generator) -> tuple[np.nda
 
 def build(case: dict[str, Any], sequential: bool, folder: Path) -> tuple[Any, Any, Any, Any, Any]:
     """config, model, RecBole's trainer, training loader, test loader."""
-    from recbole.config import Config
-    from recbole.data import create_dataset, data_preparation
+    from recbole.data import data_preparation
     from recbole.utils import get_model, get_trainer, init_logger, init_seed
+
+    from recbole_mm.config import Config
+    from recbole_mm.data import create_dataset
 
     user, item, part = interactions(case, np.random.default_rng(0))
     for index, name in enumerate(("train", "valid", "test")):
@@ -91,7 +92,6 @@ def build(case: dict[str, Any], sequential: bool, folder: Path) -> tuple[Any, An
             "train_neg_sample_args": None,
             "MAX_ITEM_LIST_LENGTH": 50,
         }
-    sys.argv = sys.argv[:1]  # RecBole's Config reads it
     config = Config(model=name, dataset="bench", config_dict=settings)
     init_logger(config)
     init_seed(1, True)

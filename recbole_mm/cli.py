@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import contextlib
 import io
 import os
@@ -11,25 +10,25 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 
 from recbole_mm import __version__
 from recbole_mm.errors import Failure, WrongUse, suggest
 
-#: sub-command -> module with HELP, add_arguments(parser), main(args) -> int
+#: sub-command -> (module with add_arguments(parser) and main(args) -> int, what it does)
 COMMANDS = {
-    "run": "recbole_mm.quick_start.run",
-    "compare": "recbole_mm.quick_start.compare",
-    "tune": "recbole_mm.quick_start.tune",
-    "models": "recbole_mm.quick_start.models",
-    "keys": "recbole_mm.quick_start.keys",
-    "store": "recbole_mm.modality.command",
-    "convert": "recbole_mm.convert.command",
-    "extract": "recbole_mm.extract.command",
-    "doctor": "recbole_mm.quick_start.doctor",
+    "run": ("quick_start.run", "train and evaluate one model"),
+    "compare": ("quick_start.compare", "several models on the same split with the same budget, as a table"),
+    "tune": ("quick_start.tune", "search settings of one model on validation"),
+    "store": ("modality.command", "build, show and verify stores of modality vectors"),
+    "convert": ("convert.command", "raw data to atomic files and items.parquet"),
+    "extract": ("extract.command", "texts and images of items, or reviews, to stores of vectors"),
+    "models": ("quick_start.catalogue", "the models there are, with one line each"),
+    "keys": ("quick_start.catalogue", "the configuration keys, with default and one line each"),
+    "doctor": ("quick_start.doctor", "versions, active patches, and whether a GPU and the extras are usable"),
 }
 #: those that take any configuration key as --key=value
 TAKE_KEYS = {"run", "compare", "tune"}
+VERBOSE = "--verbose, -v: print where an error arose; run also prints everything RecBole logs"
 
 
 def main(argv: Sequence[str] | None = None, run_by_default: bool = False) -> int:
@@ -48,11 +47,10 @@ def main(argv: Sequence[str] | None = None, run_by_default: bool = False) -> int
     if args[0] == "--version":
         print(__version__)
         return 0
-    verbose = "--verbose" in args or "-v" in args
-    if args[0] != "run":  # which has a word of its own for it
-        args = [word for word in args if word != "--verbose"]
+    rest = [arg for arg in args[1:] if arg not in ("--verbose", "-v")]
+    verbose = len(rest) < len(args) - 1
     try:
-        return _dispatch(args[0], args[1:])
+        return _dispatch(args[0], rest, verbose)
     except WrongUse as error:
         return _say(error, 2, verbose)
     except KeyboardInterrupt as error:
@@ -66,11 +64,15 @@ def main(argv: Sequence[str] | None = None, run_by_default: bool = False) -> int
         return _say(error, 1, verbose)
 
 
-def _dispatch(name: str, rest: list[str]) -> int:
+def _dispatch(name: str, rest: list[str], verbose: bool) -> int:
     if name not in COMMANDS:
         raise WrongUse(f"no command {name!r}{suggest(name, COMMANDS)}")
-    module = import_module(COMMANDS[name])
-    parser = argparse.ArgumentParser(prog=f"recbole-mm {name}", description=module.HELP, allow_abbrev=False)
+    path, summary = COMMANDS[name]
+    module = import_module(f"recbole_mm.{path}")
+    parser = argparse.ArgumentParser(
+        prog=f"recbole-mm {name}", description=summary, epilog=VERBOSE, allow_abbrev=False
+    )
+    parser.set_defaults(command=name, verbose=verbose)
     module.add_arguments(parser)
     args = _parse(parser, rest, keys=name in TAKE_KEYS)
     return 0 if args is None else module.main(args)
@@ -103,20 +105,6 @@ def _say(error: BaseException, code: int, verbose: bool) -> int:
 
 
 def _usage() -> str:
-    """The commands, each with its own line; read as text, for importing them all takes seconds."""
-    lines = [f"  {name:<9}{_help_of(module)}" for name, module in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: recbole-mm COMMAND …   (recbole-mm COMMAND --help for its arguments)",
-            "",
-            *lines,
-            "",
-            "  --verbose  with any command: show where an error arose",
-        ]
-    )
-
-
-def _help_of(module: str) -> str:
-    file = Path(__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
-    line = next(line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("HELP = "))
-    return str(ast.literal_eval(line.removeprefix("HELP = ")))
+    lines = [f"  {name:<9}{summary}" for name, (_, summary) in COMMANDS.items()]
+    usage = "usage: recbole-mm COMMAND …   (recbole-mm COMMAND --help for its arguments)"
+    return "\n".join([usage, "", *lines, "", VERBOSE])

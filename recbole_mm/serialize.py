@@ -6,6 +6,7 @@ compat for RecBole's own checkpoints and by the trainer for ours; imports numpy 
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Mapping
 from enum import Enum
@@ -140,3 +141,12 @@ def _sparse(value: dict[str, Any]) -> Any:
     make = sparse.coo_matrix if value["matrix"] else sparse.coo_array
     row, col, data = (from_plain(value[name]) for name in ("row", "col", "data"))
     return make((data, (row, col)), shape=tuple(value["shape"])).asformat(value["format"])
+
+
+def class_of(name: str, bases: tuple[type, ...], module: str) -> type:
+    """The class ``name`` of these bases, made once and held by the imported ``module``, where pickle looks for it."""
+    held = vars(sys.modules[module])
+    if getattr(held.get(name), "__bases__", None) != bases:
+        held[name] = type(name, bases, {"__module__": module})
+    made: type = held[name]
+    return made

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -32,12 +33,22 @@ LIGHT = ("modality", "convert", "run")
 LINES, FUNCTION_LINES = 300, 60
 
 
+def nodes(file: Path) -> list[ast.AST]:
+    """Everything in a file."""
+    return _parsed(file.read_text(encoding="utf-8"))
+
+
+@cache
+def _parsed(text: str) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(text)))
+
+
 def imports(package: Path) -> Iterator[tuple[Path, str]]:
     """(file, module of the package that it imports), imports inside functions and for types included."""
     for file in sorted(package.rglob("*.py")):
         if "properties" in file.relative_to(package).parts:  # not ours to import
             continue
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in nodes(file):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{file}: write absolute imports"
@@ -76,7 +87,7 @@ def circle(package: Path) -> list[str]:
     """Files that import each other in a circle, [] where none do; imports for types alone count too."""
     files = {file.relative_to(package.parent) for file in package.rglob("*.py")}
     graph: dict[str, set[str]] = {".".join(file.with_suffix("").parts): set() for file in files}
-    for file, name in imports(package):
+    for file, name in set(imports(package)):
         own = ".".join(file.relative_to(package.parent).with_suffix("").parts)
         target = name if name in graph else f"{name}.__init__"
         if own != target and not _only_for_types(file, name):
@@ -90,14 +101,13 @@ def circle(package: Path) -> list[str]:
 
 def _only_for_types(file: Path, name: str) -> bool:
     """Whether every import of ``name`` in the file stands under ``if TYPE_CHECKING``."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
     guarded = {
         id(inner)
-        for node in ast.walk(tree)
+        for node in nodes(file)
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
-    own = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module == name]
+    own = [n for n in nodes(file) if isinstance(n, ast.ImportFrom) and n.module == name]
     return bool(own) and all(id(node) in guarded for node in own)
 
 
@@ -121,7 +131,7 @@ def test_every_room_has_a_floor() -> None:
 @pytest.mark.parametrize("room", LIGHT)
 def test_light_rooms_know_neither_recbole_nor_torch(room: str) -> None:
     for file in (PACKAGE / room).rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in nodes(file):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not {n.split(".")[0] for n in names} & {"recbole", "torch"}, file
@@ -133,7 +143,7 @@ def test_files_and_functions_are_short() -> None:
         text = file.read_text(encoding="utf-8")
         if text.count("\n") > LINES:
             long.append(f"{file.relative_to(PACKAGE)}: {text.count(chr(10))} lines")
-        for node in ast.walk(ast.parse(text)):
+        for node in nodes(file):
             if (
                 isinstance(node, ast.FunctionDef)
                 and (length := node.end_lineno - node.lineno + 1) > FUNCTION_LINES

@@ -110,3 +110,14 @@ def test_unknown_commands_are_answered(capsys: pytest.CaptureFixture[str]) -> No
     assert "doctor" in capsys.readouterr().out
     assert main(["store", "biuld"]) == 2
     one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    "command", [["store", "info", "nosuch"], ["compare", "--models=Nosuch"], ["keys", "Nosuch"]]
+)
+def test_verbose_shows_where_an_error_arose(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command) == 2
+    one_line(capsys)
+    assert main([*command, "--verbose"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("Traceback") and error.splitlines()[-1].startswith("error: ")

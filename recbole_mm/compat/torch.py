@@ -43,8 +43,8 @@ def load(path: str | Path, map_location: Any = None) -> Any:
             return from_plain(torch.load(path, map_location=map_location, weights_only=True))
     except pickle.UnpicklingError:
         raise WrongUse(
-            f"{path}: holds pickled Python objects (RecBole's own checkpoints do), and reading those can run "
-            "any code; train again under recbole_mm"
+            f"{path}: holds pickled Python objects (RecBole's own checkpoints do), and reading those can run any "
+            "code; train again under recbole_mm"
         ) from None
 
 

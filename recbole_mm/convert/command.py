@@ -10,8 +10,6 @@ from typing import Any
 
 from recbole_mm.convert import CONVERTERS
 
-HELP = "turn raw data into atomic files and items.parquet"
-
 
 class _LazyParser(argparse.ArgumentParser):
     """Asks its converter for the arguments when it is used, so that ``convert`` imports only one."""

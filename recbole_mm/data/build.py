@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from functools import cache
 from logging import getLogger
 from typing import Any
 
@@ -18,6 +17,7 @@ from recbole_mm.data.dataset import MultimodalMixin
 from recbole_mm.data.part import eval_part
 from recbole_mm.data.sampler import DomainSampler, NegativeSampler
 from recbole_mm.errors import WrongUse
+from recbole_mm.serialize import class_of
 
 _CLASS_OF_TYPE = {
     ModelType.SEQUENTIAL: "SequentialDataset",
@@ -38,18 +38,11 @@ def create_dataset(config: Any) -> Any:
     default = _CLASS_OF_TYPE.get(config["MODEL_TYPE"], "Dataset")
     recbole_class = getattr(classes, f"{config['model']}Dataset", getattr(classes, default))
     mixin = CrossDomainMixin if is_cross_domain(config) else MultimodalMixin
-    dataset = _mixed(mixin, recbole_class)(config)
+    name = f"{mixin.__name__.removesuffix('Mixin')}{recbole_class.__name__}"
+    dataset = class_of(name, (mixin, recbole_class), mixin.__module__)(config)
     if config.trait("multimodal"):
         dataset.load_modalities()
     return dataset
-
-
-@cache
-def _mixed(mixin: type, recbole_class: type) -> type:
-    name = mixin.__name__.removesuffix("Mixin") + recbole_class.__name__
-    made = type(name, (mixin, recbole_class), {"__module__": __name__})
-    globals()[name] = made  # a class is pickled by its name
-    return made
 
 
 def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:

@@ -22,7 +22,6 @@ from recbole_mm.extract.text import NoCheckpoint
 from recbole_mm.modality import reviews_folder
 
 OVERRIDES = ("batch_size", "shard_size", "pooling", "max_length", "width", "augment", "seed", "weights")
-HELP = "turn the texts and images of items, or reviews, into stores of vectors"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,8 +13,6 @@ from recbole_mm.modality.format import DTYPES
 from recbole_mm.modality.read import read_array, read_parquet, read_tokens
 from recbole_mm.modality.store import ModalityStore
 
-HELP = "build, describe or check a store of modality vectors"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``build``, ``info`` and ``verify``."""

@@ -11,13 +11,14 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from recbole_mm.errors import WrongUse, suggest
 
-__all__ = ["get_model", "model_names", "model_spec"]
+__all__ = ["get_model", "model_lines", "model_names", "model_spec"]
 
 _RECBOLE_ROOMS = ("general", "context_aware", "sequential", "knowledge_aware", "exlib")
 _OURS = Path(__file__).parent
@@ -54,20 +55,27 @@ def get_model(name: str | type) -> type:
             return found
     if name in _GIVEN:
         return _GIVEN[name]
-    raise WrongUse(_no_model(name))
+    hint = suggest(name, model_names(), listed=False) or "; one of ours, RecBole's or path/to/file.py:Class"
+    raise WrongUse(f"no model '{name}'{hint}")
 
 
 def model_names() -> dict[str, str]:
     """Every known model's name and the module that holds it, ours first; nothing is imported."""
-    names: dict[str, str] = {}
+    return {name: module for name, (module, _) in model_lines().items()}
+
+
+@cache
+def model_lines() -> dict[str, tuple[str, str]]:
+    """Every known model's name with its module and the first line of its docstring, as `model_names`."""
+    found: dict[str, tuple[str, str]] = {}
     for folder, package in _rooms():
         for file in sorted(folder.glob("*.py")):
             tree = ast.parse(file.read_text(encoding="utf-8"))
             for node in tree.body:
-                # a class of no base, such as Traits, is no recommender
                 if isinstance(node, ast.ClassDef) and node.bases and node.name.lower() == file.stem:
-                    names.setdefault(node.name, f"{package}.{file.stem}")
-    return names
+                    about = (ast.get_docstring(node) or "").strip().partition("\n")[0]
+                    found.setdefault(node.name, (f"{package}.{file.stem}", about))
+    return found
 
 
 def model_spec(model: str | type) -> str:
@@ -103,11 +111,6 @@ def _module_of(name: str) -> str | None:
         if (folder / f"{name.lower()}.py").is_file():
             return f"{package}.{name.lower()}"
     return None
-
-
-def _no_model(name: str) -> str:
-    hint = suggest(name, model_names(), listed=False)
-    return f"no model '{name}'" + (hint or "; one of ours, RecBole's or path/to/file.py:Class")
 
 
 def _import_known(module_name: str, name: str) -> ModuleType:
@@ -203,8 +206,9 @@ def _pick(module: ModuleType, class_name: str | None, where: str) -> type:
     if isinstance(found, type):
         return found
     names = [key for key, value in vars(module).items() if isinstance(value, type)]
-    hint = suggest(class_name, names, cutoff=0.5, listed=False)
-    raise WrongUse(f"{where} has no class '{class_name}'{hint}")
+    raise WrongUse(
+        f"{where} has no class '{class_name}'{suggest(class_name, names, cutoff=0.5, listed=False)}"
+    )
 
 
 def _recommenders(module: ModuleType) -> dict[str, type]:

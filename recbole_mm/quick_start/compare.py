@@ -31,7 +31,6 @@ from recbole_mm.run.folder import RunFolder, RunResult, run_folders
 from recbole_mm.run.metric import check_columns
 from recbole_mm.run.spec import RunSpec
 
-HELP = "several models on the same split with the same budget, as a table"
 FIRST_SEED = 2020
 
 

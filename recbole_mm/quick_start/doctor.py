@@ -17,8 +17,6 @@ from typing import Any
 from recbole_mm import __version__
 from recbole_mm.compat import ALL_PATCHES, RECBOLE_VERSION, REMEDY
 
-HELP = "versions, active patches, and whether a GPU, ray, transformers and torchvision are usable"
-
 LIBRARIES = (
     "recbole",
     "torch",

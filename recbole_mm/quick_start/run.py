@@ -19,8 +19,6 @@ from recbole_mm.quick_start.session import Session
 from recbole_mm.run.folder import RunFolder, RunResult
 from recbole_mm.serialize import readable
 
-HELP = "train and evaluate one model"
-
 
 def run_recbole_mm(
     model: str | type | None = None,
@@ -54,9 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dry-run", action="store_true", help="say what would happen: rows, candidates, memory, time"
     )
     parser.add_argument("--json", metavar="FILE", help="a copy of the record with the history")
-    level = parser.add_mutually_exclusive_group()
-    level.add_argument("--quiet", "-q", action="store_true", help="print warnings and the result only")
-    level.add_argument("--verbose", "-v", action="store_true", help="print everything RecBole logs")
+    parser.add_argument("--quiet", "-q", action="store_true", help="print warnings and the result only")
 
 
 def main(args: argparse.Namespace) -> int:

@@ -29,7 +29,6 @@ from recbole_mm.run.folder import RunFolder, run_folders
 from recbole_mm.run.key import keys_that
 from recbole_mm.run.spec import RunSpec
 
-HELP = "search settings of one model on validation"
 TRIALS = 12  # the same effort for every model
 JOURNAL = "trials.jsonl"
 

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 from recbole.trainer.trainer import DecisionTreeTrainer
 from recbole.utils.utils import get_trainer as _recbole_trainer
 
+from recbole_mm.serialize import class_of
 from recbole_mm.trainer.callback import Callback
 from recbole_mm.trainer.checkpoint import read_checkpoint
 from recbole_mm.trainer.mixin import TrainerMixin
@@ -33,12 +33,6 @@ __all__ = [
 
 def get_trainer(config: Any, model_class: type) -> type:
     """The trainer class RecBole takes for this model, with our mixin in front of it."""
-    return _mixed(_recbole_trainer(config["MODEL_TYPE"], model_class.__name__))
-
-
-@cache
-def _mixed(base: type) -> type:
+    base = _recbole_trainer(config["MODEL_TYPE"], model_class.__name__)
     mixin = TreeTrainerMixin if issubclass(base, DecisionTreeTrainer) else TrainerMixin
-    made = type(f"Mm{base.__name__}", (mixin, base), {"__module__": __name__})
-    globals()[made.__name__] = made  # a class is pickled by its name
-    return made
+    return class_of(f"Mm{base.__name__}", (mixin, base), __name__)

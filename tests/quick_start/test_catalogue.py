@@ -1,5 +1,3 @@
-"""`recbole-mm models` and `recbole-mm keys`: nothing is missing, each has its line, a machine can read them."""
-
 from __future__ import annotations
 
 import json
@@ -7,48 +5,58 @@ import json
 import pytest
 
 from recbole_mm.cli import main
-from recbole_mm.config.known import declared_keys
-from recbole_mm.config.properties import load_internal, properties_dir
+from recbole_mm.config.properties import load_internal, properties_dir, recbole_dir
+from recbole_mm.errors import WrongUse
 from recbole_mm.model import model_names
-from recbole_mm.quick_start.keys import keys
-from recbole_mm.quick_start.models import models
+from recbole_mm.quick_start.catalogue import keys, models
 from recbole_mm.run.key import KEYS
 
 
-def test_every_model_is_listed_with_its_family() -> None:
-    found = {line["model"]: line for line in models()}
-    assert found.keys() == model_names().keys()
-    assert found["CMC"]["family"] == "recbole_mm" and found["CMC"]["about"].startswith("CMC: cross-modal")
-    assert found["SASRec"]["family"] == "sequential" and found["BPR"]["about"]
+def test_every_model_has_a_line() -> None:
+    found = {entry["name"]: entry for entry in models()}
+    assert set(found) == set(model_names())
+    assert found["CMC"]["of"] == "recbole_mm" and found["SASRec"]["of"] == "RecBole sequential"
+    assert found["BPR"]["about"].startswith("BPR is")
+    assert all(entry["about"] for entry in found.values() if entry["of"] == "recbole_mm")
 
 
-def test_every_key_of_ours_has_its_line() -> None:
-    found = {line["key"]: line for line in keys()}
+def test_every_key_has_its_default_and_a_line() -> None:
+    found = {entry["key"]: entry for entry in keys()}
     ours = load_internal(properties_dir() / "overall.yaml")
-    assert ours.keys() <= found.keys()
-    assert [key for key in ours if not found[key]["about"] and not isinstance(ours[key], dict)] == []
-    assert "one of domain, all" in found["eval_candidates"]["about"]
-    assert found["learning_rate"]["default"] == 0.001 and "[a value > 0]" in found["learning_rate"]["about"]
+    assert set(found) == {
+        *ours,
+        *load_internal(recbole_dir() / "properties/overall.yaml"),
+        *load_internal(recbole_dir() / "properties/dataset/sample.yaml"),
+    }
+    assert [key for key, entry in found.items() if not entry["about"]] == []
+    assert {key for key, entry in found.items() if entry["of"] == "recbole_mm"} == set(ours)
+    assert found["min_coverage"]["default"] == 0.5
+    # a text with the sign of a comment, and a key with lines below it
+    assert found["eval_args"]["about"].startswith("(dict) 4 keys")
+    assert found["domain_groups"]["about"].startswith("(dict or None) Group: its tags")
 
 
-def test_every_key_that_is_described_exists() -> None:
-    assert set(KEYS) <= {*declared_keys(), "valid_metric_bigger", "device"}  # RecBole sets these two
+@pytest.mark.parametrize("model", ["CMC", "VBPR", "SASRec", "XGBoost"])
+def test_keys_of_a_model(model: str) -> None:
+    named = [entry for entry in keys(model) if entry["about"]]
+    assert len(named) >= 3 and not {entry["key"] for entry in named} & {"epochs", "seed"}
 
 
-def test_both_print_for_a_person_and_for_a_machine(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in (["models"], ["keys"], ["keys", "CMC"]):
-        assert main(command) == 0
-        assert capsys.readouterr().out.count("\n") > 10
-        assert main([*command, "--json"]) == 0
-        assert json.loads(capsys.readouterr().out)
-    assert main(["keys", "CMCC"]) == 2
-    assert "did you mean 'CMC'" in capsys.readouterr().err
+def test_keys_of_no_model() -> None:
+    with pytest.raises(WrongUse, match="no model 'CMCC'; did you mean 'CMC'"):
+        keys("CMCC")
 
 
-def test_verbose_shows_where_with_any_command(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in (["keys", "CMCC"], ["run", "--model=CMCC", "--dataset=ml-100k"], ["store", "info", "/no"]):
-        assert main(command) == 2
-        assert "Traceback" not in capsys.readouterr().err
-        assert main([*command, "--verbose"]) == 2
-        said = capsys.readouterr().err
-        assert "Traceback" in said and said.count("error: ") == 1
+def test_the_commands_print_text_and_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == models()
+    assert main(["keys", "CMC", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == keys("CMC")
+    assert main(["keys"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(keys())
+    assert next(line for line in lines if line.startswith("protocol ")).endswith(
+        f"({KEYS['protocol'].allowed})"
+    )
+    assert main(["models"]) == 0
+    assert "RecBole knowledge_aware" in capsys.readouterr().out
