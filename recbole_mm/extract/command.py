@@ -21,8 +21,6 @@ from recbole_mm.extract.settings import DEFAULTS, MissingPackage, build_encoder,
 from recbole_mm.extract.text import NoCheckpoint
 from recbole_mm.modality import reviews_folder
 
-OVERRIDES = ("batch_size", "shard_size", "pooling", "max_length", "width", "augment", "seed", "weights")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``text``, ``image`` and ``clip``."""
@@ -137,7 +135,8 @@ def _encoders(
     args: argparse.Namespace, inputs: Mapping[str, Items]
 ) -> tuple[dict[str, Any], dict[str, Encoder]]:
     """The encoder asked for; without one, the first default whose weights can be had, said aloud."""
-    overrides = {key: getattr(args, key, None) for key in OVERRIDES}
+    keys = ("batch_size", "shard_size", "pooling", "max_length", "width", "augment", "seed", "weights")
+    overrides = {key: getattr(args, key, None) for key in keys}
     texts = inputs["text"].raws if "text" in inputs else ()
     names = (args.encoder,) if args.encoder else DEFAULTS[args.kind]
     for name in names:
