@@ -26,7 +26,7 @@ class NaiveCMC:
         self.config, self.dataset = built.config, built.train_data._dataset
         frame = pd.read_csv(folder / "toy" / "toy.inter", sep="\t", dtype=str)
         frame.columns = [c.split(":")[0] for c in frame.columns]
-        one_domain = not hasattr(self.dataset, "domain_names")
+        one_domain = not self.dataset.domain_names
         self.domains = ["-"] if one_domain else sorted(frame["domain"].unique())
         self.domain_of = {
             i: "-" if one_domain else d for i, d in zip(frame["item_id"], frame["domain"], strict=True)

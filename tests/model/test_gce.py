@@ -22,7 +22,7 @@ class NaiveGCE:
         dataset = built.train_data._dataset
         frame = pd.read_csv(folder / "toy" / "toy.inter", sep="\t", dtype=str)
         frame.columns = [c.split(":")[0] for c in frame.columns]
-        names = getattr(dataset, "domain_names", None)
+        names = dataset.domain_names or None
         self.n_users, self.n_items = model.n_users, model.n_items
         self.n_nodes = self.n_users + self.n_items + (1 if names is None else len(names))
         self.domain, self.edges = {}, set()
