@@ -13,13 +13,7 @@ from recbole.config import Config as RecBoleConfig
 from recbole.utils import ModelType
 
 from recbole_mm.config.check import check_values
-from recbole_mm.config.evaluation import (
-    check_metrics,
-    check_mode,
-    find_metric,
-    settle_valid_metric,
-    split_by_type,
-)
+from recbole_mm.config.evaluation import check_metrics, check_mode, find_metric, settle_valid_metric
 from recbole_mm.config.family import adapt, family_defaults, no_negatives
 from recbole_mm.config.header import Header, read_header
 from recbole_mm.config.known import unknown_keys
@@ -245,8 +239,7 @@ class Config(RecBoleConfig):
     def _set_default_parameters(self) -> None:
         final = self.final_config_dict
         ours = final["evaluator"] == "mm"
-        metrics = check_metrics(final["metrics"], final["evaluator"])
-        ranking, value = split_by_type(metrics)
+        metrics, ranking, value = check_metrics(final["metrics"], final["evaluator"])
         self._check_eval_args(final, bool(ranking))
         modes = final["eval_args"].get("mode")
         # AUC over all scores is ours to compute beside ranking metrics; RecBole sees those it can take

@@ -34,8 +34,8 @@ def find_metric(name: Any, key: str = "metrics", at: str = "") -> Metric:
     raise WrongUse(f"{key}: no metric '{name}'{suggest(f'{name}{at}', names, cutoff=0.5, listed=False)}")
 
 
-def check_metrics(metrics: Any, evaluator: str) -> list[str]:
-    """The names as a list. Raises ``WrongUse`` on an unknown name, or on a mixture that cannot share a run."""
+def check_metrics(metrics: Any, evaluator: str) -> tuple[list[str], list[str], list[str]]:
+    """(the names, those of rankings, those of single scores). Raises ``WrongUse`` on an unknown name, or on a mixture that cannot share a run."""
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     if not names:
         raise WrongUse("metrics: the list is empty")
@@ -45,7 +45,7 @@ def check_metrics(metrics: Any, evaluator: str) -> list[str]:
             f"metrics: {', '.join(value)} (of single scores) and {', '.join(ranking)} (of lists) "
             "cannot share a run"
         )
-    return names
+    return names, ranking, value
 
 
 def split_by_type(names: list[str]) -> tuple[list[str], list[str]]:

@@ -18,10 +18,10 @@ _STAR = 4.0  # RecBole's own threshold on ml-100k
 def family_defaults(model_class: type) -> dict[str, Any]:
     """The settings of ``properties/family.yaml`` for this model, alike on every data set."""
     settings: dict[str, Any] = {}
-    model_type = getattr(getattr(model_class, "type", None), "name", None)
+    model_type = model_class.type.name  # type: ignore[attr-defined]  # `Config` has checked it
     for family in load_internal(properties_dir() / "family.yaml").values():
         named = model_class.__name__ in family.get("models", ()) and _is_recbole(model_class)
-        if named or (model_type is not None and model_type == family.get("type")):
+        if named or model_type == family.get("type"):
             settings.update(family["set"])
     return settings
 
@@ -71,7 +71,7 @@ class _Plan:
     ) -> None:
         self.internal, self.given, self.model_class, self.header = internal, given, model_class, header
         self.name = model_class.__name__
-        self.type = model_class.type.name if hasattr(model_class, "type") else None
+        self.type = model_class.type.name  # type: ignore[attr-defined]
         self.changes: dict[str, Any] = {}
         self.notes: list[str] = []
 
