@@ -26,7 +26,7 @@ from recbole_mm.report.export import document, frame
 from recbole_mm.report.paired import paired_tests
 from recbole_mm.report.plot import write_figures
 from recbole_mm.report.table import markdown
-from recbole_mm.run.comparison import RUNS, Comparison, compared, read_plan, with_results, write_plan
+from recbole_mm.run.comparison import RUNS, At, Comparison, Plan, Row, read_plan, write_plan
 from recbole_mm.run.folder import RunFolder, RunResult, run_folders
 from recbole_mm.run.metric import check_columns
 from recbole_mm.run.spec import RunSpec
@@ -82,59 +82,47 @@ def compare(
     if "seed" in (config_dict or {}):
         raise WrongUse("--seed is what a comparison varies: give --seeds 3 or --seeds 2020,2021")
     files = {key: value for path in config_files for key, value in load_user(path).items()}
-    before = read_plan(folder)[0] if add else None
-    kept = [row for row in before.rows if row.label not in {r.label for r in rows}] if before else []
-    numbers = list(dict.fromkeys([*(before.seeds if before else []), *numbers]))
+    kept: list[Row] = []
+    if add:
+        before, *_ = read_plan(folder)
+        kept = [row for row in before.rows if row.label not in {each.label for each in rows}]
+        numbers = list(dict.fromkeys([*before.seeds, *numbers]))
 
     request = Request(preset, dataset, files, dict(config_dict or {}), folder)
     plan, runs = plan_runs(request, rows, numbers, columns, kept)
     plan = replace(plan, common={**plan.common, "versions": versions(), "command": command})
-    found, errors = run_all(runs, folder, fresh)
-    write_plan(folder, plan, {at: run for at, (run, _) in found.items()}, errors)
-    comparison = compared(
-        plan,
-        [
-            with_results(
-                row,
-                {seed: result for (label, seed), (_, result) in found.items() if label == row.label},
-                {seed: text for (label, seed), text in errors.items() if label == row.label},
-            )
-            for row in plan.rows
-        ],
-    )
+    comparison = run_all(plan, runs, folder, fresh)
     write_results(comparison, folder)
     return comparison
 
 
-Found = dict[tuple[str, int], tuple[RunFolder, RunResult]]
-Errors = dict[tuple[str, int], str]
-
-
-def run_all(runs: Sequence[RunSpec], folder: Path, fresh: bool) -> tuple[Found, Errors]:
-    """What each run left, by (label, seed); finished ones are read from ``folder``, the others run or go on.
+def run_all(plan: Plan, runs: Sequence[RunSpec], folder: Path, fresh: bool) -> Comparison:
+    """Every run of a plan: finished ones are read from ``folder``, the others run or go on; writes the comparison.
 
     Rows that are the very same run share one folder.
     """
     there = {} if fresh else run_folders(folder / RUNS)
-    found: Found = {}
-    errors: Errors = {}
+    found: dict[At, RunFolder] = {}
+    errors: dict[At, str] = {}
     for run in runs:
         if run.key in there and there[run.key].finished:
-            found[_at(run)] = there[run.key], there[run.key].result()
+            found[_at(run)] = there[run.key]
+    results = {at: run.result() for at, run in found.items()}
     todo = [run for run in runs if _at(run) not in found]
     if found:
         print(
             f"{len(found)} of {len(runs)} runs are finished in {folder / RUNS} and taken from there (--fresh: anew)"
         )
     seconds: dict[str, list[float]] = {}
-    for (label, _), (_, result) in found.items():
+    for (label, _), result in results.items():
         seconds.setdefault(label, []).append(result.record["seconds"])
     with RunsProgress([run.label for run in todo], seconds) as progress:
         for run in todo:
             progress.start(f"{run.label}, seed {run.seed}")
             try:
                 same = next((found[_at(r)] for r in runs if r.key == run.key and _at(r) in found), None)
-                found[_at(run)] = same or run_one(run, [progress], folder / "log", there.get(run.key or ""))
+                before = same or there.get(run.key or "")
+                found[_at(run)], results[_at(run)] = run_one(run, [progress], folder / "log", before)
                 gc.collect()
             except KeyboardInterrupt as error:
                 kept = f"{len(found)} of {len(runs)} runs are kept in {folder / RUNS}"
@@ -144,11 +132,12 @@ def run_all(runs: Sequence[RunSpec], folder: Path, fresh: bool) -> tuple[Found, 
                 write_text(folder / RUNS / f"{run.key}.error.txt", traceback.format_exc())
                 progress.end(f"failed: {_one_line(error)}")
             else:
-                progress.end(_outcome(found[_at(run)][1]))
-    return found, errors
+                progress.end(_outcome(results[_at(run)]))
+    write_plan(folder, plan, found, errors)
+    return Comparison.of(plan, results, errors)
 
 
-def _at(run: RunSpec) -> tuple[str, int]:
+def _at(run: RunSpec) -> At:
     assert run.seed is not None
     return run.label, run.seed
 

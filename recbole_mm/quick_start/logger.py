@@ -7,6 +7,8 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any, TextIO
@@ -21,58 +23,15 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _COLOURS = {logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "31"}
 
 
-class RunLog:
-    """The handlers of one run on the root logger, to which RecBole and this package both log.
+@contextmanager
+def init_logger(
+    config: Any, *, verbosity: str = "normal", folder: str | os.PathLike[str] = "log"
+) -> Iterator[Path]:
+    """While open, a run's lines go to the console and to ``<folder>/<Model>/<Model>-<dataset>-<time>-<hash>.log``.
 
-    RecBole's ``logging.basicConfig`` does nothing the second time, so a second run would log into the file of the
-    first. Here each run brings handlers and takes them away, and touches nobody else's (pytest's, a notebook's).
-
-    Attributes:
-        path: the log file.
-    """
-
-    def __init__(self, path: Path, level: int, verbosity: str) -> None:
-        self.path = path
-        self._root = logging.getLogger()
-        self._level_before = self._root.level
-        file = logging.FileHandler(path, encoding="utf-8")
-        file.setFormatter(_PlainFormatter("%(asctime)s %(levelname)s  %(message)s"))
-        file.setLevel(level)
-        self._handlers: list[logging.Handler] = [file, _Console(verbosity)]
-        for handler in self._handlers:
-            self._root.addHandler(handler)
-        self._root.setLevel(min(level, logging.INFO))
-        logging.captureWarnings(True)
-
-    def close(self) -> None:
-        """Closes the file and gives the root logger back as it was."""
-        for handler in self._handlers:
-            self._root.removeHandler(handler)
-            handler.close()
-        self._handlers = []
-        self._root.setLevel(self._level_before)
-        logging.captureWarnings(False)
-
-    def __enter__(self) -> RunLog:
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception):  # the person gets one line, the file all of it
-            record = self._root.makeRecord(
-                "recbole_mm",
-                logging.ERROR,
-                "",
-                0,
-                "the run failed",
-                (),
-                (type(error), error, error.__traceback__),
-            )
-            self._handlers[0].handle(record)
-        self.close()
-
-
-def init_logger(config: Any, *, verbosity: str = "normal", folder: str | os.PathLike[str] = "log") -> RunLog:
-    """Starts the log of a run in ``<folder>/<Model>/<Model>-<dataset>-<time>-<hash of the configuration>.log``.
+    RecBole and this package both log to the root logger. RecBole's ``logging.basicConfig`` does nothing the second
+    time, so a second run would log into the file of the first. Here each run brings handlers and takes them away, and
+    touches nobody else's (pytest's, a notebook's). An error leaves its traceback in the file alone.
 
     Args:
         config: a RecBole configuration; its ``state`` is the level of the file (INFO if None).
@@ -85,8 +44,7 @@ def init_logger(config: Any, *, verbosity: str = "normal", folder: str | os.Path
     """
     if verbosity not in VERBOSITIES:
         raise WrongUse(f"verbosity: {verbosity!r} is not one of {', '.join(VERBOSITIES)}")
-    name = (config["state"] or "info").upper()
-    level = logging.getLevelNamesMapping().get(name)
+    level = logging.getLevelNamesMapping().get((config["state"] or "info").upper())
     if level is None:
         raise WrongUse(
             f"state: {config['state']!r} is no log level; use DEBUG, INFO, WARNING, ERROR or CRITICAL"
@@ -94,7 +52,27 @@ def init_logger(config: Any, *, verbosity: str = "normal", folder: str | os.Path
     values = "".join(str(value) for value in config.final_config_dict.values())
     digest = hashlib.sha256(values.encode()).hexdigest()[:6]
     stem = f"{config['model']}-{config['dataset']}-{get_local_time()}-{digest}"
-    return RunLog(_new_file(Path(folder) / config["model"], stem), level, verbosity)
+    path = _new_file(Path(folder) / config["model"], stem)
+    file, root = logging.FileHandler(path, encoding="utf-8"), logging.getLogger()
+    file.setFormatter(_PlainFormatter("%(asctime)s %(levelname)s  %(message)s"))
+    file.setLevel(level)
+    handlers, level_before = [file, _Console(verbosity)], root.level
+    for handler in handlers:
+        root.addHandler(handler)
+    root.setLevel(min(level, logging.INFO))
+    logging.captureWarnings(True)
+    try:
+        yield path
+    except Exception as error:  # the person gets one line, the file all of it
+        trace = (type(error), error, error.__traceback__)
+        file.handle(root.makeRecord("recbole_mm", logging.ERROR, "", 0, "the run failed", (), trace))
+        raise
+    finally:
+        for handler in handlers:
+            root.removeHandler(handler)
+            handler.close()
+        root.setLevel(level_before)
+        logging.captureWarnings(False)
 
 
 class _PlainFormatter(logging.Formatter):

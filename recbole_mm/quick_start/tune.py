@@ -80,34 +80,31 @@ def tune(
     if not dataset:
         raise WrongUse("name a data set: --dataset ml-100k")
     name = get_model(model).__name__
-    search = Search(
-        model, dataset, read_space(Path(space) if space else properties_dir() / f"tune/{name}.yaml")
-    )
+    search = Search(model, dataset, read_space(Path(space or properties_dir() / f"tune/{name}.yaml")))
     folder = Path(out or f"results/tune/{name}-{dataset}")
     files = {key: value for path in config_files for key, value in load_user(path).items()}
     settings = preset.settings(Row(name, model), dataset, files, dict(config_dict or {}))
     settings = {"checkpoint_dir": str(folder / RUNS), "keep_checkpoints": "none", **settings}
-    both = sorted(set(search.space) & set(config_dict or {}))
-    if both:
+    for key in sorted(set(search.space) & set(config_dict or {})):
         raise WrongUse(
-            f"--{both[0]} is given and is searched; leave it out, or name a space without it (--space)"
+            f"--{key} is given and is searched; leave it out, or name a space without it (--space)"
         )
-
     points = ordered(search.space, order_seed)[:trials]
     configs = [Config(model, dataset, None, {**settings, **point}) for point in points]
     require_files(configs[0])
-    planned = [
-        (point, replace(config.spec, label=_words(point), key=run_key(config, config["seed"])))
+    specs = [
+        replace(config.spec, label=_words(point), key=run_key(config, config["seed"]))
         for point, config in zip(points, configs, strict=True)
     ]
-    search.trials = _run_trials(search, planned, folder)
+    search.trials = _run_trials(search, list(zip(points, specs, strict=True)), folder)
     scored = [trial for trial in search.trials if trial["valid_score"] is not None]
     if not scored:
-        why = search.trials[0]["error"]
-        raise Failure(f"no trial of {name} finished; {folder / JOURNAL} says why: {why}")
+        raise Failure(
+            f"no trial of {name} finished; {folder / JOURNAL} says why: {search.trials[0]['error']}"
+        )
     best = max if configs[0]["valid_metric_bigger"] else min
     search.best = best(scored, key=lambda trial: trial["valid_score"])
-    write_text(folder / "best.yaml", best_yaml(search, str(configs[0]["valid_metric"]), command))
+    write_text(folder / "best.yaml", best_yaml(search, configs[0]["valid_metric"], command))
     return search
 
 

@@ -18,6 +18,8 @@ from recbole_mm.run.folder import RunFolder, RunResult
 FORMAT = 1
 FILE, RUNS = "comparison.json", "runs"
 STOPPED_BY_CAP = "cap"
+#: the label of a row, and a seed
+At = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -106,52 +108,39 @@ class Comparison(Plan):
         return next(row for row in self.rows if row.label == label)
 
     @classmethod
+    def of(cls, plan: Plan, results: Mapping[At, RunResult], errors: Mapping[At, str]) -> Comparison:
+        """A plan with what its runs left, by (label, seed)."""
+
+        def mine(row: Row, found: Mapping[At, Any]) -> dict[int, Any]:
+            return {seed: value for (label, seed), value in found.items() if label == row.label}
+
+        rows = [RowResult(**_fields(r), runs=mine(r, results), errors=mine(r, errors)) for r in plan.rows]
+        return cls(**{**_fields(plan), "rows": rows})
+
+    @classmethod
     def load(cls, folder: str | Path) -> Comparison:
         """The comparison in a folder, with all that its runs left.
 
         Raises:
             WrongUse: there is none, or one of its runs is gone.
         """
-        plan, found = read_plan(folder)
-        rows = []
-        for row in plan.rows:
-            named = found.get(row.label, {})
-            runs = {
-                int(seed): RunFolder.open(Path(folder) / path).result()
-                for seed, path in named["runs"].items()
-            }
-            rows.append(with_results(row, runs, {int(seed): text for seed, text in named["errors"].items()}))
-        return cls(**{**_fields(plan), "rows": rows})
+        plan, runs, errors = read_plan(folder)
+        return cls.of(plan, {at: run.result() for at, run in runs.items()}, errors)
 
 
-def with_results(row: Row, runs: Mapping[int, RunResult], errors: Mapping[int, str]) -> RowResult:
-    """A planned row with its results."""
-    return RowResult(**_fields(row), runs=runs, errors=errors)
-
-
-def compared(plan: Plan, rows: Sequence[RowResult]) -> Comparison:
-    """A plan with the results of its rows."""
-    return Comparison(**{**_fields(plan), "rows": rows})
-
-
-def write_plan(
-    folder: Path,
-    plan: Plan,
-    runs: Mapping[tuple[str, int], RunFolder],
-    errors: Mapping[tuple[str, int], str],
-) -> None:
-    """Write ``comparison.json``: the plan, and by (label, seed) where the runs are, relative to the folder."""
-    found: dict[str, dict[str, dict[str, str]]] = {row.label: {"runs": {}, "errors": {}} for row in plan.rows}
-    for (label, seed), run in runs.items():
-        found[label]["runs"][str(seed)] = run.path.relative_to(folder).as_posix()
-    for (label, seed), text in errors.items():
-        found[label]["errors"][str(seed)] = text
-    document = {"format": FORMAT, "plan": asdict(plan), "rows": found}
+def write_plan(folder: Path, plan: Plan, runs: Mapping[At, RunFolder], errors: Mapping[At, str]) -> None:
+    """Write ``comparison.json``: the plan, and where its runs are, relative to the folder."""
+    document = {
+        "format": FORMAT,
+        "plan": asdict(plan),
+        "runs": [[*at, run.path.relative_to(folder).as_posix()] for at, run in runs.items()],
+        "errors": [[*at, text] for at, text in errors.items()],
+    }
     write_text(folder / FILE, json.dumps(document, indent=1, default=str) + "\n")
 
 
-def read_plan(folder: str | Path) -> tuple[Plan, dict[str, Any]]:
-    """The plan of a finished comparison, and by label the folders of its runs and its errors."""
+def read_plan(folder: str | Path) -> tuple[Plan, dict[At, RunFolder], dict[At, str]]:
+    """The plan of a comparison, its runs and its errors. Raises ``WrongUse`` where there is none."""
     file = Path(folder) / FILE
     if not file.is_file():
         raise WrongUse(f"{folder}: no comparison there, it has no {FILE}; recbole-mm compare --out makes one")
@@ -159,7 +148,9 @@ def read_plan(folder: str | Path) -> tuple[Plan, dict[str, Any]]:
     if document["format"] > FORMAT:
         raise WrongUse(f"{file}: written by a newer recbole_mm (format {document['format']}); update it")
     plan = Plan(**document["plan"])
-    return replace(plan, rows=[Row(**row) for row in plan.rows]), document["rows"]  # type: ignore[arg-type]
+    runs = {(label, seed): RunFolder.open(file.parent / path) for label, seed, path in document["runs"]}
+    errors = {(label, seed): text for label, seed, text in document["errors"]}
+    return replace(plan, rows=[Row(**row) for row in plan.rows]), runs, errors  # type: ignore[arg-type]
 
 
 def _fields(value: Any) -> dict[str, Any]:

@@ -35,11 +35,11 @@ def test_each_run_has_its_own_file_and_all_lines(tmp_path: Path) -> None:
         say()
     with init_logger(Settings(), folder=tmp_path) as second:
         logging.getLogger().info("second")
-    assert first.path != second.path and first.path.parent == tmp_path / "BPR"
-    assert first.path.name.startswith("BPR-toy-")
-    lines = first.path.read_text().splitlines()
+    assert first != second and first.parent == tmp_path / "BPR"
+    assert first.name.startswith("BPR-toy-")
+    lines = first.read_text().splitlines()
     assert [line.split("  ", 1)[1] for line in lines] == ["RecBole says", "ours says", "careful"]
-    assert second.path.read_text().count("\n") == 1
+    assert second.read_text().count("\n") == 1
     assert logging.getLogger().handlers == before
 
 
@@ -48,7 +48,7 @@ def test_a_log_inside_another_leaves_the_outer_one_as_it_was(tmp_path: Path) -> 
         with init_logger(Settings(), folder=tmp_path) as inner:
             logging.getLogger().info("for both")
         logging.getLogger().info("for the outer")
-    assert [len(log.path.read_text().splitlines()) for log in (outer, inner)] == [2, 1]
+    assert [len(log.read_text().splitlines()) for log in (outer, inner)] == [2, 1]
 
 
 @pytest.mark.parametrize(
@@ -80,12 +80,12 @@ def test_a_failure_leaves_its_traceback_in_the_file_alone(
 ) -> None:
     with pytest.raises(RuntimeError), init_logger(Settings(), folder=tmp_path) as log:
         raise RuntimeError("of old age")
-    assert "Traceback" in log.path.read_text() and "of old age" in log.path.read_text()
+    assert "Traceback" in log.read_text() and "of old age" in log.read_text()
     assert "Traceback" not in capsys.readouterr().err
 
 
 def test_warnings_of_libraries_are_for_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with init_logger(Settings(), folder=tmp_path) as log:
         warnings.warn("an old name", UserWarning, stacklevel=1)
-    assert "an old name" in log.path.read_text()
+    assert "an old name" in log.read_text()
     assert "an old name" not in capsys.readouterr().err
