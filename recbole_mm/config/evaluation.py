@@ -35,7 +35,10 @@ def find_metric(name: Any, key: str = "metrics", at: str = "") -> Metric:
 
 
 def check_metrics(metrics: Any, evaluator: str) -> tuple[list[str], list[str], list[str]]:
-    """(the names, those of rankings, those of single scores). Raises ``WrongUse`` on an unknown name, or on a mixture that cannot share a run."""
+    """(the names, those of rankings, those of single scores).
+
+    Raises ``WrongUse`` on an unknown name, or on a mixture that cannot share a run.
+    """
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     if not names:
         raise WrongUse("metrics: the list is empty")
