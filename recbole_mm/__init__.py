@@ -12,11 +12,15 @@ from typing import Any
 from recbole_mm.compat import install_hook
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "register", "run_recbole_mm"]
+__all__ = ["Session", "__version__", "register", "run_recbole_mm"]
 
 install_hook()
 
-_LAZY = {"run_recbole_mm": "recbole_mm.quick_start.run", "register": "recbole_mm.quick_start.register"}
+_LAZY = {
+    "Session": "recbole_mm.quick_start.session",
+    "register": "recbole_mm.quick_start.register",
+    "run_recbole_mm": "recbole_mm.quick_start.run",
+}
 
 
 def __getattr__(name: str) -> Any:

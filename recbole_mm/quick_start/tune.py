@@ -71,9 +71,7 @@ def tune(
         config_dict: settings of all trials, over the files.
         command: the command line, written into best.yaml.
 
-    Raises:
-        WrongUse: no space, a malformed one, or a point that cannot be configured.
-        Failure: no trial finished.
+    Raises ``WrongUse`` on a space or a point that cannot be used, ``Failure`` if no trial ends.
     """
     preset = load_preset(presets)
     dataset = dataset or preset.dataset

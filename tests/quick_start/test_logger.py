@@ -69,10 +69,13 @@ def test_verbosity(
 
 
 def test_wrong_levels_are_told(tmp_path: Path) -> None:
-    with pytest.raises(WrongUse, match="verbosity"):
-        init_logger(Settings(), verbosity="loud", folder=tmp_path)
-    with pytest.raises(WrongUse, match="state"):
-        init_logger(Settings(state="chatty"), folder=tmp_path)
+    with (
+        pytest.raises(WrongUse, match="verbosity"),
+        init_logger(Settings(), verbosity="loud", folder=tmp_path),
+    ):
+        pass
+    with pytest.raises(WrongUse, match="state"), init_logger(Settings(state="chatty"), folder=tmp_path):
+        pass
 
 
 def test_a_failure_leaves_its_traceback_in_the_file_alone(
