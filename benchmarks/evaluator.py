@@ -54,11 +54,10 @@ def interactions(case: dict[str, Any], rng: np.random.Generator) -> tuple[np.nda
 
 def build(case: dict[str, Any], sequential: bool, folder: Path) -> tuple[Any, Any, Any, Any, Any]:
     """config, model, RecBole's trainer, training loader, test loader."""
-    from recbole.data import data_preparation
-    from recbole.utils import get_model, get_trainer, init_logger, init_seed
+    from recbole.utils import get_trainer
 
-    from recbole_mm.config import Config
-    from recbole_mm.data import create_dataset
+    from recbole_mm import Session
+    from recbole_mm.run.spec import RunSpec
 
     user, item, part = interactions(case, np.random.default_rng(0))
     for index, name in enumerate(("train", "valid", "test")):
@@ -92,13 +91,10 @@ def build(case: dict[str, Any], sequential: bool, folder: Path) -> tuple[Any, An
             "train_neg_sample_args": None,
             "MAX_ITEM_LIST_LENGTH": 50,
         }
-    config = Config(model=name, dataset="bench", config_dict=settings)
-    init_logger(config)
-    init_seed(1, True)
-    train, _, test = data_preparation(config, create_dataset(config))
-    model = get_model(name)(config, train._dataset)
-    model.eval()
-    return config, model, get_trainer(config["MODEL_TYPE"], name)(config, model), train, test
+    session = Session.build(RunSpec.of(name, "bench", settings))
+    config, model = session.config, session.model.eval()
+    trainer = get_trainer(config["MODEL_TYPE"], name)(config, model)
+    return config, model, trainer, session.train_data, session.test_data
 
 
 def floor(model: Any, test: Any, *, gauc: bool) -> Callable[[], None]:

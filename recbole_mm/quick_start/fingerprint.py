@@ -91,6 +91,9 @@ def _data(config: Any) -> Iterator[str]:
                 isinstance(text, str) and text.endswith((".csv", ".parquet", ".npz")) and Path(text).is_file()
             ):
                 yield _file(Path(text))
+    if config["init_from"]:
+        start = Path(config["init_from"])
+        yield from _files(start) if start.is_dir() else [_file(start)]
     if config.trait("multimodal"):
         for name in [config["dataset"], *(config["domains"] or [])]:
             for store in find_stores(Path(str(config["modality_path"])) / str(name)).values():

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+import recbole_mm
 from recbole_mm.config import Config
+from recbole_mm.quick_start import fingerprint
 from recbole_mm.quick_start.fingerprint import run_key
 
 MODEL = """
@@ -68,3 +70,22 @@ def test_the_code_of_a_users_own_model_changes_the_key(folder):
     assert key(folder, f"{file}:Mine") == before
     file.write_text(MODEL.format(scale=22))
     assert key(folder, f"{file}:Mine") != before
+
+
+def test_other_first_weights_change_the_key(folder):
+    start = folder / "start.pth"
+    start.write_bytes(b"one")
+    before = key(folder, init_from=str(start))
+    assert before != key(folder)
+    start.write_bytes(b"other")
+    assert key(folder, init_from=str(start)) != before
+
+
+def test_versions_are_known_of_an_uninstalled_checkout(monkeypatch):
+    def version(name):
+        raise fingerprint.PackageNotFoundError(name)
+
+    fingerprint.versions.cache_clear()
+    monkeypatch.setattr(fingerprint, "version", version)
+    assert fingerprint.versions()["recbole_mm"] == recbole_mm.__version__
+    fingerprint.versions.cache_clear()
