@@ -87,7 +87,7 @@ def model_spec(model: str | type) -> str:
         path, class_name = _split_path(model)
         if path is None:
             return model
-        return os.path.relpath(path) + (f":{class_name}" if class_name else "")
+        return f"{os.path.relpath(path)}:{class_name or get_model(model).__name__}"
     module, name = model.__module__, model.__qualname__
     if module.startswith("recbole_mm_user_"):
         return f"{os.path.relpath(inspect.getfile(model))}:{name}"

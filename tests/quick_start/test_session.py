@@ -7,6 +7,7 @@ import json
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ import torch
 from recbole_mm.cli import main
 from recbole_mm.errors import WrongUse
 from recbole_mm.quick_start import session as module
-from recbole_mm.quick_start.session import Session
+from recbole_mm.quick_start.session import Session, run_one
+from recbole_mm.run.folder import run_folders
 from recbole_mm.run.spec import RunSpec
 from recbole_mm.testing import write_toy
 from recbole_mm.trainer import Callback, read_checkpoint
@@ -184,6 +186,44 @@ def test_a_loop_of_its_own_is_not_stopped_and_says_so(
     else:
         assert result.record["epochs_run"] == 2
         assert "StopAt asks for an end, but RecVAE has a training loop of its own" in caplog.text
+
+
+def test_a_run_of_a_table_goes_on_where_it_was_cut_off(
+    toy: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = Session.build(RunSpec("BPR", "toy", {**toy, "epochs": 4})).spec
+    _, whole = run_one(spec, [], tmp_path / "log")
+    steps = []
+
+    def cut(self: Any, batch: Any) -> Any:
+        steps.append(1)
+        if len(steps) == 12:  # in the third epoch
+            raise KeyboardInterrupt
+        return calculate_loss(self, batch)
+
+    model_class = Session.open(max((tmp_path / "saved").iterdir())).config.model_class
+    calculate_loss = model_class.calculate_loss
+    cut_off = replace(spec, settings={**spec.settings, "checkpoint_dir": "cut"})
+    with monkeypatch.context() as patch:
+        patch.setattr(model_class, "calculate_loss", cut)
+        with pytest.raises(KeyboardInterrupt):
+            run_one(cut_off, [], tmp_path / "log")
+    before = run_folders("cut")[spec.key]
+    assert not before.finished and len(before.read_history()) == 2
+    epochs = CountEpochs()
+    folder, result = run_one(cut_off, [epochs], tmp_path / "log", before)
+    assert folder.path == before.path and epochs.heard == 2
+    assert result.record["test_result"] == whole.record["test_result"]
+    assert [r["loss"] for r in result.history] == [r["loss"] for r in whole.history]
+    again, _ = run_one(cut_off, [epochs], tmp_path / "log", folder)
+    assert again is folder and epochs.heard == 2  # it is whole: nothing is trained
+
+
+class CountEpochs(Callback):
+    heard = 0
+
+    def on_epoch_end(self, record: dict[str, Any]) -> None:
+        self.heard += 1
 
 
 # ---- from other weights
