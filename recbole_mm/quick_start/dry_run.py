@@ -21,7 +21,7 @@ _MIB = 1 << 20
 def describe(session: Session) -> dict[str, Any]:
     """Rows, parts, candidates, parameters, memory and the estimated time of an epoch; ``text`` says it to a person.
 
-    Nothing is written; the session is used up, since a few training steps change its weights.
+    No run is written; the session is used up, since a few training steps change its weights.
     """
     dataset, config, weights = session.dataset, session.config, n_parameters(session.model)
     found: dict[str, Any] = {

@@ -7,7 +7,7 @@ from recbole_mm.errors import WrongUse
 from recbole_mm.quick_start.controls import control_rows
 from recbole_mm.quick_start.preset import load_preset, preset_names, rows_of
 from recbole_mm.run.comparison import Row
-from recbole_mm.run.metric import check_columns, evaluation_of
+from recbole_mm.run.metric import check_columns
 
 
 def write(path, text):
@@ -121,22 +121,6 @@ def test_controls_are_added_to_rows_that_read_features():
     assert controls[3].settings == {"x": 1, "feature_missing": 0.3}
     with pytest.raises(WrongUse, match="reads features"):
         control_rows(rows[:1], True, [])
-
-
-def test_columns_ask_for_the_metrics_depths_and_protocols_they_need():
-    columns = check_columns(["NDCG@10", "recall@20", "gauc", "sampled-9/meanauc"])
-    assert evaluation_of(columns, {"valid_metric": "MRR@5"}) == {
-        "metrics": ["ndcg", "recall", "gauc", "meanauc", "mrr"],
-        "topk": [5, 10, 20],
-        "protocol": ["recbole", "sampled-9"],
-    }
-    assert evaluation_of(["ndcg@10"], {"protocol": "mmrec", "topk": 50})["protocol"] == "mmrec"
-
-
-@pytest.mark.parametrize("column", ["ndcg", "gauc@10", "ndcg@", "ndcg@0", "sampled/ndcg@10", "", "a b"])
-def test_a_column_that_no_result_has_is_refused(column):
-    with pytest.raises(WrongUse):
-        check_columns([column])
 
 
 def test_all_search_spaces_are_of_one_size():
