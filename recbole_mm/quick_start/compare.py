@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import shlex
 import sys
-import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from recbole_mm.config.properties import load_user
 from recbole_mm.config.values import parse_cli
-from recbole_mm.errors import Failure, Interrupted, WrongUse
+from recbole_mm.errors import WrongUse
 from recbole_mm.files import write_text
 from recbole_mm.quick_start.controls import control_rows
 from recbole_mm.quick_start.fingerprint import versions
 from recbole_mm.quick_start.plan import Request, plan_runs
 from recbole_mm.quick_start.preset import Settings, load_preset, preset_names, rows_of
-from recbole_mm.quick_start.progress import RunsProgress
-from recbole_mm.quick_start.session import run_one
+from recbole_mm.quick_start.runs import run_all
 from recbole_mm.report.export import document, frame
 from recbole_mm.report.paired import paired_tests
 from recbole_mm.report.plot import write_figures
 from recbole_mm.report.table import markdown
-from recbole_mm.run.comparison import RUNS, At, Comparison, Plan, Row, read_plan, write_plan
-from recbole_mm.run.folder import RunFolder, RunResult, run_folders
+from recbole_mm.run.comparison import Comparison, Row, read_plan, write_plan
 from recbole_mm.run.metric import check_columns
-from recbole_mm.run.spec import RunSpec
 
 FIRST_SEED = 2020
 
@@ -91,55 +86,11 @@ def compare(
     request = Request(preset, dataset, files, dict(config_dict or {}), folder)
     plan, runs = plan_runs(request, rows, numbers, columns, kept)
     plan = replace(plan, common={**plan.common, "versions": versions(), "command": command})
-    comparison = run_all(plan, runs, folder, fresh)
+    found, errors = run_all(runs, folder, fresh)
+    write_plan(folder, plan, {at: run for at, (run, _) in found.items()}, errors)
+    comparison = Comparison.of(plan, {at: result for at, (_, result) in found.items()}, errors)
     write_results(comparison, folder)
     return comparison
-
-
-def run_all(plan: Plan, runs: Sequence[RunSpec], folder: Path, fresh: bool) -> Comparison:
-    """Every run of a plan: finished ones are read from ``folder``, the others run or go on; writes the comparison.
-
-    Rows that are the very same run share one folder.
-    """
-    there = {} if fresh else run_folders(folder / RUNS)
-    found: dict[At, RunFolder] = {}
-    errors: dict[At, str] = {}
-    for run in runs:
-        if run.key in there and there[run.key].finished:
-            found[_at(run)] = there[run.key]
-    results = {at: run.result() for at, run in found.items()}
-    todo = [run for run in runs if _at(run) not in found]
-    if found:
-        print(
-            f"{len(found)} of {len(runs)} runs are finished in {folder / RUNS} and taken from there (--fresh: anew)"
-        )
-    seconds: dict[str, list[float]] = {}
-    for (label, _), result in results.items():
-        seconds.setdefault(label, []).append(result.record["seconds"])
-    with RunsProgress([run.label for run in todo], seconds) as progress:
-        for run in todo:
-            progress.start(f"{run.label}, seed {run.seed}")
-            try:
-                same = next((found[_at(r)] for r in runs if r.key == run.key and _at(r) in found), None)
-                before = same or there.get(run.key or "")
-                found[_at(run)], results[_at(run)] = run_one(run, [progress], folder / "log", before)
-                gc.collect()
-            except KeyboardInterrupt as error:
-                kept = f"{len(found)} of {len(runs)} runs are kept in {folder / RUNS}"
-                raise Interrupted(f"{kept}; the same command goes on from there") from error
-            except Exception as error:  # one row must not take the others with it
-                errors[_at(run)] = _one_line(error)
-                write_text(folder / RUNS / f"{run.key}.error.txt", traceback.format_exc())
-                progress.end(f"failed: {_one_line(error)}")
-            else:
-                progress.end(_outcome(results[_at(run)]))
-    write_plan(folder, plan, found, errors)
-    return Comparison.of(plan, results, errors)
-
-
-def _at(run: RunSpec) -> At:
-    assert run.seed is not None
-    return run.label, run.seed
 
 
 def write_results(comparison: Comparison, folder: Path) -> None:
@@ -160,19 +111,6 @@ def seed_list(seeds: int | Sequence[int]) -> list[int]:
     if not numbers or len(set(numbers)) < len(numbers):
         raise WrongUse(f"--seeds: expected a count from 1 on or different seeds, got {seeds}")
     return numbers
-
-
-def _outcome(result: RunResult) -> str:
-    record = result.record
-    valid = record.get("best_valid_score")
-    score = "" if valid is None else f"valid {valid:.4f}, "
-    epochs = int(record.get("epochs_run") or 0)
-    return f"{score}{epochs} epoch{'s' * (epochs != 1)} ({record.get('stopped_by')})"
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if isinstance(error, (WrongUse, Failure)) else f"{type(error).__name__}: {text}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -17,7 +17,6 @@ from recbole_mm.data import create_dataset, data_preparation
 from recbole_mm.errors import WrongUse
 from recbole_mm.quick_start.embedded import ensure_embedded_stores
 from recbole_mm.quick_start.fingerprint import run_key, versions
-from recbole_mm.quick_start.logger import init_logger
 from recbole_mm.run.folder import BEST, RunFolder, RunResult
 from recbole_mm.run.spec import RunSpec, relative_paths
 from recbole_mm.serialize import readable
@@ -181,27 +180,6 @@ class Session:
         if kept == "all" and self.trainer.folder.last.is_file():
             files["last"] = self.trainer.folder.last.name
         return files
-
-
-def run_one(
-    spec: RunSpec, callbacks: Sequence[Callback], log: Path, before: RunFolder | None = None, **options: Any
-) -> tuple[RunFolder, RunResult]:
-    """A run of a table or a search, quietly: taken from ``before`` where that is it, gone on with where it was cut off.
-
-    Args:
-        spec: the run.
-        callbacks: who hears of it.
-        log: folder of the log.
-        before: an earlier folder of the same key.
-        options: of :meth:`Session.run`.
-    """
-    if before is not None and before.finished:
-        return before, before.result()
-    with init_logger(Config.of(spec), verbosity="quiet", folder=log):
-        session = Session.build(spec, callbacks)
-        cut_off = before is not None and before.last.is_file() and session.trainer.resumable
-        result = session.run(resume=before.path if before is not None and cut_off else None, **options)
-    return session.trainer.folder, result
 
 
 def n_parameters(model: Any) -> int:

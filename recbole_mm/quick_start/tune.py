@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import shlex
 import sys
@@ -17,20 +18,20 @@ import yaml
 from recbole_mm.config import Config, properties_dir
 from recbole_mm.config.properties import load_user
 from recbole_mm.config.values import parse_cli
-from recbole_mm.errors import Failure, Interrupted, WrongUse
-from recbole_mm.files import append_line, read_lines, write_text
+from recbole_mm.errors import Failure, WrongUse
+from recbole_mm.files import write_text
 from recbole_mm.model import get_model
 from recbole_mm.quick_start.fingerprint import run_key
 from recbole_mm.quick_start.preset import Settings, load_preset, preset_names
-from recbole_mm.quick_start.progress import RunsProgress
-from recbole_mm.quick_start.session import require_files, run_one
+from recbole_mm.quick_start.runs import run_all
+from recbole_mm.quick_start.session import require_files
 from recbole_mm.run.comparison import RUNS, Row
-from recbole_mm.run.folder import RunFolder, run_folders
 from recbole_mm.run.key import keys_that
-from recbole_mm.run.spec import RunSpec
 
 TRIALS = 12  # the same effort for every model
 JOURNAL = "trials.jsonl"
+# what a line of it tells of a record
+_TOLD = ("best_valid_score", "best_valid_result", "epochs_run", "stopped_by", "seconds", "error")
 
 
 @dataclass
@@ -55,6 +56,7 @@ def tune(
     out: str | Path | None = None,
     config_files: Sequence[str] = (),
     config_dict: Settings | None = None,
+    fresh: bool = False,
     command: str | None = None,
 ) -> Search:
     """Run trials of the space in an order drawn from ``order_seed``; write trials.jsonl and best.yaml.
@@ -66,9 +68,10 @@ def tune(
         space: a yaml of ``key: [values]``; None for ``properties/tune/<Model>.yaml``.
         presets: whose budget, split and protocol the trials have, so that they fit the comparison.
         order_seed: decides which points come first.
-        out: folder; finished trials in it are taken up again.
+        out: folder; finished trials in it are taken from there, one that was cut off goes on.
         config_files: yaml files with settings of all trials.
         config_dict: settings of all trials, over the files.
+        fresh: run again what is finished.
         command: the command line, written into best.yaml.
 
     Raises ``WrongUse`` on a space or a point that cannot be used, ``Failure`` if no trial ends.
@@ -91,64 +94,28 @@ def tune(
     configs = [Config(model, dataset, None, {**settings, **point}) for point in points]
     require_files(configs[0])
     specs = [
-        replace(config.spec, label=_words(point), key=run_key(config, config["seed"]))
+        replace(config.spec, label=f"{name} {_words(point)}", key=run_key(config, config["seed"]))
         for point, config in zip(points, configs, strict=True)
     ]
-    search.trials = _run_trials(search, list(zip(points, specs, strict=True)), folder)
-    scored = [trial for trial in search.trials if trial["valid_score"] is not None]
+    found, errors = run_all(specs, folder, fresh, test=False)
+    for point, spec in zip(points, specs, strict=True):
+        at = spec.label, configs[0]["seed"]
+        record = found[at][1].record if at in found else {"error": errors[at]}
+        search.trials.append({"key": spec.key, "point": point} | {key: record.get(key) for key in _TOLD})
+    write_text(folder / JOURNAL, "".join(f"{json.dumps(trial)}\n" for trial in search.trials))
+    scored = [trial for trial in search.trials if trial["best_valid_score"] is not None]
     if not scored:
         raise Failure(
-            f"no trial of {name} finished; {folder / JOURNAL} says why: {search.trials[0]['error']}"
+            f"no trial of {name} finished; {folder / JOURNAL} says why: {next(iter(errors.values()))}"
         )
     best = max if configs[0]["valid_metric_bigger"] else min
-    search.best = best(scored, key=lambda trial: trial["valid_score"])
+    search.best = best(scored, key=lambda trial: trial["best_valid_score"])
     write_text(folder / "best.yaml", best_yaml(search, configs[0]["valid_metric"], command))
     return search
 
 
 def _words(point: Settings) -> str:
     return ", ".join(f"{key}={value}" for key, value in point.items())
-
-
-def _run_trials(
-    search: Search, planned: Sequence[tuple[Settings, RunSpec]], folder: Path
-) -> list[dict[str, Any]]:
-    journal = folder / JOURNAL
-    done = {line["key"]: line for line in read_lines(journal) if line.get("valid_score") is not None}
-    there = run_folders(folder / RUNS)
-    kept = [done[spec.key]["seconds"] for _, spec in planned if spec.key in done]
-    if kept:
-        print(f"{len(kept)} of {len(planned)} trials are finished in {journal} and taken from there")
-    names = [search.model] * (len(planned) - len(kept))
-    trials = []
-    with RunsProgress(names, {search.model: kept}) as progress:
-        for point, spec in planned:
-            if spec.key in done:
-                trials.append(done[spec.key])
-                continue
-            progress.start(f"{search.model} {spec.label}")
-            try:
-                trial = _trial(point, spec, there.get(spec.key or ""), folder, progress)
-            except KeyboardInterrupt as error:
-                raise Interrupted(f"{journal} keeps the finished trials; the same command goes on") from error
-            append_line(journal, trial)
-            trials.append(trial)
-            failed = trial["valid_score"] is None
-            progress.end(f"failed: {trial['error']}" if failed else f"valid {trial['valid_score']:.4f}")
-    return trials
-
-
-def _trial(
-    point: Settings, spec: RunSpec, interrupted: RunFolder | None, folder: Path, progress: RunsProgress
-) -> dict[str, Any]:
-    trial: dict[str, Any] = {"key": spec.key, "point": point, "valid_score": None, "error": None}
-    try:
-        _, result = run_one(spec, [progress], folder / "log", interrupted, test=False)
-    except Exception as error:  # one point must not end the search
-        return trial | {"error": f"{type(error).__name__}: {' '.join(str(error).split())}", "seconds": 0.0}
-    record = result.record
-    trial |= {"valid_score": record["best_valid_score"], "valid_result": record["best_valid_result"]}
-    return trial | {name: record.get(name) for name in ("epochs_run", "stopped_by", "seconds")}
 
 
 def read_space(path: Path) -> dict[str, list[Any]]:
@@ -179,7 +146,7 @@ def best_yaml(search: Search, metric: str, command: str | None) -> str:
     assert search.best is not None
     body = {"datasets": {search.dataset: {"models": {search.model: search.best["point"]}}}}
     head = [
-        f"# {metric} on validation {search.best['valid_score']:.4f}, the best of {len(search.trials)} trials; "
+        f"# {metric} on validation {search.best['best_valid_score']:.4f}, the best of {len(search.trials)} trials; "
         f"training ended by {search.best['stopped_by']}",
         *([f"# found by: {command}"] if command else []),
     ]
@@ -200,6 +167,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--order-seed", type=int, default=0, help="decides which points come first")
     parser.add_argument("--config_files", default="", help="yaml files, separated by spaces")
     parser.add_argument("--out", help="folder of the results (default: results/tune/<Model>-<dataset>)")
+    parser.add_argument("--fresh", action="store_true", help="run again what is finished there")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -216,6 +184,7 @@ def main(args: argparse.Namespace) -> int:
         out=args.out,
         config_files=args.config_files.split(),
         config_dict=parse_cli(args.overrides)[0],
+        fresh=args.fresh,
         command=shlex.join(["recbole-mm", *sys.argv[1:]]),
     )
     folder = Path(args.out or f"results/tune/{get_model(args.model).__name__}-{search.dataset}")

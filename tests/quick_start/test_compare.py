@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from recbole_mm.errors import Interrupted, WrongUse
-from recbole_mm.quick_start import compare as module
+from recbole_mm.quick_start import runs as module
 from recbole_mm.quick_start import session as session_module
 from recbole_mm.quick_start.compare import add_arguments, compare, main, seed_list
 from recbole_mm.run.comparison import Comparison

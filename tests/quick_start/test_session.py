@@ -18,7 +18,8 @@ import torch
 from recbole_mm.cli import main
 from recbole_mm.errors import WrongUse
 from recbole_mm.quick_start import session as module
-from recbole_mm.quick_start.session import Session, run_one
+from recbole_mm.quick_start.runs import run_one
+from recbole_mm.quick_start.session import Session
 from recbole_mm.run.folder import run_folders
 from recbole_mm.run.spec import RunSpec
 from recbole_mm.testing import write_toy

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
 
 from recbole_mm.errors import Failure, Interrupted, WrongUse
 from recbole_mm.files import read_lines
-from recbole_mm.quick_start import tune as module
+from recbole_mm.quick_start import runs as module
 from recbole_mm.quick_start.preset import load_preset, rows_of
 from recbole_mm.quick_start.tune import ordered, read_space, tune
-from recbole_mm.run.folder import RunResult
+from recbole_mm.run.folder import RunFolder, RunResult
 
 
 @pytest.fixture
@@ -25,7 +26,10 @@ def calls(monkeypatch, tmp_path):
         score = 0.5 - abs(rate - 0.003) - size / 1e6
         record = {"best_valid_score": score, "best_valid_result": {"ndcg@10": score}, "test_result": None}
         record |= {"epochs_run": 3, "stopped_by": "early stopping", "seconds": 1.0, "files": {}}
-        return None, RunResult(record)
+        folder = RunFolder.create(spec.settings["checkpoint_dir"], spec)
+        folder.start_history([])
+        folder.finish(RunResult(record), "none")
+        return folder, folder.result()
 
     monkeypatch.setattr(module, "run_one", run_one)
     monkeypatch.chdir(tmp_path)
@@ -51,7 +55,7 @@ def test_the_best_point_on_validation_is_found_and_written_as_a_preset(calls, tm
 
 
 def test_trials_come_in_an_order_the_seed_decides_and_fewer_are_the_first_of_more(calls):
-    space = read_space(module.Path("space.yaml"))
+    space = read_space(Path("space.yaml"))
     points = ordered(space, 0)
     assert points == ordered(space, 0)
     assert points != ordered(space, 1)
@@ -70,14 +74,13 @@ def test_an_interrupted_search_goes_on(calls, monkeypatch, tmp_path):
     monkeypatch.setattr(module, "run_one", dies)
     with pytest.raises(Interrupted):
         search()
-    journal = tmp_path / "out/trials.jsonl"
-    with journal.open("a") as stream:
-        stream.write('{"key": "cut of')  # what a kill in the middle of a line leaves
     monkeypatch.setattr(module, "run_one", inner)
     found = search()
     assert len(calls) == len(set(calls)) == 6
     assert len(found.trials) == 6
-    assert len(read_lines(journal)) == 6
+    assert len(read_lines(tmp_path / "out/trials.jsonl")) == 6
+    assert search().best == found.best and len(calls) == 6
+    assert search(fresh=True).best["point"] == found.best["point"] and len(calls) == 12
 
 
 def test_a_trial_that_fails_is_kept_in_the_journal_and_not_chosen(calls, monkeypatch, tmp_path):
@@ -91,7 +94,7 @@ def test_a_trial_that_fails_is_kept_in_the_journal_and_not_chosen(calls, monkeyp
     monkeypatch.setattr(module, "run_one", fails)
     assert search().best["point"]["learning_rate"] == 0.001
     errors = [json.loads(line)["error"] for line in (tmp_path / "out/trials.jsonl").read_text().splitlines()]
-    assert errors.count("RuntimeError: NaN") == 2
+    assert errors.count("RuntimeError: NaN") == 2 and errors.count(None) == 4
     monkeypatch.setattr(module, "run_one", lambda *_, **__: 1 / 0)
     with pytest.raises(Failure, match="no trial of BPR finished"):
         search(out="none")

@@ -1,0 +1,111 @@
+"""Many runs, one after another: finished ones are read, those cut off go on, one that fails stops no other."""
+
+from __future__ import annotations
+
+import gc
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from recbole_mm.config import Config
+from recbole_mm.errors import Failure, Interrupted, WrongUse
+from recbole_mm.files import write_text
+from recbole_mm.quick_start.logger import init_logger
+from recbole_mm.quick_start.progress import RunsProgress
+from recbole_mm.quick_start.session import Session
+from recbole_mm.run.comparison import RUNS, At
+from recbole_mm.run.folder import RunFolder, RunResult, run_folders
+from recbole_mm.run.spec import RunSpec
+from recbole_mm.trainer import Callback
+
+Left = tuple[RunFolder, RunResult]
+
+
+def run_one(
+    spec: RunSpec, callbacks: Sequence[Callback], log: Path, before: RunFolder | None = None, **options: Any
+) -> Left:
+    """A run of a table or a search, quietly: taken from ``before`` where that is it, gone on with where it was cut off.
+
+    Args:
+        spec: the run.
+        callbacks: who hears of it.
+        log: folder of the log.
+        before: an earlier folder of the same key.
+        options: of :meth:`Session.run`.
+    """
+    if before is not None and before.finished:
+        return before, before.result()
+    with init_logger(Config.of(spec), verbosity="quiet", folder=log):
+        session = Session.build(spec, callbacks)
+        cut_off = before is not None and before.last.is_file() and session.trainer.resumable
+        result = session.run(resume=before.path if before is not None and cut_off else None, **options)
+    return session.trainer.folder, result
+
+
+def run_all(
+    runs: Sequence[RunSpec], folder: Path, fresh: bool, **options: Any
+) -> tuple[dict[At, Left], dict[At, str]]:
+    """What each run left, by (label, seed), and for those that failed one line.
+
+    Runs of the same key share one folder.
+
+    Args:
+        runs: in their order, each with its key.
+        folder: where ``runs/`` and ``log/`` are.
+        fresh: run again what is finished.
+        options: of :meth:`Session.run`.
+
+    Raises:
+        Interrupted: Ctrl-C; what is finished stays.
+    """
+    there = {} if fresh else run_folders(folder / RUNS)
+    found: dict[At, Left] = {}
+    errors: dict[At, str] = {}
+    for run in runs:
+        if run.key in there and there[run.key].finished:
+            found[_at(run)] = there[run.key], there[run.key].result()
+    todo = [run for run in runs if _at(run) not in found]
+    if found:
+        print(
+            f"{len(found)} of {len(runs)} runs are finished in {folder / RUNS} and taken from there (--fresh: anew)"
+        )
+    seconds: dict[str, list[float]] = {}
+    for (label, _), (_, result) in found.items():
+        seconds.setdefault(label, []).append(result.record["seconds"])
+    with RunsProgress([run.label for run in todo], seconds) as progress:
+        for run in todo:
+            progress.start(f"{run.label}, seed {run.seed}")
+            try:
+                same = next((found[_at(r)][0] for r in runs if r.key == run.key and _at(r) in found), None)
+                before = same or there.get(run.key or "")
+                found[_at(run)] = run_one(run, [progress], folder / "log", before, **options)
+                gc.collect()
+            except KeyboardInterrupt as error:
+                kept = f"{len(found)} of {len(runs)} runs are kept in {folder / RUNS}"
+                raise Interrupted(f"{kept}; the same command goes on from there") from error
+            except Exception as error:  # one run must not take the others with it
+                errors[_at(run)] = _one_line(error)
+                write_text(folder / RUNS / f"{run.key}.error.txt", traceback.format_exc())
+                progress.end(f"failed: {_one_line(error)}")
+            else:
+                progress.end(_outcome(found[_at(run)][1]))
+    return found, errors
+
+
+def _at(run: RunSpec) -> At:
+    assert run.seed is not None
+    return run.label, run.seed
+
+
+def _outcome(result: RunResult) -> str:
+    record = result.record
+    valid = record.get("best_valid_score")
+    score = "" if valid is None else f"valid {valid:.4f}, "
+    epochs = int(record.get("epochs_run") or 0)
+    return f"{score}{epochs} epoch{'s' * (epochs != 1)} ({record.get('stopped_by')})"
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if isinstance(error, (WrongUse, Failure)) else f"{type(error).__name__}: {text}"
