@@ -77,6 +77,10 @@ def compare(
     if "seed" in (config_dict or {}):
         raise WrongUse("--seed is what a comparison varies: give --seeds 3 or --seeds 2020,2021")
     files = {key: value for path in config_files for key, value in load_user(path).items()}
+    if "checkpoint_dir" in {**files, **(config_dict or {})}:
+        raise WrongUse(
+            "--checkpoint_dir: the runs of a comparison are in its own folder; name that with --out"
+        )
     kept: list[Row] = []
     if add:
         before, *_ = read_plan(folder)

@@ -50,14 +50,11 @@ def plan_runs(
     """
     preset, dataset = request.preset, request.dataset
     evaluation = evaluation_of(columns, preset.common(dataset, request.files, request.overrides))
-    full = [*kept]
+    where = {"checkpoint_dir": str(request.folder / RUNS)}
+    full = [replace(row, settings={**row.settings, **where}) for row in kept]
     for row in rows:
-        settings = {
-            "checkpoint_dir": str(request.folder / RUNS),
-            **preset.settings(row, dataset, request.files, request.overrides),
-            **evaluation,
-        }
-        full.append(replace(row, settings=settings))
+        settings = preset.settings(row, dataset, request.files, request.overrides)
+        full.append(replace(row, settings={**settings, **evaluation, **where}))
     first: tuple[str, Config] | None = None
     runs = []
     for row in full:

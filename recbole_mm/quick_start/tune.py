@@ -85,7 +85,9 @@ def tune(
     folder = Path(out or f"results/tune/{name}-{dataset}")
     files = {key: value for path in config_files for key, value in load_user(path).items()}
     settings = preset.settings(Row(name, model), dataset, files, dict(config_dict or {}))
-    settings = {"checkpoint_dir": str(folder / RUNS), "keep_checkpoints": "none", **settings}
+    settings = {"keep_checkpoints": "none", **settings, "checkpoint_dir": str(folder / RUNS)}
+    if "checkpoint_dir" in {**files, **(config_dict or {})}:
+        raise WrongUse("--checkpoint_dir: the runs of a search are in its own folder; name that with --out")
     for key in sorted(set(search.space) & set(config_dict or {})):
         raise WrongUse(
             f"--{key} is given and is searched; leave it out, or name a space without it (--space)"

@@ -6,6 +6,7 @@ A plan is frozen before anything runs; a comparison is a plan with the results t
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -133,7 +134,7 @@ def write_plan(folder: Path, plan: Plan, runs: Mapping[At, RunFolder], errors: M
     document = {
         "format": FORMAT,
         "plan": asdict(plan),
-        "runs": [[*at, run.path.relative_to(folder).as_posix()] for at, run in runs.items()],
+        "runs": [[*at, os.path.relpath(run.path, folder)] for at, run in runs.items()],
         "errors": [[*at, text] for at, text in errors.items()],
     }
     write_text(folder / FILE, json.dumps(document, indent=1, default=str) + "\n")

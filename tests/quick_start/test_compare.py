@@ -182,9 +182,12 @@ def test_a_comparison_loads_back_also_from_elsewhere(calls, tmp_path):
         Comparison.load("out")
 
 
-def test_rows_and_seeds_are_added_to_a_finished_comparison(calls):
-    toy(models=["ItemKNN", "BPR"], config_dict={"epochs": 9})
+def test_rows_and_seeds_are_added_to_a_finished_comparison(calls, tmp_path):
+    toy(models=["ItemKNN", "BPR"], config_dict={"epochs": 9}, out=tmp_path / "first")
+    (tmp_path / "first").rename(tmp_path / "out")
     comparison = toy(models=["CMC"], seeds=[2020, 2030], add=True, config_dict={"epochs": 9})
+    assert not (tmp_path / "first").exists()
+    assert same(comparison, Comparison.load(tmp_path / "out"))
     assert [row.label for row in comparison.rows] == ["ItemKNN", "BPR", "CMC"]
     assert list(comparison.seeds) == [2020, 2021, 2030]
     assert all(set(row.runs) == {2020, 2021, 2030} for row in comparison.rows)
@@ -217,6 +220,7 @@ def test_controls_keep_their_switch_against_the_command_line(calls):
         ({"models": ["BPR", "CMCC"]}, "did you mean 'CMC'"),
         ({"config_dict": {"learnign_rate": 1}}, "learning_rate"),
         ({"config_dict": {"seed": 1}}, "--seeds"),
+        ({"config_dict": {"checkpoint_dir": "x"}}, "--out"),
         ({"dataset": "nosuch"}, "nosuch"),
         ({"seeds": 0}, "--seeds"),
         ({"metrics": ["ndgc@10"]}, "did you mean 'NDCG'"),
