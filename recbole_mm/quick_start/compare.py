@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from recbole_mm.config.properties import load_user
 from recbole_mm.config.values import parse_cli
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import write_text
 from recbole_mm.quick_start.controls import control_rows
 from recbole_mm.quick_start.fingerprint import versions
 from recbole_mm.quick_start.plan import Request, plan_runs
-from recbole_mm.quick_start.preset import Settings, load_preset, preset_names, rows_of
+from recbole_mm.quick_start.preset import Settings, preset_names, rows_of
 from recbole_mm.quick_start.runs import run_all
 from recbole_mm.report.export import document, frame
 from recbole_mm.report.paired import paired_tests
@@ -27,6 +26,7 @@ from recbole_mm.run.comparison import Comparison, Row, read_plan, write_plan
 from recbole_mm.run.metric import check_columns
 
 FIRST_SEED = 2020
+FOLDER = "results/{preset}-{dataset}"
 
 
 def compare(
@@ -65,29 +65,20 @@ def compare(
     Raises:
         WrongUse: a row could not even be configured; nothing has been run then.
     """
-    preset = load_preset(presets)
-    dataset = dataset or preset.dataset
-    if not dataset:
-        raise WrongUse("name a data set: --dataset ml-100k")
-    rows = rows_of(preset, models)
-    rows += control_rows(rows, controls, missing)
-    columns = check_columns(metrics or preset.metrics)
-    numbers = seed_list(preset.seeds if seeds is None else seeds)
-    folder = Path(out or f"results/{preset.name or 'compare'}-{dataset}")
     if "seed" in (config_dict or {}):
         raise WrongUse("--seed is what a comparison varies: give --seeds 3 or --seeds 2020,2021")
-    files = {key: value for path in config_files for key, value in load_user(path).items()}
-    if "checkpoint_dir" in {**files, **(config_dict or {})}:
-        raise WrongUse(
-            "--checkpoint_dir: the runs of a comparison are in its own folder; name that with --out"
-        )
+    request = Request.read(presets, dataset, config_files, config_dict, out, FOLDER)
+    folder = request.folder
+    rows = rows_of(request.preset, models)
+    rows += control_rows(rows, controls, missing)
+    columns = check_columns(metrics or request.preset.metrics)
+    numbers = seed_list(request.preset.seeds if seeds is None else seeds)
     kept: list[Row] = []
     if add:
         before, *_ = read_plan(folder)
         kept = [row for row in before.rows if row.label not in {each.label for each in rows}]
         numbers = list(dict.fromkeys([*before.seeds, *numbers]))
 
-    request = Request(preset, dataset, files, dict(config_dict or {}), folder)
     plan, runs = plan_runs(request, rows, numbers, columns, kept)
     plan = replace(plan, common={**plan.common, "versions": versions(), "command": command})
     found, errors = run_all(runs, folder, fresh)
@@ -154,7 +145,7 @@ def main(args: argparse.Namespace) -> int:
         add=args.add,
         command=shlex.join(["recbole-mm", *sys.argv[1:]]),
     )
-    folder = out or Path(f"results/{comparison.preset or 'compare'}-{comparison.dataset}")
+    folder = out or Path(FOLDER.format(preset=comparison.preset or "compare", dataset=comparison.dataset))
     print()
     print((folder / "table.md").read_text(encoding="utf-8"))
     files = ["table.md", "table.csv", "result.json", *sorted(path.name for path in folder.glob("*.html"))]

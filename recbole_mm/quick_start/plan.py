@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from recbole_mm.config import Config
+from recbole_mm.config.properties import load_user
 from recbole_mm.errors import WrongUse
 from recbole_mm.quick_start.fingerprint import run_key
-from recbole_mm.quick_start.preset import Preset, Settings
+from recbole_mm.quick_start.preset import Preset, Settings, load_preset
 from recbole_mm.quick_start.session import require_files
 from recbole_mm.run.comparison import RUNS, Plan, Row
 from recbole_mm.run.key import KEYS
@@ -26,13 +27,45 @@ _EQUAL = {
 
 @dataclass(frozen=True)
 class Request:
-    """What a comparison is asked with, beside its rows: the layers of settings and where the results go."""
+    """What a comparison or a search is asked with: the layers of settings, and where the results go."""
 
     preset: Preset
     dataset: str
     files: Settings
     overrides: Settings
     folder: Path
+
+    @classmethod
+    def read(
+        cls,
+        presets: Sequence[str],
+        dataset: str | None,
+        config_files: Sequence[str],
+        config_dict: Settings | None,
+        out: str | Path | None,
+        default: str,
+    ) -> Request:
+        """Read presets and files; without ``out`` the folder is ``default`` with ``{preset}`` and ``{dataset}``.
+
+        Raises ``WrongUse`` on a malformed file, no data set, or runs that shall lie elsewhere.
+        """
+        preset = load_preset(presets)
+        dataset = dataset or preset.dataset
+        if not dataset:
+            raise WrongUse("name a data set: --dataset ml-100k")
+        files = {key: value for path in config_files for key, value in load_user(path).items()}
+        overrides = dict(config_dict or {})
+        if "checkpoint_dir" in files | overrides:
+            raise WrongUse(
+                "--checkpoint_dir: the runs lie in the folder of the results; name that with --out"
+            )
+        out = out or default.format(preset=preset.name or "compare", dataset=dataset)
+        return cls(preset, dataset, files, overrides, Path(out))
+
+    def settings(self, row: Row) -> Settings:
+        """All settings of a row."""
+        given = self.preset.settings(row, self.dataset, self.files, self.overrides)
+        return {**given, "checkpoint_dir": str(self.folder / RUNS)}
 
 
 def plan_runs(
@@ -52,9 +85,7 @@ def plan_runs(
     evaluation = evaluation_of(columns, preset.common(dataset, request.files, request.overrides))
     where = {"checkpoint_dir": str(request.folder / RUNS)}
     full = [replace(row, settings={**row.settings, **where}) for row in kept]
-    for row in rows:
-        settings = preset.settings(row, dataset, request.files, request.overrides)
-        full.append(replace(row, settings={**settings, **evaluation, **where}))
+    full += [replace(row, settings={**request.settings(row), **evaluation}) for row in rows]
     first: tuple[str, Config] | None = None
     runs = []
     for row in full:

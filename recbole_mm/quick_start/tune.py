@@ -22,10 +22,11 @@ from recbole_mm.errors import Failure, WrongUse
 from recbole_mm.files import write_text
 from recbole_mm.model import get_model
 from recbole_mm.quick_start.fingerprint import run_key
-from recbole_mm.quick_start.preset import Settings, load_preset, preset_names
+from recbole_mm.quick_start.plan import Request
+from recbole_mm.quick_start.preset import Settings, preset_names
 from recbole_mm.quick_start.runs import run_all
 from recbole_mm.quick_start.session import require_files
-from recbole_mm.run.comparison import RUNS, Row
+from recbole_mm.run.comparison import Row
 from recbole_mm.run.key import keys_that
 
 TRIALS = 12  # the same effort for every model
@@ -76,18 +77,13 @@ def tune(
 
     Raises ``WrongUse`` on a space or a point that cannot be used, ``Failure`` if no trial ends.
     """
-    preset = load_preset(presets)
-    dataset = dataset or preset.dataset
-    if not dataset:
-        raise WrongUse("name a data set: --dataset ml-100k")
     name = get_model(model).__name__
+    request = Request.read(
+        presets, dataset, config_files, config_dict, out, f"results/tune/{name}-{{dataset}}"
+    )
+    dataset, folder = request.dataset, request.folder
     search = Search(model, dataset, read_space(Path(space or properties_dir() / f"tune/{name}.yaml")))
-    folder = Path(out or f"results/tune/{name}-{dataset}")
-    files = {key: value for path in config_files for key, value in load_user(path).items()}
-    settings = preset.settings(Row(name, model), dataset, files, dict(config_dict or {}))
-    settings = {"keep_checkpoints": "none", **settings, "checkpoint_dir": str(folder / RUNS)}
-    if "checkpoint_dir" in {**files, **(config_dict or {})}:
-        raise WrongUse("--checkpoint_dir: the runs of a search are in its own folder; name that with --out")
+    settings = {"keep_checkpoints": "none", **request.settings(Row(name, model))}
     for key in sorted(set(search.space) & set(config_dict or {})):
         raise WrongUse(
             f"--{key} is given and is searched; leave it out, or name a space without it (--space)"
@@ -105,14 +101,18 @@ def tune(
         record = found[at][1].record if at in found else {"error": errors[at]}
         search.trials.append({"key": spec.key, "point": point} | {key: record.get(key) for key in _TOLD})
     write_text(folder / JOURNAL, "".join(f"{json.dumps(trial)}\n" for trial in search.trials))
+    return _choose(search, configs[0], folder, command)
+
+
+def _choose(search: Search, config: Config, folder: Path, command: str | None) -> Search:
+    """The search with its best trial on validation, written as best.yaml. Raises ``Failure`` if none finished."""
     scored = [trial for trial in search.trials if trial["best_valid_score"] is not None]
     if not scored:
-        raise Failure(
-            f"no trial of {name} finished; {folder / JOURNAL} says why: {next(iter(errors.values()))}"
-        )
-    best = max if configs[0]["valid_metric_bigger"] else min
+        why = search.trials[0]["error"]
+        raise Failure(f"no trial of {config['model']} finished; {folder / JOURNAL} says why: {why}")
+    best = max if config["valid_metric_bigger"] else min
     search.best = best(scored, key=lambda trial: trial["best_valid_score"])
-    write_text(folder / "best.yaml", best_yaml(search, configs[0]["valid_metric"], command))
+    write_text(folder / "best.yaml", best_yaml(search, config["valid_metric"], command))
     return search
 
 
