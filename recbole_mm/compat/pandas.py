@@ -71,16 +71,8 @@ def _agg(module: str, lines: str, old: str, new: str, count: int = 1) -> SourceP
 
 
 PATCHES: list[Patch] = [
-    _fillna(
-        501,
-        'df[field].fillna(value="", inplace=True)',
-        'df[field] = df[field].fillna(value="")',
-    ),
-    _fillna(
-        648,
-        "feat[field].fillna(value=0, inplace=True)",
-        "feat[field] = feat[field].fillna(value=0)",
-    ),
+    _fillna(501, 'df[field].fillna(value="", inplace=True)', 'df[field] = df[field].fillna(value="")'),
+    _fillna(648, "feat[field].fillna(value=0, inplace=True)", "feat[field] = feat[field].fillna(value=0)"),
     _fillna(
         650,
         "feat[field].fillna(value=feat[field].mean(), inplace=True)",

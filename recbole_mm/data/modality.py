@@ -125,11 +125,7 @@ def load_modalities(
 
 
 def controlled(
-    config: Any,
-    source: np.ndarray | Stacked,
-    rows: np.ndarray,
-    rng: np.random.Generator,
-    scaling: str | None,
+    config: Any, source: np.ndarray | Stacked, rows: np.ndarray, rng: np.random.Generator, scaling: str | None
 ) -> ItemModality:
     """The vectors under ``feature_missing`` (a share is hidden) and ``feature_control``."""
     control = config["feature_control"]
