@@ -24,18 +24,17 @@ def find_metric(name: Any, key: str = "metrics", at: str = "") -> Metric:
     if lower in METRICS:
         return METRICS[lower]
     if lower in metric_types:
-        single = metric_types[lower] == EvaluatorType.VALUE
-        return Metric(
-            metrics_dict[lower].__name__,
-            "labels" if single else "hits",
-            smaller_is_better=lower in smaller_metrics,
-        )
+        reads: Any = "labels" if metric_types[lower] == EvaluatorType.VALUE else "hits"
+        return Metric(metrics_dict[lower].__name__, reads, smaller_is_better=lower in smaller_metrics)
     names = [metric.label + at * metric.at_k for metric in METRICS.values()]
     raise WrongUse(f"{key}: no metric '{name}'{suggest(f'{name}{at}', names, cutoff=0.5, listed=False)}")
 
 
 def check_metrics(metrics: Any, evaluator: str) -> tuple[list[str], list[str], list[str]]:
-    """(the names, those of rankings, those of single scores). Raises ``WrongUse`` on an unknown name, or on a mixture that cannot share a run."""
+    """(the names, those of rankings, those of single scores).
+
+    Raises ``WrongUse`` on an unknown name, or on a mixture that cannot share a run.
+    """
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     if not names:
         raise WrongUse("metrics: the list is empty")
