@@ -75,9 +75,7 @@ class PatchingLoader(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType:
         """The code of the changed source; lines keep their numbers, so tracebacks point to the right ones."""
         source = importlib.util.decode_source(self.get_data(self.path))
-        self._rewritten = [
-            patch for patch in self._patches if isinstance(patch, SourcePatch) and patch.needed()
-        ]
+        self._rewritten = [p for p in self._patches if isinstance(p, SourcePatch) and p.needed()]
         for patch in self._rewritten:
             source = patch.rewrite(source)
         with warnings.catch_warnings():

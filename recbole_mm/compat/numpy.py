@@ -8,15 +8,9 @@ from recbole_mm.compat.patch import AttributePatch, Patch
 
 # the names RecBole wants, and what numpy 2 calls them
 ALIASES = {
-    "bool": "bool_",
-    "int": "int_",
-    "float": "float64",
-    "complex": "complex128",
-    "object": "object_",
-    "str": "str_",
-    "long": "int_",
-    "unicode": "str_",
-}
+    "bool": "bool_", "int": "int_", "float": "float64", "complex": "complex128", "object": "object_", "str": "str_",
+    "long": "int_", "unicode": "str_",
+}  # fmt: skip
 
 
 def set_missing_aliases() -> None:

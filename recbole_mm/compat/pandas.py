@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from functools import cache
 
-from recbole_mm.compat.patch import Patch, SourcePatch
+from recbole_mm.compat.patch import Patch, source_patches
 
 
 @cache
@@ -38,82 +38,26 @@ def values_are_read_only() -> bool:
 
 _LENGTHS = "Series.agg(len) is one number in pandas 3, and RecBole wants the length of each row"
 _LOST = "an inplace fillna on a selected column does nothing in pandas 3, without an error: NaN stay"
+_LOCKED = "values of a column are read-only in pandas 3, and torch warns that a tensor on them must not be written to"
 _DATASET = "recbole.data.dataset.dataset"
 
 
-def _fillna(line: int, old: str, new: str) -> SourcePatch:
-    return SourcePatch(
-        f"pandas-fillna-{line}",
-        "pandas",
-        _DATASET,
-        _LOST,
-        f"data/dataset/dataset.py:{line}",
-        "RecBole assigns the result of fillna",
-        needed=inplace_is_lost,
-        old=old,
-        new=new,
-    )
-
-
-def _agg(module: str, lines: str, old: str, new: str, count: int = 1) -> SourcePatch:
-    return SourcePatch(
-        f"pandas-agg-{module.rsplit('.', 1)[-1]}",
-        "pandas",
-        module,
-        _LENGTHS,
-        lines,
-        "RecBole no longer calls .agg(len)",
-        needed=agg_is_whole,
-        old=old,
-        new=new,
-        count=count,
-    )
-
+_fillna = source_patches("pandas", _LOST, "RecBole assigns the result of fillna", inplace_is_lost)
+_agg = source_patches("pandas", _LENGTHS, "RecBole no longer calls .agg(len)", agg_is_whole)
+_copy = source_patches(
+    "pandas", _LOCKED, "RecBole copies the values before it makes a tensor of them", values_are_read_only
+)
+_WHOLE = ("np.cumsum(feat[field].agg(len))", "np.cumsum(feat[field].map(len))")
 
 PATCHES: list[Patch] = [
-    _fillna(
-        501,
-        'df[field].fillna(value="", inplace=True)',
-        'df[field] = df[field].fillna(value="")',
-    ),
-    _fillna(
-        648,
-        "feat[field].fillna(value=0, inplace=True)",
-        "feat[field] = feat[field].fillna(value=0)",
-    ),
-    _fillna(
-        650,
-        "feat[field].fillna(value=feat[field].mean(), inplace=True)",
-        "feat[field] = feat[field].fillna(value=feat[field].mean())",
-    ),
-    _agg(
-        _DATASET,
-        "data/dataset/dataset.py:712, 792, 809, 1217",
-        "np.cumsum(feat[field].agg(len))",
-        "np.cumsum(feat[field].map(len))",
-        count=4,
-    ),
-    _agg(
-        "recbole.data.dataset.kg_dataset",
-        "data/dataset/kg_dataset.py:316",
-        "np.cumsum(feat[field].agg(len))",
-        "np.cumsum(feat[field].map(len))",
-    ),
-    _agg(
-        "recbole.data.dataset.sequential_dataset",
-        "data/dataset/sequential_dataset.py:165",
-        "].agg(len)",
-        "].map(len)",
-    ),
-    SourcePatch(
-        "pandas-read-only",
-        "pandas",
-        _DATASET,
-        "values of a column are read-only in pandas 3, and torch warns that a tensor on them must not be written to",
-        "data/dataset/dataset.py:2199",
-        "RecBole copies the values before it makes a tensor of them",
-        needed=values_are_read_only,
-        old="value = data[k].values",
-        new="value = data[k].to_numpy(copy=True)",
-    ),
-]
+    _fillna("pandas-fillna-501", _DATASET, "501",
+            'df[field].fillna(value="", inplace=True)', 'df[field] = df[field].fillna(value="")'),
+    _fillna("pandas-fillna-648", _DATASET, "648",
+            "feat[field].fillna(value=0, inplace=True)", "feat[field] = feat[field].fillna(value=0)"),
+    _fillna("pandas-fillna-650", _DATASET, "650", "feat[field].fillna(value=feat[field].mean(), inplace=True)",
+            "feat[field] = feat[field].fillna(value=feat[field].mean())"),
+    _agg("pandas-agg-dataset", _DATASET, "712, 792, 809, 1217", *_WHOLE, count=4),
+    _agg("pandas-agg-kg_dataset", "recbole.data.dataset.kg_dataset", "316", *_WHOLE),
+    _agg("pandas-agg-sequential_dataset", "recbole.data.dataset.sequential_dataset", "165", "].agg(len)", "].map(len)"),
+    _copy("pandas-read-only", _DATASET, "2199", "value = data[k].values", "value = data[k].to_numpy(copy=True)"),
+]  # fmt: skip

@@ -35,9 +35,8 @@ class Patch:
 
     def as_dict(self) -> dict[str, str]:
         """The words of the patch, for `doctor --json`."""
-        return {
-            key: getattr(self, key) for key in ("name", "library", "module", "why", "upstream", "drop_when")
-        }
+        words = ("name", "library", "module", "why", "upstream", "drop_when")
+        return {word: getattr(self, word) for word in words}
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,24 @@ class SourcePatch(Patch):
                 "pip install --force-reinstall --no-deps recbole==1.2.1"
             )
         return source.replace(self.old, self.new)
+
+
+def source_patches(
+    library: str, why: str, drop_when: str, needed: Callable[[], bool]
+) -> Callable[..., SourcePatch]:
+    """A maker of patches for one reason: ``make(name, module, lines, old, new, count=1, **names)``.
+
+    `lines` are the numbers of the changed lines in the file of RecBole's `module`.
+    """
+
+    def make(
+        name: str, module: str, lines: str, old: str, new: str, count: int = 1, **names: Any
+    ) -> SourcePatch:
+        upstream = f"{module.removeprefix('recbole.').replace('.', '/')}.py:{lines}"
+        change: dict[str, Any] = {"old": old, "new": new, "count": count, "names": names}
+        return SourcePatch(name, library, module, why, upstream, drop_when, needed=needed, **change)
+
+    return make
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import warnings
 from importlib import metadata
 from typing import Any
 
-from recbole_mm.compat.patch import Patch, SourcePatch
+from recbole_mm.compat.patch import Patch, source_patches
 
 
 def report(**metrics: Any) -> None:
@@ -34,28 +34,13 @@ def _needed() -> bool:
 
 
 _MODULE = "recbole.quick_start.quick_start"
+_IMPORT = "RecBole imports ray at its start, though only a hyper-parameter trial uses it"
+_REPORT = "tune.report takes a dict, no longer keywords"
+_import = source_patches("ray", _IMPORT, "RecBole imports ray where it is used", _needed)
+_report = source_patches("ray", _REPORT, "RecBole calls tune.report(dict)", _needed)
 PATCHES: list[Patch] = [
-    SourcePatch(
-        "ray-optional",
-        "ray",
-        _MODULE,
-        "RecBole imports ray at its start, though only a hyper-parameter trial uses it",
-        "quick_start/quick_start.py:20",
-        "RecBole imports ray where it is used",
-        needed=_needed,
-        old="from ray import tune\n",
-        new="tune = None  # recbole_mm: imported where it is used\n",
-    ),
-    SourcePatch(
-        "ray-report",
-        "ray",
-        _MODULE,
-        "tune.report takes a dict, no longer keywords",
-        "quick_start/quick_start.py:223",
-        "RecBole calls tune.report(dict)",
-        needed=_needed,
-        old="tune.report(**test_result)",
-        new="_compat_report(**test_result)",
-        names={"_compat_report": report},
-    ),
-]
+    _import("ray-optional", _MODULE, "20",
+            "from ray import tune\n", "tune = None  # recbole_mm: imported where it is used\n"),
+    _report("ray-report", _MODULE, "223",
+            "tune.report(**test_result)", "_compat_report(**test_result)", _compat_report=report),
+]  # fmt: skip

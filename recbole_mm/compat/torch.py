@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from recbole_mm.compat.config import rebuild_config
-from recbole_mm.compat.patch import AttributePatch, Patch, SourcePatch
+from recbole_mm.compat.patch import AttributePatch, Patch, SourcePatch, source_patches
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import replacing
 from recbole_mm.serialize import StateOf, from_plain, plain_config, to_plain
@@ -93,94 +93,36 @@ _WHY = "torch.load has weights_only=True since torch 2.6, and RecBole's checkpoi
 _DROP = "RecBole's checkpoints hold plain values"
 
 
-def _source(
-    name: str, module: str, line: str, old: str, new: str, count: int = 1, **names: Any
-) -> SourcePatch:
-    upstream = f"{module.removeprefix('recbole.').replace('.', '/')}.py:{line}"
-    return SourcePatch(
-        name,
-        "torch",
-        module,
-        _WHY,
-        upstream,
-        _DROP,
-        needed=weights_only_is_default,
-        old=old,
-        new=new,
-        count=count,
-        names=names,
-    )
+_AMP = "torch.cuda.amp is deprecated, and RecBole calls it once an epoch: a warning"
+_source = source_patches("torch", _WHY, _DROP, weights_only_is_default)
+_amp = source_patches("torch", _AMP, "RecBole uses torch.amp", cuda_amp_is_deprecated)
 
 
-def _load(module: str, line: str, count: int = 1) -> SourcePatch:
+def _load(module: str, lines: str, count: int = 1) -> SourcePatch:
     name = f"torch-load-{module.rsplit('.', 1)[-1]}"
-    return _source(name, module, line, "torch.load(", "_compat_load(", count, _compat_load=load)
+    return _source(name, module, lines, "torch.load(", "_compat_load(", count, _compat_load=load)
 
 
 _GENERAL = "recbole.model.general_recommender"
 PATCHES: list[Patch] = [
-    _source(
-        "torch-save",
-        _TRAINER,
-        "308, 770, 999",
-        "torch.save(state, ",
-        "_compat_save(state, ",
-        3,
-        _compat_save=save,
-    ),
+    _source("torch-save", _TRAINER, "308, 770, 999",
+            "torch.save(state, ", "_compat_save(state, ", 3, _compat_save=save),
     _load(_TRAINER, "323, 583", 2),
     _load(_START, "250"),
-    _source(
-        "torch-rebuild-config",
-        _START,
-        "251",
-        'config = checkpoint["config"]',
-        'config = _compat_config(checkpoint["config"])',
-        _compat_config=rebuild_config,
-    ),
+    _source("torch-rebuild-config", _START, "251", 'config = checkpoint["config"]',
+            'config = _compat_config(checkpoint["config"])', _compat_config=rebuild_config),
     AttributePatch(
-        "torch-other-parameter",
-        "torch",
-        "recbole.model.abstract_recommender",
-        _WHY,
-        "model/abstract_recommender.py:72",
-        _DROP,
-        needed=weights_only_is_default,
-        apply=_load_other_parameter,
+        "torch-other-parameter", "torch", "recbole.model.abstract_recommender", _WHY,
+        "model/abstract_recommender.py:72", _DROP, needed=weights_only_is_default, apply=_load_other_parameter,
     ),
     _load(f"{_GENERAL}.convncf", "82"),
     _load(f"{_GENERAL}.nais", "127"),
     _load(f"{_GENERAL}.ract", "75, 84", 2),
     _load(f"{_GENERAL}.neumf", "84, 85", 2),
-    _source(
-        "torch-save-neumf",
-        f"{_GENERAL}.neumf",
-        "162, 165",
-        "torch.save(self, save_path)",
-        "torch.save(self.state_dict(), save_path)",
-        2,
-    ),
+    _source("torch-save-neumf", f"{_GENERAL}.neumf", "162, 165",
+            "torch.save(self, save_path)", "torch.save(self.state_dict(), save_path)", 2),
     _load("recbole.model.context_aware_recommender.kd_dagfm", "56"),
     _load("recbole.model.sequential_recommender.s3rec", "120"),
-]
-
-
-def _amp(name: str, line: str, old: str, new: str, count: int) -> SourcePatch:
-    return SourcePatch(
-        name,
-        "torch",
-        _TRAINER,
-        "torch.cuda.amp is deprecated, and RecBole calls it once an epoch: a warning",
-        f"trainer/trainer.py:{line}",
-        "RecBole uses torch.amp",
-        needed=cuda_amp_is_deprecated,
-        old=old,
-        new=new,
-        count=count,
-    )
-
-
-PATCHES += [
-    _amp("torch-grad-scaler", "235, 1440", "amp.GradScaler(", 'torch.amp.GradScaler("cuda", ', 2),
-    _amp("torch-autocast", "1453", "with amp.autocast(", 'with torch.amp.autocast("cuda", ', 1),
-]
+    _amp("torch-grad-scaler", _TRAINER, "235, 1440", "amp.GradScaler(", 'torch.amp.GradScaler("cuda", ', 2),
+    _amp("torch-autocast", _TRAINER, "1453", "with amp.autocast(", 'with torch.amp.autocast("cuda", '),
+]  # fmt: skip

@@ -21,9 +21,8 @@ def check_values(
     """Replace the values of ``given`` by those the code wants; return the problems, with key and source."""
     problems = []
     for key, value in given.items():
-        given[key], problem = checked(
-            key, value, defaults.get(key), text=texts.get(key), whole=key in whole_keys
-        )
+        default, whole = defaults.get(key), key in whole_keys
+        given[key], problem = checked(key, value, default, text=texts.get(key), whole=whole)
         if problem:
             problems.append(f"{key}: {problem} ({sources.get(key, 'config_dict')})")
     return problems
@@ -49,7 +48,7 @@ def checked(key: str, value: Any, default: Any, *, text: str | None, whole: bool
         value = "none" if "none" in described.choices else default
     if isinstance(value, tuple) and list in kinds and tuple not in kinds:
         value = list(value)
-    if _is_whole_float(value) and int in kinds and float not in kinds:
+    if isinstance(value, float) and value.is_integer() and int in kinds and float not in kinds:
         value = int(value)
     problem = _type_problem(value, default, kinds)
     if problem is None and described.parts and isinstance(value, Mapping):
@@ -58,15 +57,11 @@ def checked(key: str, value: Any, default: Any, *, text: str | None, whole: bool
 
 
 def _kinds(default: Any, whole: bool) -> tuple[type, ...]:
-    if default is None:
-        return ()
-    if isinstance(default, bool):
-        return (bool,)
-    if isinstance(default, int):
+    if isinstance(default, int) and not isinstance(default, bool):
         return (int,) if whole else (int, float)
     if isinstance(default, float):
         return (float, int)
-    return next(((kind,) for kind in (str, list, dict) if isinstance(default, kind)), ())
+    return next(((kind,) for kind in (bool, str, list, dict) if isinstance(default, kind)), ())
 
 
 def _type_problem(value: Any, default: Any, kinds: tuple[type, ...]) -> str | None:
@@ -96,7 +91,3 @@ def _part_problem(parts: Mapping[str, Key], value: Mapping[Any, Any]) -> str | N
         if problem:
             return f"{name}: {problem}"
     return None
-
-
-def _is_whole_float(value: Any) -> bool:
-    return isinstance(value, float) and value.is_integer()

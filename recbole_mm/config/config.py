@@ -115,9 +115,7 @@ class Config(RecBoleConfig):
         """Text to values, unless they are typed. RecBole runs it through ``eval``."""
         if self._typed:
             return config_dict
-        return {
-            key: parse_value(each) if isinstance(each, str) else each for key, each in config_dict.items()
-        }
+        return {key: parse_value(v) if isinstance(v, str) else v for key, v in config_dict.items()}
 
     def _load_cmd_line(self) -> dict[str, Any]:
         settings, self._cli_texts = parse_cli(self._cli_args)
@@ -130,16 +128,14 @@ class Config(RecBoleConfig):
         given = self.external_config_dict
         model = given.get("model") if model is None else model
         dataset = given.get("dataset") if dataset is None else dataset
-        if model is None:
-            raise WrongUse("no model given: --model=NAME, or 'model' in a file, dict or call")
-        if dataset is None:
-            raise WrongUse("no data set given: --dataset=NAME, or 'dataset' in a file, dict or call")
+        for value, what, key in ((model, "model", "model"), (dataset, "data set", "dataset")):
+            if value is None:
+                raise WrongUse(f"no {what} given: --{key}=NAME, or '{key}' in a file, dict or call")
         self.model_spec = model
         model_class = get_model(model)
         if not isinstance(getattr(model_class, "type", None), ModelType):
-            raise WrongUse(
-                f"model {model_class.__name__} has no `type`: subclass one of RecBole's recommenders"
-            )
+            name = model_class.__name__
+            raise WrongUse(f"model {name} has no `type`: subclass one of RecBole's recommenders")
         return model_class.__name__, model_class, str(dataset)
 
     # --- layers ---
@@ -152,12 +148,8 @@ class Config(RecBoleConfig):
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         super()._load_internal_config_dict(model, model_class, dataset)
-        layers: dict[str, dict[str, Any]] = {
-            "overall": {},
-            "model": {},
-            "dataset": {},
-            "quick_start_config": {},
-        }
+        rooms = ("overall", "model", "dataset", "quick_start_config")
+        layers: dict[str, dict[str, Any]] = {room: {} for room in rooms}
         for file, settings in self._loaded:
             room = Path(file).parent.name
             layers[room if room in layers else "overall"].update(settings)
@@ -215,10 +207,9 @@ class Config(RecBoleConfig):
         self._complain(check_values(given, defaults, self.sources, self._cli_texts, strict_keys))
 
     def _check_keys(self, settings: Mapping[str, Any], source: str | None, defaults: Iterable[str]) -> None:
-        problems = []
-        for key, hint in unknown_keys(settings, defaults, self.model_class).items():
-            problems.append(f"unknown key '{key}' ({source or self.sources.get(key, _DICT)}){hint}")
-        self._complain(problems)
+        unknown = unknown_keys(settings, defaults, self.model_class)
+        place = {key: source or self.sources.get(key, _DICT) for key in unknown}
+        self._complain([f"unknown key '{key}' ({place[key]}){hint}" for key, hint in unknown.items()])
 
     def _complain(self, problems: list[str]) -> None:
         if not problems:
@@ -258,17 +249,15 @@ class Config(RecBoleConfig):
         final["valid_metric"], final["metrics"], final["topk"] = settle_valid_metric(
             final["valid_metric"], metrics, topk if isinstance(topk, list) else [topk], given
         )
-        final["valid_metric_bigger"] = not find_metric(
-            final["valid_metric"].partition("@")[0]
-        ).smaller_is_better
+        watched = find_metric(final["valid_metric"].partition("@")[0])
+        final["valid_metric_bigger"] = not watched.smaller_is_better
         final["data_path"] = str(self._folder({"overall": self.internal_config_dict}))
 
     def _check_eval_args(self, final: dict[str, Any], ranking: bool) -> None:
         args = final["eval_args"]
         if not isinstance(args, dict):
-            raise WrongUse(
-                f"eval_args: expected dict, got {args!r} ({self.sources.get('eval_args', 'defaults')})"
-            )
+            source = self.sources.get("eval_args", "defaults")
+            raise WrongUse(f"eval_args: expected dict, got {args!r} ({source})")
         if not ranking and "mode" not in args:
             # RecBole would fill in `full`, which single scores cannot take
             args["mode"] = (self.internal_config_dict["eval_args"] or {}).get("mode", "labeled")
@@ -286,16 +275,12 @@ class Config(RecBoleConfig):
             raise WrongUse(str(error)) from error
 
     def _set_eval_neg_sample_args(self, phase: Any) -> None:
-        mode = self.final_config_dict["eval_args"]["mode"][phase]
-        if mode.startswith(
-            "sampled-"
-        ):  # ours: the scores of all items are there, the lists are drawn by the evaluator
-            self.final_config_dict[f"{phase}_neg_sample_args"] = {
-                "distribution": "uniform",
-                "sample_num": "none",
-            }
-            return
-        super()._set_eval_neg_sample_args(phase)
+        final = self.final_config_dict
+        # ours: the scores of all items are there, the lists are drawn by the evaluator
+        if final["eval_args"]["mode"][phase].startswith("sampled-"):
+            final[f"{phase}_neg_sample_args"] = {"distribution": "uniform", "sample_num": "none"}
+        else:
+            super()._set_eval_neg_sample_args(phase)
 
     def _init_device(self) -> None:
         """RecBole's choice of device; hides no GPU from a process that uses none or was told which to use."""

@@ -18,11 +18,8 @@ def check_dataset(config: Any) -> None:
     header, the user's or the item's field or a field of ``load_col`` not in it, no file the model cannot do without.
     """
     folder, name = Path(config["data_path"]), config["dataset"]
-    domains = config["domains"]
-    if domains:  # several data sets over one id space, side by side
-        sets = {str(each): folder.parent / str(each) for each in domains}
-    else:
-        sets = {name: folder}
+    domains = config["domains"]  # several data sets over one id space, side by side
+    sets = {str(each): folder.parent / str(each) for each in domains or ()} or {name: folder}
     for each, place in sets.items():
         if not place.is_dir():
             raise WrongUse(_no_dataset(place, each))
@@ -60,12 +57,8 @@ def _datasets(root: Path) -> Iterator[str]:
 def _check_inter(config: Any, file: Path, name: str) -> None:
     if not file.is_file():
         others = sorted(each.name for each in file.parent.glob("*.inter"))
-        hint = (
-            f"there is {', '.join(others)}; files are named {name}.*"
-            if others
-            else "recbole-mm convert makes one"
-        )
-        raise WrongUse(f"{file} is missing; {hint}")
+        there = f"there is {', '.join(others)}; files are named {name}.*"
+        raise WrongUse(f"{file} is missing; {there if others else 'recbole-mm convert makes one'}")
     fields = _header(config, file)
     for key in ("USER_ID_FIELD", "ITEM_ID_FIELD"):
         if config[key] not in fields:
@@ -86,7 +79,7 @@ def _header(config: Any, file: Path) -> dict[str, str]:
     fields = parse_header(first, config["field_separator"])
     if fields is None:
         start = first.strip()
-        shown = start if len(start) <= 60 else f"{start[:60]}…"
+        shown = start[:60] + "…" * (len(start) > 60)
         raise WrongUse(
             f"{file}, line 1: no header: expected fields name:type between {config['field_separator']!r} "
             f"(types: token, token_seq, float, float_seq), got {shown!r}"

@@ -24,12 +24,8 @@ def find_metric(name: Any, key: str = "metrics", at: str = "") -> Metric:
     if lower in METRICS:
         return METRICS[lower]
     if lower in metric_types:
-        single = metric_types[lower] == EvaluatorType.VALUE
-        return Metric(
-            metrics_dict[lower].__name__,
-            "labels" if single else "hits",
-            smaller_is_better=lower in smaller_metrics,
-        )
+        reads: Any = "labels" if metric_types[lower] == EvaluatorType.VALUE else "hits"
+        return Metric(metrics_dict[lower].__name__, reads, smaller_is_better=lower in smaller_metrics)
     names = [metric.label + at * metric.at_k for metric in METRICS.values()]
     raise WrongUse(f"{key}: no metric '{name}'{suggest(f'{name}{at}', names, cutoff=0.5, listed=False)}")
 

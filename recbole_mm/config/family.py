@@ -44,12 +44,8 @@ def adapt(
         WrongUse: the data set lacks what the model cannot do without.
     """
     plan = _Plan(internal, given, model_class, header)
-    plan.unset()
-    plan.negatives()
-    plan.labels()
-    plan.item_features()
-    plan.pretraining()
-    plan.columns()
+    for step in (plan.unset, plan.negatives, plan.labels, plan.item_features, plan.pretraining, plan.columns):
+        step()
     return plan.changes, plan.notes
 
 
@@ -94,22 +90,14 @@ class _Plan:
     def negatives(self) -> None:
         """Sequential models that rank the whole catalogue in the loss take no negatives, others need them."""
         input_type = getattr(getattr(self.model_class, "input_type", None), "name", None)
-        if input_type == "LISTWISE" or (self.type == "SEQUENTIAL" and self.get("loss_type") == "CE"):
-            self.set("train_neg_sample_args", None)
-        known = _is_recbole(self.model_class) and "train_neg_sample_args" in self.given
-        if (
-            known
-            and input_type == "PAIRWISE"
-            and not self._wants_none()
-            and no_negatives(self.given["train_neg_sample_args"])
-        ):
-            raise WrongUse(
-                f"train_neg_sample_args: {self.name} learns from pairs and needs negatives; leave the key out"
-            )
-
-    def _wants_none(self) -> bool:
+        key = "train_neg_sample_args"
         loss_ranks_all = self.type == "SEQUENTIAL" and self.get("loss_type") == "CE"
-        return loss_ranks_all or "train_neg_sample_args" in family_defaults(self.model_class)
+        if input_type == "LISTWISE" or loss_ranks_all:
+            self.set(key, None)
+        wants_none = loss_ranks_all or key in family_defaults(self.model_class)
+        known_pairs = _is_recbole(self.model_class) and input_type == "PAIRWISE"
+        if known_pairs and not wants_none and key in self.given and no_negatives(self.given[key]):
+            raise WrongUse(f"{key}: {self.name} learns from pairs and needs negatives; leave the key out")
 
     def labels(self) -> None:
         """Context models learn 0/1 labels: a field, stars of a rating, or clicks against sampled items."""
@@ -139,9 +127,8 @@ class _Plan:
         self.set("threshold", None)
         self.set("train_neg_sample_args", {"distribution": "uniform", "sample_num": 1})
         self.set("eval_args", {**(self.get("eval_args") or {}), "group_by": "user", "mode": "uni100"})
-        self.notes.append(
-            f"{self.name}: {why}: label = clicked, against sampled items (eval_args.mode: uni100)"
-        )
+        how = "label = clicked, against sampled items (eval_args.mode: uni100)"
+        self.notes.append(f"{self.name}: {why}: {how}")
 
     def item_features(self) -> None:
         """Models on item features read ``class``, a field of ml-100k; elsewhere take one of that kind."""
@@ -159,16 +146,13 @@ class _Plan:
             self.notes.append(f"{self.name}: item feature '{wanted[0]}' ({key})")
         missing = [name for name in wanted if name not in have]
         if missing:
-            raise WrongUse(
-                f"{key}: {self.header.file('item')} has no field '{missing[0]}'; "
-                f"it has {', '.join(have) or 'none'}"
-            )
+            lack = f"{self.header.file('item')} has no field '{missing[0]}'"
+            raise WrongUse(f"{key}: {lack}; it has {', '.join(have) or 'none'}")
         self._load("item", [self.get("ITEM_ID_FIELD"), *wanted])
 
     def _kind_field(self, have: Mapping[str, str]) -> str:
-        fields = [
-            f for f, kind in have.items() if f != self.get("ITEM_ID_FIELD") and kind.startswith("token")
-        ]
+        item_id = self.get("ITEM_ID_FIELD")
+        fields = [name for name, kind in have.items() if name != item_id and kind.startswith("token")]
         if not fields:
             file = self.header.file("item")
             lack = f"{file} has no token field beside the id" if have else f"there is no {file}"
@@ -195,17 +179,13 @@ class _Plan:
             return
         order = self.get("eval_args") or {}
         time = self.get("TIME_FIELD")
-        by_time = (
-            self.type == "SEQUENTIAL" or order.get("order") == "TO" or "TS" in (order.get("split") or {})
-        )
+        sequential = self.type == "SEQUENTIAL"
+        by_time = sequential or order.get("order") == "TO" or "TS" in (order.get("split") or {})
         if by_time and not self.get("benchmark_filename"):
             if time not in inter:
-                file = self.header.file("inter")
-                who = self.name if self.type == "SEQUENTIAL" else "eval_args"
-                raise WrongUse(
-                    f"{who} needs the order of time, and {file} has no field '{time}' (TIME_FIELD); "
-                    f"it has {', '.join(inter)}"
-                )
+                who = self.name if sequential else "eval_args"
+                lack = f"{self.header.file('inter')} has no field '{time}' (TIME_FIELD)"
+                raise WrongUse(f"{who} needs the order of time, and {lack}; it has {', '.join(inter)}")
             self._load("inter", [time])
         fields = [*(self.get("threshold") or {}), *(self.get("val_interval") or {})]
         if self.type in ("CONTEXT", "DECISIONTREE"):

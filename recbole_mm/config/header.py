@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ class Header:
 
     folder: Path
     name: str
-    fields: dict[str, dict[str, str]] = field(default_factory=dict)
+    fields: dict[str, dict[str, str]]
 
     def file(self, suffix: str) -> Path:
         """The path of one atomic file."""
@@ -62,9 +63,6 @@ def first_values(header: Header, column: str, separator: str, rows: int = 5000) 
     values = []
     with header.file("inter").open(encoding="utf-8", errors="replace") as stream:
         for line in islice(stream, 1, rows + 1):
-            cells = line.rstrip("\r\n").split(separator)
-            try:
-                values.append(float(cells[at]))
-            except (ValueError, IndexError):
-                continue
+            with suppress(ValueError, IndexError):
+                values.append(float(line.rstrip("\r\n").split(separator)[at]))
     return values

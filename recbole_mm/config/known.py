@@ -7,19 +7,15 @@ import inspect
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from recbole_mm.config.properties import load_internal, properties_dir, recbole_dir
 from recbole_mm.errors import suggest
 
 # given by callers and launchers, declared in no yaml
-_CALL_KEYS = frozenset(
-    (
-        *("model", "dataset", "config_file", "config_files", "nproc", "world_size", "ip", "port", "offset"),
-        *("group_offset", "local_rank", "verbose", "encoding", "double_tower", "wandb_project"),
-        *("neg_sampling", "training_neg_sample_num"),
-    )
-)
+_CALL_KEYS = frozenset([
+    "model", "dataset", "config_file", "config_files", "nproc", "world_size", "ip", "port", "offset", "group_offset",
+    "local_rank", "verbose", "encoding", "double_tower", "wandb_project", "neg_sampling", "training_neg_sample_num",
+])  # fmt: skip
 # in RecBole's folder of data sets, but lists of addresses: every entry would be a key
 _NO_SETTINGS = frozenset({"url.yaml", "kg_url.yaml"})
 
@@ -33,13 +29,10 @@ def declared_keys() -> frozenset[str]:
     for name in ("general", "training", "evaluation", "dataset"):
         keys.update(getattr(argument_list, f"{name}_arguments"))
     for root in (recbole_dir() / "properties", properties_dir()):
-        files = [root / "overall.yaml"]
-        files += [
-            f for room in ("model", "dataset", "quick_start_config") for f in (root / room).glob("*.yaml")
-        ]
-        for file in files:
-            if file.name not in _NO_SETTINGS:
-                keys.update(load_internal(file))
+        for name in ("overall.yaml", "model/*.yaml", "dataset/*.yaml", "quick_start_config/*.yaml"):
+            for file in root.glob(name):
+                if file.name not in _NO_SETTINGS:
+                    keys.update(load_internal(file))
     return frozenset(keys)
 
 
@@ -50,8 +43,7 @@ def unknown_keys(keys: Iterable[str], declared: Iterable[str], model_class: type
     searched, and only for keys that are not found otherwise.
     """
     known = declared_keys().union(declared)
-    strange = [key for key in keys if key not in known]
-    strange = [key for key in strange if not _is_read(key, model_class)]
+    strange = [key for key in keys if key not in known and not _is_read(key, model_class)]
     near = {key: suggest(key, known, cutoff=0.7, listed=False) for key in strange}
     if not all(near.values()):  # perhaps a key that only code knows
         sources = [*_package_sources(), *_model_sources(model_class)]
@@ -103,22 +95,18 @@ def keys_read(file: Path) -> frozenset[str]:
 
 
 def _key_of(node: ast.AST) -> Iterator[str]:
-    if isinstance(node, ast.Subscript) and _is_config(node.value):
-        yield from _string(node.slice)
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_config(node.func.value):
-        if node.func.attr == "get" and node.args:
-            yield from _string(node.args[0])
-    elif isinstance(node, ast.Compare) and any(_is_config(each) for each in node.comparators):
-        yield from _string(node.left)
-    elif isinstance(node, ast.Attribute) and _is_config(node.value):
-        yield node.attr
-
-
-def _string(node: Any) -> Iterator[str]:
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        yield node.value
+    match node:
+        case ast.Subscript(value=owner, slice=ast.Constant(value=str(key))) if _is_config(owner):
+            yield key
+        case ast.Call(func=ast.Attribute(owner, "get"), args=[ast.Constant(str(key)), *_]) if _is_config(
+            owner
+        ):
+            yield key
+        case ast.Compare(left=ast.Constant(str(key)), comparators=owners) if any(map(_is_config, owners)):
+            yield key
+        case ast.Attribute(value=owner, attr=key) if _is_config(owner):
+            yield key
 
 
 def _is_config(node: ast.AST) -> bool:
-    name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
-    return name in ("config", "cfg", "final_config_dict")
+    return getattr(node, "id", getattr(node, "attr", "")) in ("config", "cfg", "final_config_dict")

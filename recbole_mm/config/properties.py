@@ -43,9 +43,8 @@ class StrictLoader(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
                 if key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"key '{key.value}' is there twice", key.start_mark
-                    )
+                    twice = f"key '{key.value}' is there twice"
+                    raise yaml.constructor.ConstructorError(None, None, twice, key.start_mark)
                 seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
 
@@ -104,7 +103,8 @@ def load_user(path: str | Path) -> dict[str, Any]:
     try:
         values = yaml.load(text, Loader=StrictLoader)
     except yaml.MarkedYAMLError as error:
-        raise WrongUse(f"{path}{_at(error)}: {_reason(error)}") from error
+        at = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise WrongUse(f"{path}{at}: {_reason(error)}") from error
     except yaml.YAMLError as error:
         raise WrongUse(f"{path}: {' '.join(str(error).split())}") from error
     except (ValueError, RecursionError) as error:  # a date that is none, a nesting without end
@@ -117,10 +117,6 @@ def load_user(path: str | Path) -> dict[str, Any]:
     if odd:
         raise WrongUse(f"{path}: key {odd[0]!r} is not text; put it in quotes or write 'key: value'")
     return values
-
-
-def _at(error: yaml.MarkedYAMLError) -> str:
-    return f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
 
 
 def _reason(error: yaml.MarkedYAMLError) -> str:

@@ -20,20 +20,15 @@ def check_libraries(model_class: type) -> None:
     """Raise ``WrongUse`` when a library that RecBole's model imports in mid-run does not import."""
     if not model_class.__module__.startswith("recbole.") or model_class.__name__ not in _LIBRARIES:
         return
-    library, remedy = _LIBRARIES[model_class.__name__]
     name = model_class.__name__
+    library, remedy = _LIBRARIES[name]
     try:
         import_module(library)
-    except ModuleNotFoundError as error:
-        if error.name == library:
-            raise WrongUse(f"model {name} needs the library {library}: {remedy}") from error
-        raise WrongUse(f"model {name} needs {library}, which does not import: {_line(error)}") from error
     except Exception as error:  # a binary built for another torch fails in many ways
-        raise WrongUse(f"model {name} needs {library}, which does not import: {_line(error)}") from error
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+        if isinstance(error, ModuleNotFoundError) and error.name == library:
+            raise WrongUse(f"model {name} needs the library {library}: {remedy}") from error
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise WrongUse(f"model {name} needs {library}, which does not import: {why}") from error
 
 
 def fit_to_dataset(config: Any, dataset: Any) -> None:

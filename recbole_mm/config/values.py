@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import yaml
@@ -27,33 +28,16 @@ def parse_value(text: str) -> Any:
         return _WORDS[bare.lower()]
     if FLOAT.match(bare) and "inf" not in bare.lower() and "nan" not in bare.lower():
         return float(bare.replace("_", ""))
-    value = _literal(bare)
-    if value is _NOT:
-        value = _bracketed(bare)
-    return text if value is _NOT else value
-
-
-_NOT = object()
-
-
-def _literal(text: str) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyntaxWarning)  # "01" and "\d" warn before they fail
-            value = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        return _NOT
-    return value if isinstance(value, _PLAIN) else _NOT
-
-
-def _bracketed(text: str) -> Any:
-    """Yaml only where the text is plainly a list or a mapping: as a scalar it would turn 010 and dates."""
-    if text[:1] + text[-1:] not in ("[]", "{}"):
-        return _NOT
-    try:
-        return yaml.load(text, Loader=ConfigLoader)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return _NOT
+    with suppress(ValueError, SyntaxError, MemoryError, RecursionError, TypeError), warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)  # "01" and "\d" warn before they fail
+        value = ast.literal_eval(bare)
+        if isinstance(value, _PLAIN):
+            return value
+    # yaml only where the text is plainly a list or a mapping: as a scalar it would turn 010 and dates
+    if bare[:1] + bare[-1:] in ("[]", "{}"):
+        with suppress(yaml.YAMLError, ValueError, RecursionError):
+            return yaml.load(bare, Loader=ConfigLoader)
+    return text
 
 
 def parse_cli(args: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -62,21 +46,16 @@ def parse_cli(args: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
     Raises ``WrongUse`` on a stray word, a key without a value, or a key given twice with two values.
     """
     texts: dict[str, str] = {}
-    for key, text in _pairs(list(args)):
+    rest = list(reversed(args))
+    while rest:
+        arg = rest.pop()
+        if not arg.startswith("--") or len(arg) == 2:
+            raise WrongUse(f"unexpected argument '{arg}' (command line); write --key=value")
+        key, equals, text = arg[2:].partition("=")
+        if not equals:
+            if not rest or rest[-1].startswith("--"):
+                raise WrongUse(f"--{key} has no value (command line); write --{key}=value")
+            text = rest.pop()
         if texts.setdefault(key, text) != text:
             raise WrongUse(f"--{key} is given twice, as {texts[key]!r} and {text!r} (command line)")
     return {key: parse_value(text) for key, text in texts.items()}, texts
-
-
-def _pairs(args: list[str]) -> Iterator[tuple[str, str]]:
-    rest = iter(range(len(args)))
-    for at in rest:
-        arg = args[at]
-        if not arg.startswith("--") or len(arg) == 2:
-            raise WrongUse(f"unexpected argument '{arg}' (command line); write --key=value")
-        key, equals, value = arg[2:].partition("=")
-        if not equals:
-            if at + 1 >= len(args) or args[at + 1].startswith("--"):
-                raise WrongUse(f"--{key} has no value (command line); write --{key}=value")
-            value = args[next(rest)]
-        yield key, value

@@ -19,10 +19,7 @@ from recbole_mm.data.sampler import DomainSampler, NegativeSampler
 from recbole_mm.errors import WrongUse
 from recbole_mm.serialize import class_of
 
-_CLASS_OF_TYPE = {
-    ModelType.SEQUENTIAL: "SequentialDataset",
-    ModelType.KNOWLEDGE: "KnowledgeBasedDataset",
-}
+_CLASS_OF_TYPE = {ModelType.SEQUENTIAL: "SequentialDataset", ModelType.KNOWLEDGE: "KnowledgeBasedDataset"}
 
 
 def create_dataset(config: Any) -> Any:

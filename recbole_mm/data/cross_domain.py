@@ -42,30 +42,21 @@ class CrossDomainMixin(MultimodalMixin):
 
     item_domain: torch.Tensor  # set while the data are read
     item_in_domain: torch.Tensor
-
-    # RecBole's attributes and methods used here
-    inter_feat: Any
+    inter_feat: Any  # RecBole's
     _rest_fields: Any
-    field2type: dict[str, Any]
-    field2source: dict[str, Any]
-    field2seqlen: dict[str, int]
-    field2id_token: dict[str, Any]
-    field2token_id: dict[str, Any]
-    uid_field: str
-    iid_field: str
 
     def _load_data(self, token: str, dataset_path: str) -> None:
         if self.config["domains"]:
             self._load_domains(Path(dataset_path).parent)
         else:
-            super()._load_data(token, dataset_path)  # type: ignore[misc]
+            super()._load_data(token, dataset_path)
             self.inter_feat[DOMAIN] = self._domain_of_rows(Path(dataset_path) / f"{token}.item")
         self.field2type[DOMAIN] = FeatureType.TOKEN
         self.field2source[DOMAIN] = FeatureSource.INTERACTION
         self.field2seqlen[DOMAIN] = 1
 
     def _get_load_and_unload_col(self, source: Any) -> Any:
-        load, unload = super()._get_load_and_unload_col(source)  # type: ignore[misc]
+        load, unload = super()._get_load_and_unload_col(source)
         field = self.config["domain_field"]
         if load and field and source == FeatureSource.INTERACTION:
             load = load | {field}
@@ -76,14 +67,13 @@ class CrossDomainMixin(MultimodalMixin):
     def _load_domains(self, root: Path) -> None:
         names = sorted(str(name) for name in self.config["domains"])
         if len(set(names)) < max(len(names), 2):
-            raise WrongUse(
-                f"domains: expected two or more different data sets, got {self.config['domains']!r}"
-            )
+            given = self.config["domains"]
+            raise WrongUse(f"domains: expected two or more different data sets, got {given!r}")
         parts: list[list[pd.DataFrame]] = []
         others: dict[str, list[pd.DataFrame]] = {"user_feat": [], "item_feat": []}
         widest: dict[str, int] = {}
         for name in names:
-            super()._load_data(name, str(root / name))  # type: ignore[misc]
+            super()._load_data(name, str(root / name))
             self._own_tokens(name)
             self.inter_feat[DOMAIN] = name
             sizes = getattr(self, "file_size_list", [len(self.inter_feat)])
@@ -101,19 +91,14 @@ class CrossDomainMixin(MultimodalMixin):
         if hasattr(self, "file_size_list"):
             self.file_size_list = [len(part) for part in by_part]
         for attribute, field in (("user_feat", self.uid_field), ("item_feat", self.iid_field)):
-            frames = others[attribute]
-            merged = None
-            if frames:
-                merged = self._without_holes(pd.concat(frames, ignore_index=True).drop_duplicates(field))
-            setattr(self, attribute, merged)
+            if others[attribute]:
+                merged = pd.concat(others[attribute], ignore_index=True).drop_duplicates(field)
+                setattr(self, attribute, self._without_holes(merged))
 
     def _own_tokens(self, domain: str) -> None:
         """Apply the link files, and keep equal tokens of two domains apart where they mean different things."""
-        for kind, field, frame in (
-            ("user", self.uid_field, "user_feat"),
-            ("item", self.iid_field, "item_feat"),
-        ):
-            for feat in (self.inter_feat, getattr(self, frame)):
+        for kind, field in (("user", self.uid_field), ("item", self.iid_field)):
+            for feat in (self.inter_feat, getattr(self, f"{kind}_feat")):
                 if feat is not None:
                     feat[field] = own_tokens(self.config, kind, domain, feat[field])
 
@@ -150,12 +135,11 @@ class CrossDomainMixin(MultimodalMixin):
 
     def _remap_ID_all(self) -> None:  # noqa: N802 (RecBole's name)
         self._rest_fields = np.setdiff1d(self._rest_fields, [DOMAIN])
-        super()._remap_ID_all()  # type: ignore[misc]
+        super()._remap_ID_all()
         self._refuse_blank_domains()
         codes, found = pd.factorize(self.inter_feat[DOMAIN].astype(str), sort=True)
         names = np.array(found, dtype=object)
-        expected = self.config["domains"] or []
-        empty = sorted(set(map(str, expected)) - set(names))
+        empty = sorted(set(map(str, self.config["domains"] or ())) - set(names))
         if empty:
             raise WrongUse(
                 f"domain {empty[0]!r} has no interaction left after filtering; loosen the filters or leave it out"
@@ -166,7 +150,10 @@ class CrossDomainMixin(MultimodalMixin):
         self.field2id_token[DOMAIN] = names
         self.field2token_id[DOMAIN] = {name: k for k, name in enumerate(names)}
         self.inter_feat[DOMAIN] = codes
-        self._assign_items()
+        member = np.zeros((len(self.field2id_token[self.iid_field]), len(names)), dtype=bool)
+        member[self.inter_feat[self.iid_field], codes] = True
+        self.item_in_domain = torch.from_numpy(member)
+        self.item_domain = torch.from_numpy(np.where(member.any(axis=1), member.argmax(axis=1), -1))
         self._report_overlap()
 
     def _refuse_blank_domains(self) -> None:
@@ -178,12 +165,6 @@ class CrossDomainMixin(MultimodalMixin):
                 f"{int(blank.sum())} interactions have no domain, the first with item {item!r}; fill in {field!r} "
                 "or leave them out"
             )
-
-    def _assign_items(self) -> None:
-        member = np.zeros((len(self.field2id_token[self.iid_field]), len(self.domain_names)), dtype=bool)
-        member[self.inter_feat[self.iid_field], self.inter_feat[DOMAIN]] = True
-        self.item_in_domain = torch.from_numpy(member)
-        self.item_domain = torch.from_numpy(np.where(member.any(axis=1), member.argmax(axis=1), -1))
 
     def _report_overlap(self) -> None:
         log = getLogger("recbole_mm.data")
@@ -208,24 +189,17 @@ class CrossDomainMixin(MultimodalMixin):
         if not self.config["domains"]:
             return super().store_parts()
         # in alphabetical order, so that the order of `domains` changes nothing
-        folders = {name: root / name for name in self.domain_names}
-        per_domain = {d: find_stores(folder) if folder.is_dir() else {} for d, folder in folders.items()}
+        per_domain = {name: find_stores(root / name) for name in self.domain_names}
         if isinstance(wanted, dict) or not any(per_domain.values()):
-            plain = (
-                np.array([t.split(":", 1)[-1] for t in tokens])
-                if not overlaps(self.config, "item")
-                else tokens
-            )
-            return {
-                name: [(path, plain)]
-                for name, path in resolve_stores(wanted, root, self.config["dataset"]).items()
-            }
+            if not overlaps(self.config, "item"):
+                tokens = np.array([t.split(":", 1)[-1] for t in tokens])
+            paths = resolve_stores(wanted, root, self.config["dataset"])
+            return {name: [(path, tokens)] for name, path in paths.items()}
         found = sorted({name for stores in per_domain.values() for name in stores})
         missing = [name for name in wanted or [] if name not in found]
         if missing:
-            raise WrongUse(
-                f"modality {missing[0]!r} is in none of {', '.join(map(str, folders.values()))}; there are {found}"
-            )
+            folders = ", ".join(str(root / name) for name in self.domain_names)
+            raise WrongUse(f"modality {missing[0]!r} is in none of {folders}; there are {found}")
         return {
             name: [
                 (stores[name], domain_tokens(self.config, "item", domain, tokens))
@@ -243,8 +217,6 @@ def group_of_tags(tags: Sequence[str], groups: Mapping[str, Sequence[str]]) -> s
     if most == 0:
         return list(groups)[-1]
     best = [name for name, count in counts.items() if count == most]
-    if len(best) == 1:
-        return best[0]
     return next(name for tag in tags for name in best if tag in groups[name])
 
 

@@ -18,8 +18,10 @@ from recbole_mm.data.split import cold_rows, hold_out_cold_items, split_rows
 from recbole_mm.errors import WrongUse
 from recbole_mm.modality import resolve_stores
 
+_Host: Any = object  # RecBole's data set, before which the mixin stands; to mypy it may hold anything
 
-class MultimodalMixin:
+
+class MultimodalMixin(_Host):
     """Adds ``modality`` (item features on internal ids) and ``config['split']`` to a RecBole data set.
 
     The attributes that a data set of ours may have are declared here with their defaults.
@@ -36,7 +38,7 @@ class MultimodalMixin:
 
     def load_modalities(self) -> None:
         """Align the configured stores to the remapped item ids; sets ``modality``."""
-        self.modality = load_modalities(self.config, self.store_parts(), self.item_num)  # type: ignore[attr-defined]
+        self.modality = load_modalities(self.config, self.store_parts(), self.item_num)
 
     def load_reviews(self) -> ItemModality:
         """The review vector of each row; call it on the training part, so that no other review is read."""
@@ -44,10 +46,9 @@ class MultimodalMixin:
 
     def store_parts(self) -> dict[str, list[tuple[Path, np.ndarray]]]:
         """Per modality the stores that hold it, each with the ``[I]`` item tokens as that store knows them."""
-        tokens = self.field2id_token[self.iid_field]  # type: ignore[attr-defined]
-        paths = resolve_stores(
-            self.config["modalities"], Path(self.config["modality_path"]), self.config["dataset"]
-        )
+        tokens = self.field2id_token[self.iid_field]
+        asked, root = self.config["modalities"], self.config["modality_path"]
+        paths = resolve_stores(asked, root, self.config["dataset"])
         return {name: [(path, tokens)] for name, path in paths.items()}
 
     def build(self) -> list[Any]:
@@ -62,35 +63,33 @@ class MultimodalMixin:
                 "leave-one-out (eval_args: {split: {LS: valid_and_test}})"
             )
         if not self.config["split"]:
-            parts = super().build()  # type: ignore[misc]
+            parts = super().build()
         else:
-            self._change_feat_format()  # type: ignore[attr-defined]
+            self._change_feat_format()
             rows = split_rows(self.config, self)
-            self._drop_unused_col()  # type: ignore[attr-defined]
-            parts = [self._part(part) for part in rows]
+            self._drop_unused_col()
+            parts = [copy_of_rows(self, part) for part in rows]
         return self._hold_out(parts) if self.config["cold_items"] else parts
 
     def _hold_out(self, parts: list[Any]) -> list[Any]:
         feats = [part.inter_feat for part in parts]
-        items = [feat[self.iid_field].numpy() for feat in feats]  # type: ignore[attr-defined]
-        cold = hold_out_cold_items(
-            np.concatenate(items), self.config["cold_items"], self.config["split_seed"]
-        )
-        held = [torch.from_numpy(cold_rows(part, cold)) for part in items]
-        moved = [feat[mask] for feat, mask in zip(feats[:2], held[:2], strict=True)]
-        feats = [feat[~mask] for feat, mask in zip(feats[:2], held[:2], strict=True)] + [
-            cat_interactions([feats[2], *moved])
-        ]
-        self.cold_items = cold
-        getLogger("recbole_mm.data").info(
-            "cold items: %d, with all their interactions in the test part", len(cold)
-        )
-        return [self.copy(feat) for feat in feats]  # type: ignore[attr-defined]
+        items = [feat[self.iid_field].numpy() for feat in feats]
+        share, seed = self.config["cold_items"], self.config["split_seed"]
+        self.cold_items = cold = hold_out_cold_items(np.concatenate(items), share, seed)
+        *kept, test = feats
+        held = [torch.from_numpy(cold_rows(part, cold)) for part in items[:2]]
+        moved = [feat[mask] for feat, mask in zip(kept, held, strict=True)]
+        feats = [feat[~mask] for feat, mask in zip(kept, held, strict=True)]
+        feats.append(cat_interactions([test, *moved]))
+        log = getLogger("recbole_mm.data")
+        log.info("cold items: %d, with all their interactions in the test part", len(cold))
+        return [self.copy(feat) for feat in feats]
 
-    def _part(self, rows: Any) -> Any:
-        whole: Interaction = self.inter_feat  # type: ignore[attr-defined]
-        part = Interaction({field: whole[field][rows] for field in whole.columns})
-        return self.copy(part)  # type: ignore[attr-defined]
+
+def copy_of_rows(dataset: Any, rows: np.ndarray) -> Any:
+    """A data set as ``dataset`` with some rows of its interactions."""
+    feat = dataset.inter_feat
+    return dataset.copy(Interaction({field: feat[field][rows] for field in feat.columns}))
 
 
 class MultimodalDataset(MultimodalMixin, Dataset):

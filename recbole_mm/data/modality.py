@@ -79,25 +79,16 @@ class ItemModality:
         return values
 
 
-class ModalityTable(Mapping[str, ItemModality]):
+class ModalityTable(dict[str, ItemModality]):
     """All modalities of a data set, by name, in the order the configuration gives them."""
 
     def __init__(self, modalities: Mapping[str, ItemModality], item_num: int):
-        self._modalities = dict(modalities)
-        self.names = list(self._modalities)
-        masks = [m.present for m in self._modalities.values()]
+        super().__init__(modalities)
+        self.names = list(modalities)
+        masks = [modality.present for modality in modalities.values()]
         present = np.stack(masks, axis=1) if masks else np.zeros((item_num, 0), dtype=bool)
         #: BoolTensor ``[I, M]``
         self.present = torch.from_numpy(present)
-
-    def __getitem__(self, name: str) -> ItemModality:
-        return self._modalities[name]
-
-    def __iter__(self) -> Any:
-        return iter(self._modalities)
-
-    def __len__(self) -> int:
-        return len(self._modalities)
 
 
 def load_modalities(
@@ -125,11 +116,7 @@ def load_modalities(
 
 
 def controlled(
-    config: Any,
-    source: np.ndarray | Stacked,
-    rows: np.ndarray,
-    rng: np.random.Generator,
-    scaling: str | None,
+    config: Any, source: np.ndarray | Stacked, rows: np.ndarray, rng: np.random.Generator, scaling: str | None
 ) -> ItemModality:
     """The vectors under ``feature_missing`` (a share is hidden) and ``feature_control``."""
     control = config["feature_control"]
@@ -153,14 +140,11 @@ def _align_all(
                 f"{stores[0].encoder} ({stores[0].width}-d); extract both with one encoder, or name them differently"
             )
         store.verify()
-        found = align(store.tokens, tokens).rows
-        rows = np.where((rows < 0) & (found >= 0), found + offset, rows)
+        at = align(store.tokens, tokens).rows
+        rows = np.where((rows < 0) & (at >= 0), at + offset, rows)
         offset += store.rows
-    minimum = config["min_coverage"]
-    path, tokens = parts[0]
-    check_coverage(
-        name, Alignment(rows, rows >= 0), minimum, item_tokens=tokens, store_tokens=stores[0].tokens
-    )
+    found = Alignment(rows, rows >= 0)
+    check_coverage(name, found, config["min_coverage"], parts[0][1], stores[0].tokens)
     covered, total = int((rows >= 0).sum()), len(rows) - 1
     getLogger("recbole_mm.data").info(
         "modality %s: %d of %d items (%.1f %%), %d-d, %s, from %s",

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 from recbole.data.dataloader import TrainDataLoader
-from recbole.data.interaction import Interaction
 
 from recbole_mm.data.cross_domain import DOMAIN
 from recbole_mm.data.dataloader import TripletDataLoader
+from recbole_mm.data.dataset import copy_of_rows
 from recbole_mm.errors import WrongUse, suggest
 from recbole_mm.run.spec import ALL
 
@@ -43,7 +43,9 @@ def part_loaders(config: Any, loader: Any, parts: Sequence[str]) -> list[Any]:
         if part not in made:
             rows = part_rows(config, dataset, part)
             if not len(rows):
-                raise WrongUse(f"train_epochs: no training row belongs to {part}; {_why_empty(part)}")
+                none_shared = "no user and no item has training rows in two domains"
+                why = none_shared if part == "OVERLAP" else f"see {part.lower()}_domain and the split"
+                raise WrongUse(f"train_epochs: no training row belongs to {part}; {why}")
             made[part] = _over_rows(loader, rows)
     return [made[part] for part in parts]
 
@@ -123,7 +125,7 @@ def eval_part(config: Any, part: Any, name: str) -> Any:
     rows = np.flatnonzero(part.inter_feat[DOMAIN].numpy() == numbers[0])
     if not len(rows):
         raise WrongUse(f"eval_domain: the {name} part has no row in {wanted!r}")
-    return _copy_of_rows(part, rows)
+    return copy_of_rows(part, rows)
 
 
 def _in_several(ids: np.ndarray, domain: np.ndarray) -> np.ndarray:
@@ -136,19 +138,7 @@ def _in_several(ids: np.ndarray, domain: np.ndarray) -> np.ndarray:
 def _over_rows(loader: Any, rows: np.ndarray) -> Any:
     """A loader as ``loader`` over some of its rows, with the sampler and the generators of ``loader``."""
     shared = {"negatives": loader.negatives} if isinstance(loader, TripletDataLoader) else {}
-    part = type(loader)(
-        loader.config, _copy_of_rows(loader._dataset, rows), loader._sampler, shuffle=loader.shuffle, **shared
-    )
+    dataset = copy_of_rows(loader._dataset, rows)
+    part = type(loader)(loader.config, dataset, loader._sampler, shuffle=loader.shuffle, **shared)
     part.generator = part.sampler.generator = loader.generator
     return part
-
-
-def _copy_of_rows(dataset: Any, rows: np.ndarray) -> Any:
-    feat = dataset.inter_feat
-    return dataset.copy(Interaction({field: feat[field][rows] for field in feat.columns}))
-
-
-def _why_empty(name: str) -> str:
-    if name == "OVERLAP":
-        return "no user and no item has training rows in two domains"
-    return f"see {name.lower()}_domain and the split"

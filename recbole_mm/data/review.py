@@ -12,7 +12,6 @@ part no review of a validation or test interaction is ever read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -75,14 +74,10 @@ def review_vectors(config: Any, dataset: Any) -> ItemModality:
     return reviews
 
 
-def _places(config: Any, dataset: Any) -> Iterator[tuple[Path, int | None]]:
+def _places(config: Any, dataset: Any) -> list[tuple[Path, int | None]]:
     """Folder of each store and the index of its domain, None for all rows."""
-    root = config["modality_path"]
-    if not config["domains"]:
-        yield reviews_folder(root, config["dataset"]) / TEXT, None
-        return
-    for k, name in enumerate(dataset.domain_names):
-        yield reviews_folder(root, name) / TEXT, k
+    places = list(enumerate(dataset.domain_names)) if config["domains"] else [(None, config["dataset"])]
+    return [(reviews_folder(config["modality_path"], name) / TEXT, k) for k, name in places]
 
 
 def _open(path: Path, dataset: Any) -> ModalityStore:
@@ -104,12 +99,9 @@ def _open(path: Path, dataset: Any) -> ModalityStore:
 def _keys_of_rows(dataset: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """Per row its review key ``[n]`` and its domain ``[n]``, None with one domain."""
     feat = dataset.inter_feat
-    users, items = (
-        dataset.field2id_token[f][feat[f].numpy()].astype(object)
-        for f in (dataset.uid_field, dataset.iid_field)
-    )
-    domain = feat["domain"].numpy() if dataset.domain_names else None
-    return users + SEPARATOR + items, domain
+    fields = (dataset.uid_field, dataset.iid_field)
+    users, items = (dataset.field2id_token[f][feat[f].numpy()].astype(object) for f in fields)
+    return users + SEPARATOR + items, feat["domain"].numpy() if dataset.domain_names else None
 
 
 def _as_merged(config: Any, domain: str | None, tokens: np.ndarray) -> np.ndarray:

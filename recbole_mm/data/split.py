@@ -57,11 +57,8 @@ def split_rows(config: Any, dataset: Any) -> list[np.ndarray]:
         WrongUse: the key is malformed or names a field that is not loaded.
     """
     spec = config["split"]
-    if (
-        not isinstance(spec, dict)
-        or not ("random" in spec) ^ ("field" in spec)
-        or set(spec) - {"random", "by", "field"}
-    ):
+    keys = set(spec) if isinstance(spec, dict) else set()
+    if len(keys & {"random", "field"}) != 1 or keys - {"random", "by", "field"}:
         raise WrongUse(
             f"split: expected {{random: [.72, .08, .20], by: [user, domain]}} or {{field: NAME}}, got {spec!r}"
         )
@@ -84,9 +81,8 @@ def _column(dataset: Any, field: str) -> np.ndarray:
     if field not in dataset.inter_feat.columns:
         if field == "domain":  # one domain: grouping by it changes nothing
             return np.zeros(len(dataset.inter_feat), dtype=np.int64)
-        raise WrongUse(
-            f"split: no field {field!r} among the loaded ones {list(dataset.inter_feat.columns)}; see load_col"
-        )
+        loaded = list(dataset.inter_feat.columns)
+        raise WrongUse(f"split: no field {field!r} among the loaded ones {loaded}; see load_col")
     return dataset.inter_feat[field].numpy().astype(np.int64)
 
 

@@ -12,7 +12,6 @@ import pandas as pd
 from recbole_mm.evaluator import auc
 from recbole_mm.evaluator.group import Group
 from recbole_mm.evaluator.metrics import PER_QUERY, hit_matrix, item_metric
-from recbole_mm.evaluator.protocol import Protocol
 from recbole_mm.evaluator.record import Record, Wanted
 from recbole_mm.evaluator.sampled import ListRanks
 from recbole_mm.run.metric import METRICS
@@ -75,11 +74,6 @@ def list_metrics(table: dict[str, Array], wanted: Wanted) -> OrderedDict[str, fl
     return OrderedDict(item for name in grouped for item in _mean(name, table, one, wanted.topk).items())
 
 
-def prefix(protocol: Protocol, primary: Protocol) -> str:
-    """What stands before the keys of a protocol that is not the primary one: ``sampled-9/``."""
-    return "" if protocol == primary else f"{protocol.name}/"
-
-
 def query_table(
     record: Record,
     dataset: Any,
@@ -106,7 +100,10 @@ def group_table(
 ) -> pd.DataFrame:  # fmt: skip
     """One row a group, with the metrics of the groups' own queries or positives."""
     rows = []
-    share = _positive_auc(record)
+    share = None
+    if record.mean_rank is not None and record.candidates is not None:
+        ranks = (record.mean_rank, record.pos_score, record.n_pos, record.candidates)
+        share = auc.positive_auc(record.pos_query, *ranks)
     for group in groups:
         if group.queries is not None:
             inside, positives = group.queries, group.queries[record.pos_query]
@@ -128,14 +125,6 @@ def group_table(
             row |= {keys[name] + key: value for key, value in list_metrics(part, wanted).items()}
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _positive_auc(record: Record) -> Array | None:
-    if record.mean_rank is None or record.candidates is None:
-        return None
-    return auc.positive_auc(
-        record.pos_query, record.mean_rank, record.pos_score, record.n_pos, record.candidates
-    )
 
 
 def _restricted(record: Record, wanted: Wanted, positives: Array, share: Array | None) -> dict[str, Array]:

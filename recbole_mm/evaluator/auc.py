@@ -59,9 +59,7 @@ def pooled_auc(positive: Array, negatives: Iterable[Array]) -> float:
     total = 0
     for part in negatives:
         part.sort()
-        same = value.astype(
-            part.dtype
-        )  # back to what the scores were: mixed types would be copied at each search
+        same = value.astype(part.dtype)  # as the scores were: mixed types would be copied at each search
         twice_below += np.searchsorted(part, same) + np.searchsorted(part, same, side="right")
         total += len(part)
     pairs = total * int(times.sum())

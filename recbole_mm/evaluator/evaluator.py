@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -45,6 +46,7 @@ class Evaluator:
     def __init__(self, config: Any) -> None:
         self.config = config
         self.protocols = protocols(config)
+        self.names = [protocol.name for protocol in self.protocols]
         self.groups = config["eval_groups"]
         names = [name.lower() for name in config["metrics"]]
         self.labelled = config["eval_type"] == EvaluatorType.VALUE
@@ -60,28 +62,23 @@ class Evaluator:
 
         Needed only where the evaluation loader does not know its training data: sequential models.
         """
-        dataset = getattr(
-            train_data, "general_dataloader", train_data
-        )._dataset  # knowledge models: two loaders
+        # the loader of a knowledge model holds two
+        dataset = getattr(train_data, "general_dataloader", train_data)._dataset
         self._train = _train_stats([dataset], dataset)
 
     @torch.no_grad()
     def evaluate(self, model: Any, eval_data: Any, show_progress: bool = False) -> EvalResult:
         """Evaluate; the model is put into eval mode."""
-        names = [p.name for p in self.protocols]
         if not eval_data:
-            return EvalResult(OrderedDict(), names)
+            return EvalResult(OrderedDict(), self.names)
         model.eval()
-
-        def progress(batches: Any) -> Any:
-            return tqdm(batches, desc="Evaluate", leave=False, disable=None) if show_progress else batches
-
+        progress = partial(tqdm, desc="Evaluate", leave=False, disable=None) if show_progress else iter
         size = self.config["eval_batch_size"]
         dataset = eval_data._dataset
         if self.labelled:
             device = Scorer(model, eval_data, dataset.item_num, size).device
-            names_ = self.wanted.metrics
-            metrics, rows = labelled_pass(model, eval_data, self.config, names_, size, device, progress)
+            names = self.wanted.metrics
+            metrics, rows = labelled_pass(model, eval_data, self.config, names, size, device, progress)
             rows["user"] = dataset.id2token(dataset.uid_field, rows["user"].to_numpy())
             return EvalResult(metrics, ["labelled"], lambda: rows)
         scorer = Scorer(model, eval_data, dataset.item_num, size)
@@ -89,9 +86,9 @@ class Evaluator:
             task, negatives = self._task(eval_data, scorer.device)
             record = full_pass(scorer, eval_data, task, self.wanted, negatives, progress)
         else:
-            if [p.name for p in self.protocols] != ["recbole"]:
+            if self.names != ["recbole"]:
                 raise WrongUse(
-                    f"protocol: {names} needs eval_args: {{mode: full}}; uniN and popN go with recbole"
+                    f"protocol: {self.names} needs eval_args: {{mode: full}}; uniN and popN go with recbole"
                 )
             record = listed_pass(model, eval_data, self.wanted, size, scorer.device, progress)
         return self._result(record, model, eval_data)
@@ -104,12 +101,8 @@ class Evaluator:
         mib = self.config["eval_memory_mib"]
         if mib is None:
             mib = CPU_MIB if device.type == "cpu" else GPU_MIB
-        train_only = any(p.name == "mmrec" for p in self.protocols)
         task = build_task(
-            eval_data,
-            candidates=self.config["eval_candidates"],
-            train_only=train_only,
-            budget=int(mib * 2**20) // 4,
+            eval_data, self.config["eval_candidates"], "mmrec" in self.names, budget=int(mib * 2**20) // 4
         )
         negatives = {}
         for protocol in self.protocols:
@@ -122,21 +115,19 @@ class Evaluator:
 
     def _result(self, record: Record, model: Any, eval_data: Any) -> EvalResult:
         dataset, primary = eval_data._dataset, self.protocols[0]
-        keys = {p.name if not p.is_full else "full": aggregate.prefix(p, primary) for p in self.protocols}
+        keys = {"full" if p.is_full else p.name: "" if p == primary else f"{p.name}/" for p in self.protocols}
         table = aggregate.full_queries(record, self.wanted) if self.wanted.ranking else None
         lists = {name: aggregate.list_table(ranks, self.wanted) for name, ranks in record.sampled.items()}
         notes: list[str] = []
         found: dict[str, float] = {}
         for protocol in self.protocols:
+            key = "full" if protocol.is_full else protocol.name
             if protocol.is_full and table is not None:
                 count = self._stats(eval_data, notes).count if self.wanted.lists else None
                 part = aggregate.full_metrics(record, table, self.wanted, count, self.config["tail_ratio"])
             else:
                 part = aggregate.list_metrics(lists[protocol.name], self.wanted)
-            found |= {
-                keys["full" if protocol.is_full else protocol.name] + key: value
-                for key, value in part.items()
-            }
+            found |= {keys[key] + name: value for name, value in part.items()}
         places = self.config["metric_decimal_place"]
         metrics = OrderedDict((key, round(float(value), places)) for key, value in found.items())
         cold = bool(self.config["cold_items"])
@@ -152,9 +143,7 @@ class Evaluator:
             asked = list(groups_of(self.groups, dataset, record.user, record.domain, stats, threshold))
             if cold:
                 held = dataset.cold_items
-                held_out = (
-                    stats.count == 0 if held is None else np.isin(np.arange(record.items), np.asarray(held))
-                )
+                held_out = stats.count == 0 if held is None else np.isin(np.arange(record.items), held)
                 asked.append(Group("cold start", "held-out items", items=held_out))
             frame = aggregate.group_table(record, self.wanted, asked, table, lists, keys)
             if cold and not trait(model, "scores_from_features"):
@@ -163,8 +152,7 @@ class Evaluator:
                 frame.loc[last, "value"] = f"held-out items: {NOT_APPLICABLE}"
             return frame
 
-        protocol_names = [p.name for p in self.protocols]
-        return EvalResult(metrics, protocol_names, queries, groups if self.groups or cold else None, notes)
+        return EvalResult(metrics, self.names, queries, groups if self.groups or cold else None, notes)
 
     def _stats(self, eval_data: Any, notes: list[str]) -> TrainStats:
         """Training counts: of the training loader if it was given, else of the sampler's first phase."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,9 @@ def full_pass(
     progress: Progress,
 ) -> Record:
     """Rank the positives of every query; ``negatives``: item ids [P, N] of each sampled protocol."""
-    record = blank(task, wanted)
+    pos_score = np.empty(len(task.pos_query))
+    record = Record(task.user, task.domain, task.n_pos, task.pos_query, task.pos_item, pos_score, task.items)
+    record.make_room(wanted)
     neg_score = {name: np.empty(ids.shape) for name, ids in negatives.items()}
     for index, batch in enumerate(progress(task.batches)):
         # Results go into arrays made before: small blocks that stay would lie between the large ones that malloc
@@ -42,7 +45,7 @@ def full_pass(
         scores, col = candidates_of(scores, task, batch, item)
         cell = row * scores.shape[1] + col
         kept = scores.view(-1).index_select(0, cell)
-        record.pos_score[part] = kept.cpu().numpy()
+        pos_score[part] = kept.cpu().numpy()
         if wanted.ranking:
             mask(scores, task.mask_of(index))
             scores.view(-1)[cell] = kept  # a positive is never masked, whatever the history says
@@ -52,24 +55,9 @@ def full_pass(
             record.store(_global_items(ranked, task, batch), slice(batch.start, batch.stop), part)
         del scores
     for name, values in neg_score.items():
-        record.sampled[name] = rank_lists(record.pos_score, values, negatives[name] >= 0)
+        record.sampled[name] = rank_lists(pos_score, values, negatives[name] >= 0)
     if wanted.pooled_auc:
-        record.pooled = pooled_auc(record.pos_score, _negative_scores(scorer, eval_data, task))
-    return record
-
-
-def blank(task: EvalTask, wanted: Wanted) -> Record:
-    """A record of the right sizes, to be filled batch by batch."""
-    Q, P = task.queries, len(task.pos_query)
-    record = Record(
-        task.user, task.domain, task.n_pos, task.pos_query, task.pos_item, np.empty(P), task.items
-    )
-    if wanted.ranking:
-        record.position = np.empty(P, np.int64)
-    if wanted.query_auc:
-        record.mean_rank, record.candidates = np.empty(P), np.empty(Q, np.int64)
-    if wanted.lists:
-        record.lists = np.full((Q, wanted.k), -1, np.int64)
+        record.pooled = pooled_auc(pos_score, _negative_scores(scorer, eval_data, task))
     return record
 
 
@@ -128,4 +116,4 @@ def _global_items(ranked: BatchRanks, task: EvalTask, batch: Batch) -> BatchRank
     if ranked.columns is None or batch.domain not in task.columns:
         return ranked
     items = np.where(ranked.columns < 0, -1, task.columns[batch.domain][ranked.columns])
-    return BatchRanks(ranked.position, ranked.mean_rank, ranked.candidates, items)
+    return replace(ranked, columns=items)

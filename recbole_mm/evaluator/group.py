@@ -89,10 +89,8 @@ def _domains(dataset: Any, user: Array, domain: Array | None, train: TrainStats)
     seen = np.zeros((dataset.user_num, len(dataset.domain_names)), bool)
     seen[train.user, of_item[train.item]] = True
     for index, value in enumerate(dataset.domain_names):
-        if domain is None:
-            yield Group("domain", value, items=of_item == index)
-        else:
-            yield Group("domain", value, queries=domain == index)
+        where = {"items": of_item == index} if domain is None else {"queries": domain == index}
+        yield Group("domain", value, **where)
     overlap = seen.sum(axis=1)[user] >= 2
     yield Group("domain", "overlap users", queries=overlap)
     yield Group("domain", "single-domain users", queries=~overlap)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from recbole_mm.evaluator.auc import pooled_auc
 from recbole_mm.evaluator.full import Progress
 from recbole_mm.evaluator.rank import BatchRanks, rank_batch
-from recbole_mm.evaluator.record import Record, Wanted, gather
+from recbole_mm.evaluator.record import Record, Wanted
 from recbole_mm.evaluator.score import predict_rows
 
 
@@ -61,7 +62,13 @@ def listed_pass(
     record = Record(
         np.concatenate(users), None, np.bincount(query, minlength=done), query, item, pos_score, I
     )
-    gather(record, ranks, wanted)
+    record.make_room(wanted)
+    first_query = first_positive = 0
+    for user, ranked in zip(users, ranks, strict=True):
+        queries = slice(first_query, first_query + len(user))
+        positives = slice(first_positive, first_positive + len(ranked.position))
+        record.store(ranked, queries, positives)
+        first_query, first_positive = queries.stop, positives.stop
     if wanted.pooled_auc:
         record.pooled = pooled_auc(pos_score, negatives)
     return record
@@ -71,4 +78,4 @@ def _items(ranked: BatchRanks, item_at: np.ndarray) -> BatchRanks:
     columns = ranked.columns
     assert columns is not None
     items = np.where(columns < 0, -1, np.take_along_axis(item_at, np.maximum(columns, 0), axis=1))
-    return BatchRanks(ranked.position, ranked.mean_rank, ranked.candidates, items)
+    return replace(ranked, columns=items)

@@ -54,12 +54,7 @@ def ndcg(hits: Array, n_pos: Array, k: int) -> Array:
 
 
 PER_QUERY: dict[str, Callable[[Array, Array, int], Array]] = {
-    "ndcg": ndcg,
-    "recall": recall,
-    "precision": precision,
-    "f1": f1,
-    "hit": hit,
-    "mrr": mrr,
+    **{metric.__name__: metric for metric in (ndcg, recall, precision, f1, hit, mrr)},
     "map": average_precision,
 }
 

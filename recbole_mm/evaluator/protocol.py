@@ -28,19 +28,16 @@ class Protocol:
         return self.negatives == 0
 
 
-def parse(name: str) -> Protocol:
-    """``recbole``, ``mmrec`` or ``sampled-N``; the configuration lets no other name through."""
-    return Protocol(name, int(name.partition("-")[2] or 0))
-
-
 def protocols(config: Any) -> list[Protocol]:
     """The protocols of a run, the primary one first (it gives the plain metric keys)."""
     names = config["protocol"]
-    found = [parse(name) for name in ([names] if isinstance(names, str) else names)]
+    names = [names] if isinstance(names, str) else names
+    # the configuration lets no other name through than recbole, mmrec and sampled-N
+    found = [Protocol(name, int(name.partition("-")[2] or 0)) for name in names]
     if not found:
         raise WrongUse("protocol: the list is empty; name at least one of recbole, mmrec, sampled-N")
-    if len({p.name for p in found}) < len(found):
-        raise WrongUse(f"protocol: {[p.name for p in found]} names one twice")
+    if len(set(names)) < len(names):
+        raise WrongUse(f"protocol: {list(names)} names one twice")
     if sum(p.is_full for p in found) > 1:
         raise WrongUse("protocol: recbole and mmrec mask differently and cannot share one run; choose one")
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -42,17 +42,13 @@ class EvalTask:
     batches: list[Batch]
     columns: dict[int, np.ndarray]
     local: np.ndarray
-    mask_flat: np.ndarray
-    mask_start: np.ndarray
+    mask_flat: np.ndarray = field(init=False)
+    mask_start: np.ndarray = field(init=False)
 
     @property
     def queries(self) -> int:
         """Q."""
         return len(self.user)
-
-    def width(self, domain: int) -> int:
-        """Columns that the rows of a domain have."""
-        return len(self.columns[domain]) if domain in self.columns else self.items
 
     def mask_of(self, index: int) -> np.ndarray:
         """Flat cells to mask in batch ``index``."""
@@ -84,7 +80,7 @@ def phase_pairs(eval_data: Any, *, train_only: bool) -> tuple[np.ndarray, np.nda
     history = getattr(eval_data, "uid2history_item", [])
     users = [u for u, h in enumerate(history) if h is not None and len(h)]
     if not users:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
+        return pairs_of([], dataset)
     if train_only:
         raise WrongUse("protocol: mmrec needs a loader whose sampler keeps its training data; use recbole")
     sizes = [len(history[u]) for u in users]
@@ -94,32 +90,28 @@ def phase_pairs(eval_data: Any, *, train_only: bool) -> tuple[np.ndarray, np.nda
 def pairs_of(datasets: list[Any], dataset: Any) -> tuple[np.ndarray, np.ndarray]:
     """All (user, item) pairs of some datasets."""
     fields = (dataset.uid_field, dataset.iid_field)
-    empty = np.empty(0, np.int64)
-    users, items = ([d.inter_feat[f].numpy() for d in datasets] for f in fields)
-    if len(datasets) == 1:
-        return users[0], items[0]
-    return (np.concatenate(users), np.concatenate(items)) if datasets else (empty, empty)
+    users, items = ([d.inter_feat[f].numpy() for d in datasets] or [np.empty(0, np.int64)] for f in fields)
+    return (users[0], items[0]) if len(users) == 1 else (np.concatenate(users), np.concatenate(items))
 
 
-def build_task(eval_data: Any, *, candidates: str, train_only: bool, budget: int) -> EvalTask:
+def build_task(eval_data: Any, candidates: str, train_only: bool, *, budget: int) -> EvalTask:
     """Read the queries of a full-ranking loader.
 
     ``candidates``: ``all`` or ``domain`` (one query for each user and domain with positives; the dataset must carry
-    ``item_domain``). ``budget``: scores that a batch may hold.
+    ``item_domain``). ``train_only``: only training items are masked. ``budget``: scores that a batch may hold.
     """
     dataset = eval_data._dataset
     I = dataset.item_num  # noqa: E741
     of_item = item_domain(dataset) if candidates == "domain" else None
     if eval_data.is_sequential:
-        user = dataset.inter_feat[dataset.uid_field].numpy()
-        pos_item = dataset.inter_feat[dataset.iid_field].numpy()
-        row = np.arange(len(user))
-        domain = None if of_item is None else of_item[pos_item]
-        order = np.arange(len(user)) if domain is None else np.argsort(domain, kind="stable")
-        user, row, pos_item = user[order], row[order], pos_item[order]
-        domain = None if domain is None else domain[order]
-        pos_query = np.arange(len(user))
-        mask = None
+        user, pos_item = pairs_of([dataset], dataset)
+        row = pos_query = np.arange(len(user))
+        domain = None
+        if of_item is not None:
+            row = np.argsort(of_item[pos_item], kind="stable")
+            user, pos_item = user[row], pos_item[row]
+            domain = of_item[pos_item]
+        mask = pairs_of([], dataset)
     else:
         table_user = eval_data.uid_list.numpy()
         row_of = np.full(dataset.user_num, -1, np.int64)
@@ -138,21 +130,14 @@ def build_task(eval_data: Any, *, candidates: str, train_only: bool, budget: int
         user = table_user[row]
         mask = phase_pairs(eval_data, train_only=train_only)
     n_pos = np.bincount(pos_query, minlength=len(user))
-    columns = (
-        {}
-        if of_item is None or domain is None
-        else {int(d): np.flatnonzero(of_item == d) for d in np.unique(domain)}
-    )
+    columns: dict[int, np.ndarray] = {}
     local = np.arange(I)
-    for ids in columns.values():
+    for d in [] if domain is None else np.unique(domain).tolist():
+        columns[d] = ids = np.flatnonzero(of_item == d)
         local[ids] = np.arange(len(ids))
     batches = _batches(len(user), domain, max(1, budget // I))
-    task = EvalTask(
-        user, row, domain, pos_query, pos_item, n_pos, I, batches, columns, local,
-        np.empty(0, np.int64), np.zeros(len(batches) + 1, np.int64),
-    )  # fmt: skip
-    if mask is not None:
-        _lay_out(task, *mask, dataset.user_num, of_item)
+    task = EvalTask(user, row, domain, pos_query, pos_item, n_pos, I, batches, columns, local)
+    _lay_out(task, *mask, dataset.user_num, of_item)
     return task
 
 
@@ -168,7 +153,8 @@ def _lay_out(
     domains = 1 if of_item is None else int(of_item.max()) + 1
     key = task.user if task.domain is None else task.user * domains + task.domain
     sizes = [b.stop - b.start for b in task.batches]
-    width = np.repeat([task.width(b.domain) for b in task.batches], sizes)
+    widths = {domain: len(ids) for domain, ids in task.columns.items()}
+    width = np.repeat([widths.get(b.domain, task.items) for b in task.batches], sizes)
     begin = np.repeat([b.start for b in task.batches], sizes)
     batch_of = np.full(user_num * domains, n, np.uint16 if n < 65536 else np.int64)
     batch_of[key] = np.repeat(np.arange(n), sizes)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -86,8 +86,7 @@ def _count(scores: Tensor, pos_row: Tensor, pos_score: Tensor) -> tuple[np.ndarr
     B, n = scores.shape
     P = len(pos_row)
     if scores.device.type != "cpu":
-        ordered = scores.sort(dim=1).values
-        return _search(ordered, pos_row, pos_score)
+        return _search(scores.sort(dim=1).values, pos_row, pos_score)
     rows, values = scores.numpy(), pos_score.numpy()
     bounds = np.searchsorted(pos_row.numpy(), np.arange(B + 1))
     if P * (CALL_NS + COMPARE_NS * n) > B * n * SORT_NS:
@@ -129,13 +128,12 @@ def _search(ordered: Tensor, pos_row: Tensor, pos_score: Tensor) -> tuple[np.nda
     return (n - last).cpu().numpy(), equal.cpu().numpy(), (n - right[:, 0]).cpu().numpy()
 
 
-def _in_threads(work, rows: int) -> None:  # type: ignore[no-untyped-def]
+def _in_threads(work: Callable[[int, int], object], rows: int) -> None:
     """Run ``work(start, stop)`` over equal parts of the rows, one thread for each of torch's (numpy frees the GIL)."""
     threads = min(torch.get_num_threads(), rows)
     if threads <= 1:
         work(0, rows)
         return
-    edges = np.linspace(0, rows, threads + 1).astype(int)
+    edges = np.linspace(0, rows, threads + 1).astype(int).tolist()
     with ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(work, int(a), int(b)) for a, b in pairwise(edges)]:
-            done.result()
+        list(pool.map(work, edges, edges[1:]))  # raises what a thread raised

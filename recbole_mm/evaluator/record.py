@@ -43,6 +43,16 @@ class Record:
         """Q."""
         return len(self.user)
 
+    def make_room(self, wanted: Wanted) -> None:
+        """Make the arrays that ``store`` fills batch by batch."""
+        if wanted.ranking:
+            self.position = np.empty(len(self.pos_query), np.int64)
+        if wanted.query_auc:
+            self.mean_rank = np.empty(len(self.pos_query))
+            self.candidates = np.empty(self.queries, np.int64)
+        if wanted.lists:
+            self.lists = np.full((self.queries, wanted.k), -1, np.int64)
+
     def store(self, ranks: BatchRanks, queries: slice, positives: slice) -> None:
         """Put the ranks of one batch where they belong; the arrays must be there."""
         if self.position is not None:
@@ -84,17 +94,3 @@ class Wanted:
     def k(self) -> int:
         """The longest list."""
         return max(self.topk)
-
-
-def gather(record: Record, ranks: list[BatchRanks], wanted: Wanted) -> None:
-    """Put the ranks of all batches, in order, into the record."""
-    record.position = np.concatenate([r.position for r in ranks])
-    if wanted.query_auc:
-        record.mean_rank = np.concatenate([r.mean_rank for r in ranks if r.mean_rank is not None])
-        record.candidates = np.concatenate([r.candidates for r in ranks if r.candidates is not None])
-    if wanted.lists:
-        record.lists = np.full((record.queries, wanted.k), -1, np.int64)
-        start = 0
-        for columns in (r.columns for r in ranks if r.columns is not None):
-            record.lists[start : start + len(columns), : columns.shape[1]] = columns
-            start += len(columns)

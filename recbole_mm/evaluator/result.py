@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 
 import pandas as pd
-
-from recbole_mm.files import replacing
 
 
 class EvalResult:
@@ -39,10 +36,3 @@ class EvalResult:
     def groups(self) -> pd.DataFrame | None:
         """group, value, n_queries, n_positives, the metrics of each group."""
         return None if self._groups is None else self._groups()
-
-    def save_queries(self, path: str | Path) -> Path:
-        """Write the per-query table as parquet, whole or not at all."""
-        path = Path(path)
-        with replacing(path) as temporary:
-            self.queries.to_parquet(temporary, index=False)
-        return path

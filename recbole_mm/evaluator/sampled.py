@@ -96,7 +96,5 @@ def rank_lists(positive: Array, negative: Array, valid: Array) -> ListRanks:
     """Compare positives [P] with their negatives [P, n], of which ``valid`` count."""
     score = positive[:, None]
     return ListRanks(
-        ((negative > score) & valid).sum(axis=1),
-        ((negative == score) & valid).sum(axis=1),
-        valid.sum(axis=1),
+        ((negative > score) & valid).sum(axis=1), ((negative == score) & valid).sum(axis=1), valid.sum(axis=1)
     )

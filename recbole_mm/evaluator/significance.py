@@ -5,16 +5,15 @@ The sign is always: first minus second, so a positive difference says that the f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 
 from recbole_mm.errors import WrongUse
 
-KEYS = ("user", "domain")
+RESAMPLES, LEVEL = 2000, 0.95
 
 
 @dataclass(frozen=True)
@@ -29,14 +28,7 @@ class Paired:
     p_wilcoxon: float
 
 
-def paired_test(
-    first: np.ndarray,
-    second: np.ndarray,
-    rng: np.random.Generator | None = None,
-    *,
-    resamples: int = 2000,
-    level: float = 0.95,
-) -> Paired:
+def paired_test(first: np.ndarray, second: np.ndarray, rng: np.random.Generator | None = None) -> Paired:
     """Paired t test, Wilcoxon's signed-rank test, and a percentile interval of the mean of first − second.
 
     *Shapes*: first, second [n], the same queries in the same order; a pair with a NaN is left out. ``rng`` draws
@@ -49,8 +41,8 @@ def paired_test(
     if not d.any():
         return Paired(len(d), 0.0, 0.0, 0.0, 1.0, 1.0)
     rng = rng or np.random.default_rng(2020)
-    means = np.array([d[rng.integers(len(d), size=len(d))].mean() for _ in range(resamples)])
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    means = np.array([d[rng.integers(len(d), size=len(d))].mean() for _ in range(RESAMPLES)])
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     constant = bool((d == d[0]).all())  # no spread at all: scipy would warn of lost precision
     p_t = 0.0 if constant else float(stats.ttest_1samp(d, 0.0).pvalue)
     return Paired(len(d), float(d.mean()), float(low), float(high), p_t, float(stats.wilcoxon(d).pvalue))
@@ -64,43 +56,3 @@ def holm(p: Sequence[float]) -> list[float]:
     corrected = np.empty(len(values))
     corrected[order] = np.minimum(raised, 1.0)
     return corrected.tolist()
-
-
-def against(
-    baseline: str, tables: Mapping[str, pd.DataFrame], metric: str, rng: np.random.Generator | None = None
-) -> pd.DataFrame:
-    """Every model minus the baseline over their common queries, p values corrected over the models.
-
-    ``tables``: the per-query table of each model. Columns: model, n, difference, low, high, p_t, p_wilcoxon,
-    p_t_holm, p_wilcoxon_holm.
-    """
-    if baseline not in tables:
-        raise WrongUse(f"significance: {baseline!r} is not one of {', '.join(tables)}")
-    keys = _keys(tables[baseline])
-    rows = []
-    for name in (name for name in tables if name != baseline):
-        for table in (tables[name], tables[baseline]):
-            if metric not in table:
-                raise WrongUse(f"significance: no column {metric!r}; there are {', '.join(table.columns)}")
-        _keys(tables[name])
-        both = tables[name].merge(
-            tables[baseline], on=keys, suffixes=(" first", " second"), validate="one_to_one"
-        )
-        first, second = (both[f"{metric} {which}"].to_numpy() for which in ("first", "second"))
-        rows.append({"model": name, **vars(paired_test(first, second, rng))})
-    frame = pd.DataFrame(rows, columns=["model", *Paired.__dataclass_fields__])
-    for column in ("p_t", "p_wilcoxon"):
-        frame[f"{column}_holm"] = holm(frame[column].tolist())
-    return frame
-
-
-def _keys(table: pd.DataFrame) -> list[str]:
-    """The columns that name a query; rows of a sequential loader may repeat a user, which cannot be paired."""
-    keys = [key for key in KEYS if key in table]
-    if not keys:
-        raise WrongUse(
-            "significance: the table has no column user; give the per-query table of an evaluation"
-        )
-    if table.duplicated(keys).any():
-        raise WrongUse(f"significance: several queries for one {' and '.join(keys)}; they cannot be paired")
-    return keys

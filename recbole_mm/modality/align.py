@@ -66,9 +66,8 @@ def check_coverage(
     of_data, of_store = _example(np.asarray(item_tokens, object), np.asarray(store_tokens, object), alignment)
     share = f"{covered:,} of {n_items:,} items ({100 * covered / n_items:.1f} %)"
     raise WrongUse(
-        f"modality '{name}' covers {share}, less than min_coverage {min_coverage:g}; an item of the data set "
-        f"is {of_data!r}, one of the store {of_store!r}: build the store with the same ids, "
-        "or lower min_coverage"
+        f"modality '{name}' covers {share}, less than min_coverage {min_coverage:g}; an item of the data set is "
+        f"{of_data!r}, one of the store {of_store!r}: build the store with the same ids, or lower min_coverage"
     )
 
 

@@ -25,9 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     build.add_argument("--present", metavar="M.npy", help="bool [rows]; rows that are false are left out")
     build.add_argument("--parquet", metavar="FILE", help="instead of --values and --ids")
     build.add_argument("--token-column", metavar="COL", default="item_id", help="default: item_id")
-    build.add_argument(
-        "--vector-column", metavar="COL", nargs="+", help="one column of lists, or one column a dimension"
-    )
+    dimensions = "one column of lists, or one column a dimension"
+    build.add_argument("--vector-column", metavar="COL", nargs="+", help=dimensions)
     build.add_argument("--modality", required=True, help="name, such as text")
     build.add_argument("--encoder", required=True, help="what made the vectors, such as minilm")
     build.add_argument("--dataset", metavar="NAME", help="put it where a run on this data set looks")
@@ -47,10 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run one of the actions; errors are raised."""
-    if args.action == "build":
-        store = _build(args)
-    else:
-        store = ModalityStore.open(args.path)
+    store = _build(args) if args.action == "build" else ModalityStore.open(args.path)
     if args.action == "verify":
         store.verify()
         print(f"{store.path}: {store.rows:,} rows as written")
@@ -77,32 +73,19 @@ def _build(args: argparse.Namespace) -> ModalityStore:
         values, tokens = read_array(args.values), read_tokens(args.ids, args.ids_column)
         source = args.values
         if values.ndim and len(values) != len(tokens):
-            raise WrongUse(
-                f"{args.values} has {len(values)} rows but {args.ids} {len(tokens)} tokens; "
-                "row k must belong to token k"
-            )
+            counts = f"{args.values} has {len(values)} rows but {args.ids} {len(tokens)} tokens"
+            raise WrongUse(f"{counts}; row k must belong to token k")
     if args.present:
         mask = read_array(args.present)
         present = mask if present is None or mask.shape != present.shape else present & mask
-    return ModalityStore.write(
-        out,
-        values,
-        tokens,
-        modality=args.modality,
-        encoder=args.encoder,
-        source=str(source),
-        present=present,
-        dtype=args.dtype,
-        overwrite=args.overwrite,
-    )
+    given = {name: getattr(args, name) for name in ("modality", "encoder", "dtype", "overwrite")}
+    return ModalityStore.write(out, values, tokens, source=str(source), present=present, **given)
 
 
 def _describe(store: ModalityStore) -> None:
-    print(
-        f"{store.path}: {store.name}, {store.rows:,} items × {store.width}, {store.dtype}, by {store.encoder}"
-    )
-    zero_rows = store.manifest.get("zero_rows", 0)
-    if zero_rows:
+    shape = f"{store.rows:,} items × {store.width}"
+    print(f"{store.path}: {store.name}, {shape}, {store.dtype}, by {store.encoder}")
+    if zero_rows := store.manifest.get("zero_rows", 0):
         print(f"  {zero_rows:,} rows are all zero: if they mean 'absent', leave them out with --present")
     if store.manifest.get("source"):
         print(f"  from {store.manifest['source']}")

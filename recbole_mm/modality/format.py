@@ -18,7 +18,6 @@ from recbole_mm.errors import WrongUse
 SCHEMA_VERSION = 1
 DTYPES: dict[str, np.dtype[Any]] = {"float16": np.dtype("<f2"), "float32": np.dtype("<f4")}
 MANIFEST, VALUES, TOKENS = "manifest.json", "values.npy", "tokens.txt"
-CHUNK_BYTES = 1 << 24
 SEPARATOR = "\x1f"
 
 

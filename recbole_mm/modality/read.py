@@ -19,16 +19,15 @@ def read_array(path: str | Path) -> np.ndarray:
     path = _existing(path)
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        if "empty file" in str(error):  # older numpy cannot map an array without rows
+    except (ValueError, EOFError, OSError) as error:
+        reason = str(error).lower() if isinstance(error, ValueError) else ""
+        if "empty file" in reason:  # older numpy cannot map an array without rows
             raise WrongUse(f"{path}: empty; it must hold at least one row") from error
-        if "pickle" in str(error).lower() or "object" in str(error).lower():
+        if "pickle" in reason or "object" in reason:
             raise WrongUse(
                 f"{path}: no plain npy file, it holds Python objects or another format; "
                 "save it again with numpy.save as float16 or float32"
             ) from error
-        raise WrongUse(f"{path}: not readable as npy, perhaps truncated ({error})") from error
-    except (EOFError, OSError) as error:
         raise WrongUse(f"{path}: not readable as npy, perhaps truncated ({error})") from error
     if not isinstance(array, np.ndarray):
         raise WrongUse(f"{path}: an npz archive; save its array with numpy.save as npy")
@@ -82,14 +81,11 @@ def read_parquet(
         values, present = _stack_lists(path, table[vector_columns[0]].combine_chunks(), vector_columns[0])
         return values, tokens, present
     for column in vector_columns:
-        if not pa.types.is_floating(table[column].type):
-            raise WrongUse(
-                f"{path}: column '{column}' is {table[column].type}; give lists of floats or floats"
-            )
-        if table[column].null_count:
-            raise WrongUse(
-                f"{path}: column '{column}' has {table[column].null_count} nulls; fill or drop them"
-            )
+        kind, nulls = table[column].type, table[column].null_count
+        if not pa.types.is_floating(kind):
+            raise WrongUse(f"{path}: column '{column}' is {kind}; give lists of floats or floats")
+        if nulls:
+            raise WrongUse(f"{path}: column '{column}' has {nulls} nulls; fill or drop them")
     values = np.column_stack([table[column].to_numpy() for column in vector_columns])
     return values, tokens, np.ones(len(values), dtype=bool)
 
@@ -108,9 +104,8 @@ def _stack_lists(path: Path, lists: object, column: str) -> tuple[np.ndarray, np
     if (lengths != lengths[0]).any():
         position = int((lengths != lengths[0]).argmax())
         row = int(np.flatnonzero(present)[position])
-        raise WrongUse(
-            f"{path}: row {row} of '{column}' has {lengths[position]} numbers, others {lengths[0]}"
-        )
+        sizes = f"{lengths[position]} numbers, others {lengths[0]}"
+        raise WrongUse(f"{path}: row {row} of '{column}' has {sizes}")
     flat = lists.drop_null().flatten()
     if flat.null_count:
         position = int(pc.index(pc.is_null(flat), True).as_py()) // int(lengths[0])

@@ -87,16 +87,8 @@ class ModalityStore:
         overwrite: bool = False,
     ) -> ModalityStore:
         """Check and write a store; ``path`` appears complete or not at all. See ``write.write_store``."""
-        write_store(
-            Path(path),
-            values,
-            tokens,
-            description={"modality": modality, "encoder": encoder, "source": source},
-            metadata=metadata,
-            present=present,
-            dtype=dtype,
-            overwrite=overwrite,
-        )
+        described = {"modality": modality, "encoder": encoder, "source": source}
+        write_store(Path(path), values, tokens, described, metadata, present, dtype, overwrite)
         return cls.open(path)
 
     @cached_property
@@ -144,14 +136,8 @@ class ModalityStore:
 
 def find_stores(folder: str | Path) -> dict[str, Path]:
     """Modality name to store folder for every store directly in ``folder``, sorted by name."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        return {}
-    return {
-        path.name: path
-        for path in sorted(folder.iterdir())
-        if not path.name.startswith(".") and (path / MANIFEST).is_file()
-    }
+    stores = sorted(file.parent for file in Path(folder).glob(f"*/{MANIFEST}") if file.is_file())
+    return {path.name: path for path in stores if not path.name.startswith(".")}
 
 
 def resolve_stores(
@@ -175,19 +161,15 @@ def resolve_stores(
     if modalities is None:
         return found
     names = [modalities] if isinstance(modalities, str) else list(modalities)
-    for name in names:
-        if names.count(name) > 1:
-            raise WrongUse(f"modalities: '{name}' is named twice")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise WrongUse(f"modalities: '{twice[0]}' is named twice")
     asked = modalities if isinstance(modalities, Mapping) else dict.fromkeys(names)
     resolved = {}
     for name, place in asked.items():
-        if place is not None:
-            if not (Path(place) / MANIFEST).is_file():
-                raise WrongUse(f"modalities: '{name}' points to {place}, where no store is")
-            resolved[name] = Path(place)
-        elif name in found:
-            resolved[name] = found[name]
-        else:
+        if place is not None and not (Path(place) / MANIFEST).is_file():
+            raise WrongUse(f"modalities: '{name}' points to {place}, where no store is")
+        if place is None and name not in found:
             hint = suggest(name, found) or " (there: no store)"
             raise WrongUse(f"modalities: '{name}' not found in {folder}{hint}")
+        resolved[name] = found[name] if place is None else Path(place)
     return resolved

@@ -17,27 +17,20 @@ import numpy as np
 import pandas as pd
 
 from recbole_mm.errors import WrongUse
-from recbole_mm.modality.format import (
-    CHUNK_BYTES,
-    DTYPES,
-    MANIFEST,
-    SCHEMA_VERSION,
-    TOKENS,
-    VALUES,
-    hash_file,
-)
+from recbole_mm.modality.format import DTYPES, MANIFEST, SCHEMA_VERSION, TOKENS, VALUES, hash_file
+
+CHUNK_BYTES = 1 << 24
 
 
 def write_store(
     path: Path,
     values: np.ndarray,
     tokens: Sequence[str] | np.ndarray,
-    *,
     description: Mapping[str, str | None],
-    metadata: Mapping[str, Any] | None = None,
-    present: np.ndarray | None = None,
-    dtype: str | None = None,
-    overwrite: bool = False,
+    metadata: Mapping[str, Any] | None,
+    present: np.ndarray | None,
+    dtype: str | None,
+    overwrite: bool,
 ) -> None:
     """Write ``values`` and ``tokens`` to folder ``path``, complete or not at all.
 
@@ -58,9 +51,8 @@ def write_store(
     values = _checked_values(values)
     tokens = np.asarray(tokens, dtype=object)
     if tokens.ndim != 1 or len(tokens) != len(values):
-        raise WrongUse(
-            f"{path}: {len(values)} rows of values but {tokens.size} tokens; row k must belong to token k"
-        )
+        counts = f"{len(values)} rows of values but {tokens.size} tokens"
+        raise WrongUse(f"{path}: {counts}; row k must belong to token k")
     kept = _kept_rows(present, len(values), path)
     _check_tokens(tokens[kept], kept, path)
     target = _target_dtype(values.dtype, dtype, path)

@@ -203,14 +203,6 @@ def test_held_out_items_are_not_applicable_to_a_model_of_ids(toy) -> None:
     assert Evaluator(config).evaluate(model, test).groups["ndcg@5"].notna().all()
 
 
-def test_the_table_is_kept(toy, tmp_path) -> None:
-    config, (_, _, test), model = toy()
-    result = Evaluator(config).evaluate(model, test)
-    path = result.save_queries(tmp_path / "deep" / "queries.parquet")
-    pd.testing.assert_frame_equal(pd.read_parquet(path), result.queries, check_dtype=False)
-    assert [p.name for p in path.parent.iterdir()] == ["queries.parquet"]
-
-
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [

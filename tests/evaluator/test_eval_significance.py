@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from recbole_mm.errors import WrongUse
-from recbole_mm.evaluator.significance import against, holm, paired_test
+from recbole_mm.evaluator.significance import holm, paired_test
 
 A = np.array([0.5, 0.7, 0.9, 0.4])
 B = np.array([0.4, 0.5, 0.6, 0.5])
@@ -49,16 +47,3 @@ def test_holm_by_hand() -> None:
     assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
     assert holm([0.5, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
-
-
-def test_tables_are_joined_by_query() -> None:
-    base = pd.DataFrame({"user": list("abcd"), "domain": list("xxyy"), "ndcg@10": B})
-    model = pd.DataFrame({"user": list("abcd"), "domain": list("xxyy"), "ndcg@10": A})[::-1]
-    found = against("base", {"base": base, "model": model, "same": base}, "ndcg@10")
-    assert found["model"].tolist() == ["model", "same"]
-    assert found["difference"].tolist() == pytest.approx([0.125, 0])
-    assert found["p_t_holm"][0] == pytest.approx(2 * P_T)
-    with pytest.raises(WrongUse, match="no column"):
-        against("base", {"base": base, "model": model}, "ndcg@20")
-    with pytest.raises(WrongUse, match="cannot be paired"):
-        against("base", {"base": base, "model": pd.concat([model, model])}, "ndcg@10")
