@@ -79,10 +79,7 @@ def overlap(users: Mapping[str, set[str]], items: Mapping[str, set[str]]) -> lis
     ]
 
 
-def show(
-    summaries: Sequence[Mapping[str, Any]],
-    overlaps: Sequence[Mapping[str, Any]] = (),
-) -> None:
+def show(summaries: Sequence[Mapping[str, Any]], overlaps: Sequence[Mapping[str, Any]] = ()) -> None:
     """Print the tables and what was wrong with the sources."""
     console = Console()
     names = (Column(str(summary["name"]), justify="right") for summary in summaries)
