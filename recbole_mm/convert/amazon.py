@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +18,9 @@ from recbole_mm.convert.amazon_reviews import read_reviews, write_reviews
 from recbole_mm.convert.atomic import write_atomic
 from recbole_mm.convert.filter import Filters, add_filter_arguments, count_repeated, degrees_of, filters_from
 from recbole_mm.convert.problems import Problems
-from recbole_mm.convert.sets import Written, write_sets
-from recbole_mm.convert.sources import add_output_arguments, named_paths
+from recbole_mm.convert.sets import Written, add_output_arguments, named_paths, write_sets
 from recbole_mm.convert.spill import blocks
-from recbole_mm.convert.staging import REVIEWS_PARQUET, Staging, inter_frames
-from recbole_mm.convert.summary import summarise
+from recbole_mm.convert.staging import REVIEWS_PARQUET, Staging
 
 HELP = "Amazon reviews and metadata (2014, 2018, 2023) to atomic files, items.parquet, reviews.parquet"
 
@@ -29,16 +28,10 @@ HELP = "Amazon reviews and metadata (2014, 2018, 2023) to atomic files, items.pa
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``recbole-mm convert amazon``."""
     parser.add_argument("reviews", nargs="+", metavar="[NAME=]REVIEWS", help="a review file for each domain")
-    parser.add_argument(
-        "--meta",
-        nargs="+",
-        default=[],
-        metavar="[NAME=]META",
-        help="metadata files, by name or in the same order",
-    )
-    parser.add_argument(
-        "--images", nargs="+", default=[], metavar="[NAME=]FOLDER", help="<item id>.jpg, .png"
-    )
+    several: dict[str, Any] = {"nargs": "+", "default": []}
+    meta = "metadata files, by name or in the same order"
+    parser.add_argument("--meta", **several, metavar="[NAME=]META", help=meta)
+    parser.add_argument("--images", **several, metavar="[NAME=]FOLDER", help="<item id>.jpg, .png")
     parser.add_argument("--no-reviews", action="store_true", help="write no reviews.parquet (saves time)")
     add_output_arguments(parser)
     add_filter_arguments(parser)
@@ -53,12 +46,7 @@ def main(args: argparse.Namespace) -> int:
 
     def write(staging: Staging) -> Written:
         name = staging.name
-        return convert(
-            *(staging, reviews[name], metas.get(name), images.get(name)),
-            filters=filters,
-            texts=not args.no_reviews,
-            strict=args.strict,
-        )
+        return convert(staging, reviews[name], metas.get(name), images.get(name), filters, args)
 
     joint = {"domains": list(reviews)} if len(reviews) > 1 else None
     write_sets(reviews, args, write, joint=joint)
@@ -68,41 +56,24 @@ def main(args: argparse.Namespace) -> int:
 def convert(
     staging: Staging,
     path: Path,
-    meta: Path | None = None,
-    images: Path | None = None,
-    *,
+    meta: Path | None,
+    images: Path | None,
     filters: Filters,
-    texts: bool = True,
-    strict: bool = False,
+    args: argparse.Namespace,
 ) -> Written:
     """Write one domain into ``staging``; returns its summary, its users and its items."""
     problems = Problems()
-    data = read_reviews(path, staging.folder, texts, problems)
+    data = read_reviews(path, staging.folder, not args.no_reviews, problems)
     count_repeated(problems, f"{path.name}:", data.user, data.item, folder=staging.folder)
-    problems.raise_if(strict)
+    problems.raise_if(args.strict)
     keep, dropped = filters.keep(data.user, data.item, data.rating, data.timestamp, staging.folder)
-    columns = {
-        "user": data.user,
-        "item": data.item,
-        "rating:float": data.rating,
-        "timestamp:float": data.timestamp,
-    }
-    write_atomic(staging.folder, staging.name, inter_frames(data.users, data.items, keep, columns))
+    write_atomic(staging.folder, staging.name, data.inter(keep))
     users, items = (np.flatnonzero(degrees_of(codes, keep)) for codes in (data.user, data.item))
-    with_text, with_image = write_items(staging, data.items, items, meta, images, problems)
-    problems.raise_if(strict)
-    with_review = write_reviews(staging.folder / REVIEWS_PARQUET, data, keep) if texts else None
-    summary = summarise(
-        staging.name,
-        len(users),
-        len(items),
-        int(keep.sum()),
-        (data.timestamp[part][keep[part]] for part in blocks(len(keep))),
-        with_text=with_text,
-        with_image=with_image,
-        with_review=with_review,
-        dropped=dropped,
-        problems=problems,
-    )
-    staging.write_summary(summary)
+    having = write_items(staging, data.items, items, meta, images, problems)
+    problems.raise_if(args.strict)
+    if data.texts is not None:
+        having["review"] = write_reviews(staging.folder / REVIEWS_PARQUET, data, keep)
+    counts = len(users), len(items), int(keep.sum())
+    times = (data.timestamp[part][keep[part]] for part in blocks(len(keep)))
+    summary = staging.write_summary(counts, times, having, dropped, problems)
     return summary, set(data.users.take(users).to_pylist()), set(data.items.take(items).to_pylist())

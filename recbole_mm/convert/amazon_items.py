@@ -24,6 +24,8 @@ from recbole_mm.errors import WrongUse
 IMAGE_URLS = "image_urls.tsv"
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"})
 TEXT_COLUMNS = ("title", "brand", "categories", "features", "description")
+ATOMIC = {"item_id": "item_id:token", "title": "title:token_seq", "brand": "brand:token"}
+ATOMIC |= {"categories": "categories:token_seq", "price": "price:float"}
 ROWS = 20_000  # of a chunk
 LONGEST = 4096  # characters of a field in .item; items.parquet has the whole
 _PYTHON_ID = re.compile(rb"""['"]asin['"]:\s*['"]([^'"]+)['"]""")
@@ -38,42 +40,37 @@ def write_items(
     meta: Path | None,
     images: Path | None,
     problems: Problems,
-) -> tuple[int, int]:
+) -> dict[str, int]:
     """Write the items of ``kept`` (codes into ``tokens``): first as they stand in ``meta``, then the others.
 
-    Returns how many have text and how many have an image on disk.
+    Returns how many have a "text" and how many have an "image" on disk.
     """
-    waiting = dict.fromkeys(tokens.take(pa.array(kept)).to_pylist(), True)
+    waiting = dict.fromkeys(tokens.take(kept).to_pylist(), True)  # False once an item is yielded
+    described = _described(meta, waiting, problems) if meta else ()
+    others = (_item(token, {}, problems, "") for token, alone in waiting.items() if alone)
+    rows = chain(described, others)
     pictures = find_images(images, staging.folder) if images else {}
-    with_text = with_image = 0
+    having = {"text": 0, "image": 0}
     with (
         AtomicWriter(staging.folder / f"{staging.name}.item") as atomic,
         ParquetStream(staging.folder / ITEMS_PARQUET, ("item_id", *TEXT_COLUMNS, "image_path")) as parquet,
         open(staging.folder / IMAGE_URLS, "w", encoding="utf-8") as url_file,
     ):
-        for chunk in _chunks(meta, waiting, problems):
-            with_text += sum(any(row[name] for name in TEXT_COLUMNS) for row in chunk)
+        while chunk := list(islice(rows, ROWS)):
+            having["text"] += sum(any(row[name] for name in TEXT_COLUMNS) for row in chunk)
             paths = [pictures.get(row["item_id"]) for row in chunk]
-            with_image += len(paths) - paths.count(None)
+            having["image"] += len(paths) - paths.count(None)
             names = ("item_id", *TEXT_COLUMNS)
             columns: dict[str, Any] = {name: [row[name] or None for row in chunk] for name in names}
             columns["categories"] = [", ".join(row["categories"]) or None for row in chunk]
             parquet.write({**columns, "image_path": paths})
-            atomic.write(
-                pd.DataFrame(
-                    {
-                        "item_id:token": columns["item_id"],
-                        "title:token_seq": [row["title"][:LONGEST] for row in chunk],
-                        "brand:token": [row["brand"][:LONGEST] for row in chunk],
-                        "categories:token_seq": [row["categories"] for row in chunk],
-                        "price:float": pd.Series([row["price"] for row in chunk], dtype="float64"),
-                    }
-                )
-            )
+            frame = pd.DataFrame(chunk, columns=list(ATOMIC)).astype({"price": "float64"})
+            frame["title"], frame["brand"] = frame["title"].str[:LONGEST], frame["brand"].str[:LONGEST]
+            atomic.write(frame.rename(columns=ATOMIC))
             url_file.writelines(f"{row['item_id']}\t{row['url']}\n" for row in chunk if row["url"])
     if not os.path.getsize(staging.folder / IMAGE_URLS):
         (staging.folder / IMAGE_URLS).unlink()
-    return with_text, with_image
+    return having
 
 
 def find_images(folder: str | Path, relative_to: str | Path) -> dict[str, str]:
@@ -90,27 +87,17 @@ def find_images(folder: str | Path, relative_to: str | Path) -> dict[str, str]:
     return {Path(name).stem: Path(base, name).as_posix() for name in reversed(names)}  # .jpg before .png
 
 
-def _chunks(
-    meta: Path | None, waiting: dict[str, bool], problems: Problems
-) -> Iterator[list[dict[str, Any]]]:
-    """Items that are in ``waiting``, each once, in chunks; the value becomes False once it is yielded."""
-    described = _described(meta, waiting, problems) if meta else ()
-    others = (_item(token, {}, problems, "") for token, alone in waiting.items() if alone)
-    rows = chain(described, others)
-    while chunk := list(islice(rows, ROWS)):
-        yield chunk
-
-
 def _described(path: Path, waiting: dict[str, bool], problems: Problems) -> Iterator[dict[str, Any]]:
+    """Items that are in ``waiting``, each once; the value becomes False once it is yielded."""
     line_no = 0
     with tqdm(desc=f"{path.name}: items", unit="B", unit_scale=True, disable=None) as bar:
         for block in read_blocks(path, problems):
             for line in lines_of(block):
                 line_no += 1
-                if line.startswith(b"{'"):  # a Python literal is slow to read: look for its id first
-                    found = _PYTHON_ID.search(line)
-                    if found and found[1].decode("ascii", "replace") not in waiting:
-                        continue
+                # a Python literal is slow to read: look for its id first
+                found = _PYTHON_ID.search(line) if line.startswith(b"{'") else None
+                if found and found[1].decode("ascii", "replace") not in waiting:
+                    continue
                 where = f"{path.name}:{line_no}"
                 row = parse(line, where, problems)
                 if row is None:
@@ -118,12 +105,11 @@ def _described(path: Path, waiting: dict[str, bool], problems: Problems) -> Iter
                 token = row.get("parent_asin") or row.get("asin")
                 if not isinstance(token, str) or not token:
                     problems.add("missing_item", where)
+                elif waiting.get(token):
+                    waiting[token] = False
+                    yield _item(token, row, problems, where)
                 elif token in waiting:
-                    if waiting[token]:
-                        waiting[token] = False
-                        yield _item(token, row, problems, where)
-                    else:
-                        problems.add("duplicate_item", where)
+                    problems.add("duplicate_item", where)
             bar.update(len(block))
 
 

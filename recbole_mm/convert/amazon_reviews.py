@@ -11,38 +11,41 @@ import datetime
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
 
+from recbole_mm.convert.frames import ITEM, RATING, TIME, USER
 from recbole_mm.convert.jsonlines import ahead, lines_of, parse, parse_block, read_blocks
 from recbole_mm.convert.problems import Problems
-from recbole_mm.convert.spill import SpilledColumn, SpilledTexts
+from recbole_mm.convert.spill import SpilledColumn, SpilledTexts, blocks
 from recbole_mm.convert.staging import ParquetStream
 from recbole_mm.errors import WrongUse
 
 
-@dataclass(frozen=True)
-class Fields:
+class Fields(NamedTuple):
     """Names of an edition's fields; ``per_second``: how many of its time units make a second."""
 
     user: str
     item: str
     rating: str
     time: str
-    per_second: int
     title: str
     text: str
+    per_second: int
 
 
 EDITIONS = (
-    Fields("user_id", "parent_asin", "rating", "timestamp", 1000, "title", "text"),  # 2023
-    Fields("reviewerID", "asin", "overall", "unixReviewTime", 1, "summary", "reviewText"),  # 2014, 2018
+    Fields("user_id", "parent_asin", "rating", "timestamp", "title", "text", 1000),  # 2023
+    Fields("reviewerID", "asin", "overall", "unixReviewTime", "summary", "reviewText", 1),  # 2014, 2018
 )
+TYPES = pa.string(), pa.string(), pa.float64(), pa.int64(), pa.string(), pa.string()  # of the fields
 TEXTS = ("summary", "text")  # as reviews.parquet names them
+Codes = tuple[dict[str, int], dict[str, int]]  # of the users, of the items
 
 
 @dataclass(frozen=True)
@@ -57,16 +60,27 @@ class Reviews:
     users: pa.Array
     items: pa.Array
 
+    def inter(self, keep: np.ndarray) -> Iterator[pd.DataFrame]:
+        """Chunks for the ``.inter`` file: the rows in ``keep`` (bool [R]), in order."""
+        for part in blocks(len(keep)):
+            rows = keep[part]
+            frame = pd.DataFrame({RATING: self.rating[part][rows], TIME: self.timestamp[part][rows]})
+            for name, tokens, codes in ((USER, self.users, self.user), (ITEM, self.items, self.item)):
+                frame[name] = pd.arrays.ArrowExtensionArray(tokens.take(codes[part][rows]))
+            yield frame[[USER, ITEM, RATING, TIME]]
+
 
 def read_reviews(path: Path, folder: Path, texts: bool, problems: Problems) -> Reviews:
     """Codes, ratings, times and, if ``texts``, titles and texts, one entry a line; temporary files in ``folder``."""
     fields = edition_of(path)
-    codes: tuple[dict[str, int], dict[str, int]] = ({}, {})
+    schema = pa.schema(list(zip(fields[: 6 if texts else 4], TYPES, strict=False)))
+    tables = ((block, parse_block(block, schema)) for block in read_blocks(path, problems))
+    codes: Codes = ({}, {})
     kinds = (np.int32, np.int32, np.float64, np.int64)
     columns = user, item, rating, timestamp = tuple(SpilledColumn(folder, kind) for kind in kinds)
     spilled = SpilledTexts(folder, TEXTS) if texts else None
     with tqdm(desc=path.name, unit="B", unit_scale=True, disable=None) as bar:
-        for block, table in ahead(_tables(path, fields, texts, problems)):
+        for block, table in ahead(tables):
             part = None if table is None else _quick(table, fields, codes)
             if part is None:
                 part = _one_by_one(block, fields, codes, path.name, len(user), problems)
@@ -79,25 +93,7 @@ def read_reviews(path: Path, folder: Path, texts: bool, problems: Problems) -> R
     return Reviews(user, item, rating, timestamp, spilled, users, items)
 
 
-def _tables(
-    path: Path, fields: Fields, texts: bool, problems: Problems
-) -> Iterator[tuple[bytes, pa.Table | None]]:
-    columns = [
-        (fields.user, pa.string()),
-        (fields.item, pa.string()),
-        (fields.rating, pa.float64()),
-        (fields.time, pa.int64()),
-    ]
-    if texts:
-        columns += [(fields.title, pa.string()), (fields.text, pa.string())]
-    schema = pa.schema(columns)
-    for block in read_blocks(path, problems):
-        yield block, parse_block(block, schema)
-
-
-def _quick(
-    table: pa.Table, fields: Fields, codes: tuple[dict[str, int], dict[str, int]]
-) -> tuple[Any, ...] | None:
+def _quick(table: pa.Table, fields: Fields, codes: Codes) -> tuple[Any, ...] | None:
     """User and item codes, ratings, seconds and texts of a block; None where a value (but a text) is missing."""
     columns = [table[name].combine_chunks() for name in table.column_names]
     ids, (rating, time), texts = columns[:2], columns[2:4], columns[4:]
@@ -114,12 +110,7 @@ def _quick(
 
 
 def _one_by_one(
-    block: bytes,
-    fields: Fields,
-    codes: tuple[dict[str, int], dict[str, int]],
-    name: str,
-    line_no: int,
-    problems: Problems,
+    block: bytes, fields: Fields, codes: Codes, name: str, line_no: int, problems: Problems
 ) -> tuple[Any, ...]:
     """As `_quick`, for a block with a fault, which is counted; its line has the codes -1."""
     rows = [
@@ -140,9 +131,7 @@ def _filled(texts: pa.Array) -> pa.Array:
     return pc.if_else(pc.equal(texts, ""), None, texts)
 
 
-def _careful(
-    line: bytes, fields: Fields, where: str, problems: Problems
-) -> tuple[str, str, float, int, str | None, str | None] | None:
+def _careful(line: bytes, fields: Fields, where: str, problems: Problems) -> tuple[Any, ...] | None:
     """User, item, rating, seconds, title and text of a line, or None with what is wrong counted."""
     row = parse(line, where, problems)
     if row is None:
@@ -150,20 +139,14 @@ def _careful(
     user, item = (str(row.get(key) or "") for key in (fields.user, fields.item))
     rating, seconds = _number(row.get(fields.rating)), _number(row.get(fields.time))
     seconds = _review_day(row.get("reviewTime")) if seconds is None else seconds // fields.per_second
-    for name, absent in (
-        ("user", not user.strip()),
-        ("item", not item.strip()),
-        ("rating", rating is None),
-        ("timestamp", seconds is None),
-    ):
-        if absent:
+    absent = (not user.strip(), not item.strip(), rating is None, seconds is None)
+    for name, lacks in zip(("user", "item", "rating", "timestamp"), absent, strict=True):
+        if lacks:
             problems.add(f"missing_{name}", where)
             return None
     assert rating is not None and seconds is not None
-    title, text = (
-        value if isinstance(value := row.get(key), str) else None for key in (fields.title, fields.text)
-    )
-    return user, item, rating, int(seconds), title, text
+    texts = (row.get(key) for key in (fields.title, fields.text))
+    return user, item, rating, int(seconds), *(text if isinstance(text, str) else None for text in texts)
 
 
 def write_reviews(target: Path, data: Reviews, keep: np.ndarray) -> int:
@@ -186,9 +169,9 @@ def write_reviews(target: Path, data: Reviews, keep: np.ndarray) -> int:
             with_text += batch.num_rows - batch["text"].null_count
             stream.write(
                 {
-                    "user_id": data.users.take(pa.array(data.user[part][rows])),
-                    "item_id": data.items.take(pa.array(data.item[part][rows])),
-                    "timestamp": pa.array(data.timestamp[part][rows]),
+                    "user_id": data.users.take(data.user[part][rows]),
+                    "item_id": data.items.take(data.item[part][rows]),
+                    "timestamp": data.timestamp[part][rows],
                     **{name: batch[name] for name in TEXTS},
                 }
             )

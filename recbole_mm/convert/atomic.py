@@ -30,6 +30,7 @@ from recbole_mm.files import replacing
 TYPES = ("token", "float", "token_seq", "float_seq")
 ID_FIELDS = frozenset({"user_id", "item_id", "head_id", "relation_id", "tail_id", "entity_id"})
 ITEMS_PARQUET = "items.parquet"
+_HEADER = re.compile(rf"[^\s:\"]+:({'|'.join(TYPES)})")
 
 Frames = pd.DataFrame | Iterable[pd.DataFrame]
 
@@ -60,8 +61,11 @@ class AtomicWriter:
         """Append the rows of ``frame``; every chunk has the same columns in the same order."""
         columns = [str(name) for name in frame.columns]
         if self._columns is None:
-            fields = [_field_and_type(name, self.where)[0] for name in columns]
-            if len(set(fields)) < len(fields):
+            for name in columns:
+                if not _HEADER.fullmatch(name):
+                    wanted = f"'name:type' with type one of {', '.join(TYPES)}"
+                    raise WrongUse(f"{self.where}: column {name!r} is no {wanted}")
+            if len({name.partition(":")[0] for name in columns}) < len(columns):
                 raise WrongUse(f"{self.where}: a field is named twice in {columns}")
             self._columns = columns
             self._file.write(("\t".join(columns) + "\n").encode())
@@ -87,14 +91,14 @@ class AtomicWriter:
 
     def _text(self, series: pd.Series, header: str) -> pa.Array:
         field, kind = header.split(":")
-        place = {"where": self.where, "field": field}
+        place = cells.Place(self.where, field, self.rows)
         if kind == "float":
-            return cells.float_text(series, before=self.rows, **place)
+            return cells.float_text(series, place)
         if kind == "float_seq":
-            return cells.float_seq_text(series, before=self.rows, **place)
+            return cells.float_seq_text(series, place)
         if kind == "token_seq":
-            return cells.quoted(cells.token_seq_text(series, before=self.rows, **place))
-        text, missing = cells.token_text(series, is_id=field in ID_FIELDS, before=self.rows, **place)
+            return cells.quoted(cells.token_seq_text(series, place))
+        text, missing = cells.token_text(series, place, is_id=field in ID_FIELDS)
         if missing:
             self.null_like[field] = self.null_like.get(field, 0) + missing
         return cells.quoted(text)
@@ -148,29 +152,21 @@ def write_items_parquet(folder: str | Path, frame: pd.DataFrame) -> Path:
         raise WrongUse(f"{ITEMS_PARQUET}: no column 'item_id' among {[str(c) for c in frame.columns]}")
     columns = {str(name): cells.plain_text(frame[name], keep_missing=True) for name in frame.columns}
     tokens = pc.fill_null(columns["item_id"], "")
-    cells.check_ids(tokens, ITEMS_PARQUET, "item_id", before=0)
-    check_unique(tokens, ITEMS_PARQUET, "item_id")
+    check_unique(tokens, cells.Place(ITEMS_PARQUET, "item_id"))
     path = Path(folder) / ITEMS_PARQUET
     with replacing(path) as temporary:
         pq.write_table(pa.table(columns), temporary)
     return path
 
 
-def check_unique(tokens: pa.Array, where: str, field: str) -> None:
-    """Refuse an id that occurs twice; rows are counted from 1."""
-    repeated = pd.Series(tokens.to_numpy(zero_copy_only=False)).duplicated().to_numpy()
+def check_unique(tokens: pa.Array, place: cells.Place) -> None:
+    """Refuse an id as `check_ids` does, and one that occurs twice; rows are counted from 1."""
+    cells.check_ids(tokens, place)
+    repeated = tokens.to_pandas().duplicated().to_numpy()
     if repeated.any():
         row = int(repeated.argmax())
-        raise WrongUse(
-            f"{where}: row {row + 1} repeats {field} {tokens[row].as_py()!r}; keep one row for each item"
-        )
-
-
-def _field_and_type(header: str, where: str) -> tuple[str, str]:
-    field, separator, kind = header.partition(":")
-    if not separator or kind not in TYPES or not re.fullmatch(r"[^\s:\"]+", field):
-        raise WrongUse(f"{where}: column {header!r} is no 'name:type' with type one of {', '.join(TYPES)}")
-    return field, kind
+        again = f"repeats {place.field} {tokens[row].as_py()!r}"
+        raise WrongUse(f"{place.file}: row {row + 1} {again}; keep one row for each item")
 
 
 def _contiguous_bytes(lines: pa.Array) -> memoryview:

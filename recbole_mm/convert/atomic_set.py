@@ -14,8 +14,7 @@ from recbole_mm.convert.atomic import ITEMS_PARQUET
 from recbole_mm.convert.filter import add_filter_arguments, filters_from
 from recbole_mm.convert.frames import ITEM, USER, read_atomic, write_dataset
 from recbole_mm.convert.problems import Problems
-from recbole_mm.convert.sets import Written, write_sets
-from recbole_mm.convert.sources import add_field_arguments, add_output_arguments, folder_name, named_paths
+from recbole_mm.convert.sets import Written, add_output_arguments, named_paths, write_sets
 from recbole_mm.convert.staging import Staging
 from recbole_mm.errors import WrongUse
 
@@ -33,16 +32,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Filter every set, then put all of them in place; with ``--summary`` put none."""
-    sets = named_paths(args.sets, name_of=folder_name)
-    loaded = {name: AtomicSet(path, args.user_field, args.item_field) for name, path in sets.items()}
-    write_filtered(loaded, args, publish=not args.summary)
+    write_filtered(read_sets(args), args, publish=not args.summary)
     return 0
+
+
+def add_field_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--user-field``, ``--item-field``."""
+    for kind in ("user", "item"):
+        name = f"name of the {kind}'s column (default: {kind}_id)"
+        parser.add_argument(f"--{kind}-field", default=f"{kind}_id", help=name)
+
+
+def read_sets(args: argparse.Namespace) -> dict[str, AtomicSet]:
+    """The sets of ``args`` by name, which is that of the folder where none is given."""
+    paths = named_paths(args.sets, name_of=_folder_name)
+    return {name: AtomicSet(path, args.user_field, args.item_field) for name, path in paths.items()}
 
 
 class AtomicSet:
     """The files of one folder in memory; the user's and item's columns are named user_id and item_id."""
 
-    def __init__(self, folder: Path, user_field: str = "user_id", item_field: str = "item_id") -> None:
+    def __init__(self, folder: Path, user_field: str, item_field: str) -> None:
         if not folder.is_dir():
             raise WrongUse(f"{folder}: no such folder")
         self.folder = folder
@@ -77,36 +87,31 @@ def write_filtered(
 
     def write(staging: Staging) -> Written:
         data = sets[staging.name]
-        return write_dataset(
-            *(staging, data.inter, data.items, data.users, _relocated(data, staging)),
-            filters=filters,
-            problems=data.problems,
-            strict=args.strict,
-            others=data.others,
-            source=data.source,
-        )
+        tables = data.inter, data.items, data.users, _relocated(data, staging)
+        problems = data.problems, args.strict
+        return write_dataset(staging, *tables, data.others, filters, data.source, *problems)
 
     write_sets(sets, args, write, publish=publish, joint=joint)
 
 
 def _relocated(data: AtomicSet, staging: Staging) -> pd.DataFrame | None:
     """``items.parquet`` with its relative image paths made absolute: the folder changes."""
-    if data.texts is None or "image_path" not in data.texts.columns:
-        return data.texts
     base = data.folder.resolve()
-    if base == staging.target.resolve():
+    if data.texts is None or "image_path" not in data.texts.columns or base == staging.target.resolve():
         return data.texts
     paths = [None if pd.isna(path) else str(base / path) for path in data.texts["image_path"]]
     return data.texts.assign(image_path=paths)
+
+
+def _folder_name(path: str) -> str:
+    return Path(path).resolve().name  # also of "."
 
 
 def _stem_of(folder: Path) -> str:
     """The one ``.inter`` in the folder; that of the folder's name if there are several."""
     stems = sorted(path.name.removesuffix(".inter") for path in folder.glob("*.inter"))
     name = folder.resolve().name
-    if name in stems:
-        return name
-    if len(stems) == 1:
-        return stems[0]
-    found = ", ".join(stems) or "none"
-    raise WrongUse(f"{folder}: expected {name}.inter, found {found}; benchmark splits are not filtered")
+    if name not in stems and len(stems) != 1:
+        found = ", ".join(stems) or "none"
+        raise WrongUse(f"{folder}: expected {name}.inter, found {found}; benchmark splits are not filtered")
+    return name if name in stems else stems[0]

@@ -16,7 +16,7 @@ Rows are counted from 1, the first after a header. Arrays are ``large_string`` w
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,18 @@ NULL_LIKE = (
 )
 RESERVED = "[PAD]"
 MAX_CHARS = 131_072  # csv.field_size_limit() of the Python engine
+
+
+class Place(NamedTuple):
+    """Where a column's rows stand, for errors: the file, the field, the number of rows before these."""
+
+    file: str
+    field: str
+    before: int = 0
+
+    def wrong(self, row: int, what: object, remedy: str = "") -> WrongUse:
+        """The error for what is in a row (counted from 0), to be raised."""
+        return WrongUse(f"{self.file}: row {self.before + row + 1} has {what} in '{self.field}'{remedy}")
 
 
 def plain_text(series: pd.Series, keep_missing: bool = False) -> pa.Array:
@@ -54,67 +66,61 @@ def plain_text(series: pd.Series, keep_missing: bool = False) -> pa.Array:
     return text if keep_missing else pc.fill_null(text, "")
 
 
-def token_text(
-    series: pd.Series, *, is_id: bool, where: str, field: str, before: int
-) -> tuple[pa.Array, int]:
-    """A ``token`` column, not yet quoted, and how many of its values RecBole reads as missing.
-
-    ``where`` names the file in errors, ``before`` is the number of rows before these.
-    """
-    text = _one_line(plain_text(series), where, field, before)
+def token_text(series: pd.Series, place: Place, *, is_id: bool) -> tuple[pa.Array, int]:
+    """A ``token`` column, not yet quoted, and how many of its values RecBole reads as missing."""
+    text = _one_line(plain_text(series), place)
     if is_id:
-        check_ids(text, where, field, before)
+        check_ids(text, place)
         return text, 0
     null_like = _is_null_like(text)
     text = pc.if_else(null_like, pa.scalar("", pa.large_string()), text)
     return text, int(pc.sum(null_like, min_count=0).as_py())
 
 
-def token_seq_text(series: pd.Series, *, where: str, field: str, before: int) -> pa.Array:
+def token_seq_text(series: pd.Series, place: Place) -> pa.Array:
     """A ``token_seq`` column, not yet quoted: lists are joined, text is taken as already joined."""
-    text = _one_line(plain_text(series.map(_join_tokens)), where, field, before)
+    text = _one_line(plain_text(series.map(_join_tokens)), place)
     # a lone "NA" would be read as missing: the trailing separator hides it from pandas
     return pc.if_else(_is_null_like(text), join(text, " "), text)
 
 
-def float_text(series: pd.Series, *, where: str, field: str, before: int) -> pa.Array:
+def float_text(series: pd.Series, place: Place) -> pa.Array:
     """A ``float`` column: the shortest text that reads back as the same number."""
     if pd.api.types.is_datetime64_any_dtype(series.dtype):
-        raise WrongUse(f"{where}: field '{field}' is float but holds dates; give seconds")
+        raise WrongUse(f"{place.file}: field '{place.field}' is float but holds dates; give seconds")
     try:
         values = pd.to_numeric(series, errors="raise")
     except (TypeError, ValueError):
         parsed = pd.to_numeric(series, errors="coerce")
         row = int((parsed.isna() & series.notna()).to_numpy().argmax())
-        raise bad_value(where, before + row, repr(series.iloc[row]), field, ", which is no number") from None
+        raise place.wrong(row, repr(series.iloc[row]), ", which is no number") from None
     array = pa.array(values, from_pandas=True)
     if pa.types.is_boolean(array.type):
         array = pc.cast(array, pa.int8())
     elif pa.types.is_floating(array.type):
         infinite = pc.is_inf(array)
         if pc.any(infinite).as_py():
-            row = before + first(infinite) + 1
-            raise WrongUse(f"{where}: row {row} has an infinite '{field}'; remove or bound it")
+            row = place.before + first(infinite) + 1
+            raise WrongUse(f"{place.file}: row {row} has an infinite '{place.field}'; remove or bound it")
         if _all_whole(values):
             array = pc.cast(array, pa.int64())
     return pc.fill_null(pc.cast(array, pa.large_string()), "")
 
 
-def float_seq_text(series: pd.Series, *, where: str, field: str, before: int) -> pa.Array:
+def float_seq_text(series: pd.Series, place: Place) -> pa.Array:
     """A ``float_seq`` column: lists are joined, text is taken as already joined."""
     rows = []
     for row, value in enumerate(series):
-        if isinstance(value, str) or _is_missing(value):
-            rows.append("" if _is_missing(value) else value)
-            continue
-        numbers = [float(number) for number in value]
-        if not np.isfinite(numbers).all():
-            raise bad_value(where, before + row, "NaN or infinity", field, "")
-        rows.append(" ".join(repr(number) for number in numbers))
-    return _one_line(pa.array(rows, pa.large_string()), where, field, before)
+        if not isinstance(value, str) and not _is_missing(value):
+            numbers = [float(number) for number in value]
+            if not np.isfinite(numbers).all():
+                raise place.wrong(row, "NaN or infinity")
+            value = " ".join(map(repr, numbers))
+        rows.append("" if _is_missing(value) else value)
+    return _one_line(pa.array(rows, pa.large_string()), place)
 
 
-def check_ids(text: pa.Array, where: str, field: str, before: int) -> None:
+def check_ids(text: pa.Array, place: Place) -> None:
     """Refuse an empty id, one that RecBole reads as missing, and RecBole's padding token."""
     for wrong, what in (
         (pc.equal(pc.utf8_trim_whitespace(text), ""), "no value"),
@@ -123,8 +129,7 @@ def check_ids(text: pa.Array, where: str, field: str, before: int) -> None:
     ):
         if pc.any(wrong).as_py():
             row = first(wrong)
-            remedy = f" ({text[row].as_py()!r}); remove the row or rename the id"
-            raise bad_value(where, before + row, what, field, remedy)
+            raise place.wrong(row, what, f" ({text[row].as_py()!r}); remove the row or rename the id")
 
 
 def quoted(text: pa.Array) -> pa.Array:
@@ -133,11 +138,6 @@ def quoted(text: pa.Array) -> pa.Array:
     if not pc.any(begins).as_py():
         return text
     return pc.if_else(begins, join('"', pc.replace_substring(text, '"', '""'), '"'), text)
-
-
-def bad_value(where: str, row: int, what: object, field: str, remedy: str) -> WrongUse:
-    """The error for what is in a row (counted from 0) and field, to be raised."""
-    return WrongUse(f"{where}: row {row + 1} has {what} in '{field}'{remedy}")
 
 
 def join(*parts: pa.Array | str, between: str = "") -> pa.Array:
@@ -152,12 +152,12 @@ def first(mask: pa.Array) -> int:
     return int(pc.index(mask, True).as_py())
 
 
-def _one_line(text: pa.Array, where: str, field: str, before: int) -> pa.Array:
+def _one_line(text: pa.Array, place: Place) -> pa.Array:
     text = pc.replace_substring_regex(text, "[\t\r\n\x00]", " ")
     too_long = pc.greater(pc.utf8_length(text), MAX_CHARS - 2)
     if pc.any(too_long).as_py():
         remedy = ", more than RecBole reads; keep long text in items.parquet"
-        raise bad_value(where, before + first(too_long), f"more than {MAX_CHARS} characters", field, remedy)
+        raise place.wrong(first(too_long), f"more than {MAX_CHARS} characters", remedy)
     return text
 
 

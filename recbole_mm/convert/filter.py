@@ -160,12 +160,8 @@ def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--max-rating", type=float, metavar="R", help="keep ratings of at most R")
     group.add_argument("--since", metavar="TIME", help="keep from this day (2018-01-31, UTC) or second on")
     group.add_argument("--until", metavar="TIME", help="keep before this day or second")
-    group.add_argument(
-        "--repeats",
-        choices=("first", "last", "all"),
-        default="first",
-        help="which row of a repeated (user, item) pair to keep, by time (default: first)",
-    )
+    which = "which row of a repeated (user, item) pair to keep, by time (default: first)"
+    group.add_argument("--repeats", choices=("first", "last", "all"), default="first", help=which)
     group.add_argument("--k-core", type=int, default=0, metavar="K", help="K-core of users and items")
     group.add_argument("--user-k", type=int, metavar="K", help="another K for users")
     group.add_argument("--item-k", type=int, metavar="K", help="another K for items")
@@ -176,15 +172,9 @@ def filters_from(args: argparse.Namespace) -> Filters:
     for name in ("k_core", "user_k", "item_k"):
         if (getattr(args, name) or 0) < 0:
             raise WrongUse(f"--{name.replace('_', '-')} must not be negative")
-    return Filters(
-        min_rating=args.min_rating,
-        max_rating=args.max_rating,
-        since=_seconds(args.since, "--since"),
-        until=_seconds(args.until, "--until"),
-        repeats=args.repeats,
-        user_k=args.k_core if args.user_k is None else args.user_k,
-        item_k=args.k_core if args.item_k is None else args.item_k,
-    )
+    user_k, item_k = (args.k_core if k is None else k for k in (args.user_k, args.item_k))
+    times = _seconds(args.since, "--since"), _seconds(args.until, "--until")
+    return Filters(args.min_rating, args.max_rating, *times, args.repeats, user_k, item_k)
 
 
 def _seconds(text: str | None, option: str) -> int | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,32 +14,32 @@ from recbole_mm.convert.filter import Filters, count_repeated
 from recbole_mm.convert.problems import Problems
 from recbole_mm.convert.sets import Written
 from recbole_mm.convert.staging import Staging
-from recbole_mm.convert.summary import summarise
 from recbole_mm.errors import WrongUse
 
 USER, ITEM = "user_id:token", "item_id:token"
 RATING, TIME = "rating:float", "timestamp:float"
+#: options of ``read_csv``: every value as it stands there
+AS_TEXT: dict[str, Any] = {"dtype": str, "keep_default_na": False, "encoding_errors": "replace"}
 
 
 def write_dataset(
     staging: Staging,
     inter: pd.DataFrame,
-    items: pd.DataFrame | None = None,
-    users: pd.DataFrame | None = None,
-    texts: pd.DataFrame | None = None,
-    *,
+    items: pd.DataFrame | None,
+    users: pd.DataFrame | None,
+    texts: pd.DataFrame | None,
+    others: dict[str, pd.DataFrame],
     filters: Filters,
+    source: str,
     problems: Problems,
-    strict: bool = False,
-    others: dict[str, pd.DataFrame] | None = None,
-    source: str = "",
+    strict: bool,
 ) -> Written:
     """Filter ``inter``; write it with the items and users that are left, ``items.parquet`` and the summary.
 
     ``inter``, ``items``, ``users``: columns "field:type", among them ``user_id:token``, ``item_id:token``;
     items and users that no interaction has are left out. ``texts``: ``item_id``, text columns, ``image_path``,
     for ``items.parquet``. ``others``: suffix to frame, written as they are. ``source``: the file to name for a
-    repeated pair.
+    repeated pair. ``strict``: whether ``problems`` are errors.
     """
     user_codes, user_tokens = pd.factorize(inter[USER])
     item_codes, item_tokens = pd.factorize(inter[ITEM])
@@ -51,28 +53,32 @@ def write_dataset(
     left_items = set(item_tokens[np.unique(item_codes[keep])])
     tables = inter[keep], _only(items, ITEM, left_items), _only(users, USER, left_users)
     write_atomic(staging.folder, staging.name, *tables, others=others)
-    with_text = with_image = None
+    having = {}
     if texts is not None:
         texts = texts[texts["item_id"].isin(left_items)]
         if len(texts) == 0:
             raise WrongUse(f"{staging.name}: no item of the interactions is in the table of items")
         write_items_parquet(staging.folder, texts)
-        columns = texts.drop(columns=["item_id", "image_path"], errors="ignore").fillna("").astype(str)
-        with_text = int(columns.apply(lambda column: column.str.strip() != "").any(axis=1).sum())
-        with_image = int(texts["image_path"].notna().sum()) if "image_path" in texts.columns else 0
-    summary = summarise(
-        staging.name,
-        len(left_users),
-        len(left_items),
-        int(keep.sum()),
-        () if times is None else [times[keep]],
-        with_text=with_text,
-        with_image=with_image,
-        dropped=dropped,
-        problems=problems,
-    )
-    staging.write_summary(summary)
+        having = {"text": 0, "image": 0, **count_described(texts)}
+    counts = len(left_users), len(left_items), int(keep.sum())
+    kept_times = [] if times is None else [times[keep]]
+    summary = staging.write_summary(counts, kept_times, having, dropped, problems)
     return summary, left_users, left_items
+
+
+def count_described(texts: pd.DataFrame) -> dict[str, int]:
+    """How many rows have a "text" and an "image"; no key where the table has no such column."""
+    columns = texts.drop(columns=["item_id", "image_path"], errors="ignore").fillna("").astype(str)
+    filled = columns.apply(lambda column: column.str.strip() != "").any(axis=1)
+    counts = {"text": int(filled.sum())} if len(columns.columns) else {}
+    return counts | ({"image": int(texts["image_path"].notna().sum())} if "image_path" in texts else {})
+
+
+def require(path: str | Path, frame: pd.DataFrame, names: Iterable[str]) -> None:
+    """Refuse a file that lacks a column."""
+    for name in names:
+        if name not in frame.columns:
+            raise WrongUse(f"{path}: no column {name!r}, found {', '.join(map(str, frame.columns))}")
 
 
 def read_atomic(path: str | Path, problems: Problems | None = None) -> pd.DataFrame:
@@ -84,16 +90,8 @@ def read_atomic(path: str | Path, problems: Problems | None = None) -> pd.DataFr
     if not path.is_file():
         raise WrongUse(f"{path}: no such file")
     unreadable: list[list[str]] = []
-    frame = pd.read_csv(
-        path,
-        sep="\t",
-        dtype=str,
-        keep_default_na=False,
-        encoding="utf-8",
-        encoding_errors="replace",
-        engine="python",
-        on_bad_lines=unreadable.append,
-    )
+    bad_lines: dict[str, Any] = {"engine": "python", "on_bad_lines": unreadable.append}
+    frame = pd.read_csv(path, sep="\t", **AS_TEXT, **bad_lines)
     if problems is not None:
         problems.add("unreadable_row", path.name, len(unreadable))
     for name in frame.columns:
@@ -103,7 +101,5 @@ def read_atomic(path: str | Path, problems: Problems | None = None) -> pd.DataFr
 
 
 def _only(frame: pd.DataFrame | None, column: str, wanted: set[str]) -> pd.DataFrame | None:
-    if frame is None:
-        return None
-    left = frame[frame[column].isin(wanted)].drop_duplicates(column)
-    return left if len(left) else None
+    left = None if frame is None else frame[frame[column].isin(wanted)].drop_duplicates(column)
+    return None if left is None or left.empty else left

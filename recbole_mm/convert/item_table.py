@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -17,96 +16,56 @@ from recbole_mm.convert.read_table import Table
 from recbole_mm.errors import WrongUse
 
 
-@dataclass(frozen=True)
-class ItemTable:
-    """What is known of the items.
-
-    Attributes:
-        tokens: ids, in the file's order.
-        atomic: frame for the ``.item`` file: id and categories.
-        described: frame for ``items.parquet``: id, texts, image path.
-        with_text: ids that have a text; None if no text column was asked for.
-        with_image: ids whose image file exists; None if no image column was asked for.
-    """
-
-    tokens: list[str]
-    atomic: pd.DataFrame
-    described: pd.DataFrame
-    with_text: set[str] | None
-    with_image: set[str] | None
-
-
-def read_items(
-    table: Table,
-    item_id: str,
-    *,
-    texts: Sequence[str] = (),
-    categories: Sequence[str] = (),
-    category_separator: str | None = None,
-    image_path: str | None = None,
-    target: Path,
-) -> ItemTable:
+def read_items(table: Table, args: argparse.Namespace, target: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read a table of items.
 
-    Args:
-        table: the file.
-        item_id: its id column; ids are text, present and unique.
-        texts: columns for ``items.parquet``.
-        categories: columns for the ``.item`` file, type ``token``, or ``token_seq`` with a separator.
-        category_separator: splits a category into several.
-        image_path: column of image files, relative to the table's folder or absolute.
-        target: the data set's folder; image paths are made relative to it.
+    ``args``: ``item_id`` (by default ``item``) is its column of ids, which are text, present and unique; ``text``:
+    columns for ``items.parquet``; ``category``: columns for the ``.item`` file, type ``token``, or ``token_seq``
+    with a ``category_separator``; ``image_path``: column of image files, relative to the table's folder or
+    absolute. Image paths are made relative to ``target``, the data set's folder.
+
+    Returns the frames for the ``.item`` file (id, categories) and for ``items.parquet`` (id, texts, image path).
 
     Raises:
         WrongUse: a missing column, a missing or repeated id, no rows.
     """
-    reserved = {"item_id", "image_path"} & set(texts) - {item_id, image_path}
+    item_id, image_path = args.item_id or args.item, args.image_path
+    reserved = {"item_id", "image_path"} & set(args.text) - {item_id, image_path}
     if reserved:
         raise WrongUse(f"{table.path}: a text column cannot be called '{reserved.pop()}'; rename it")
-    columns = [item_id, *texts, *categories, *([image_path] if image_path else [])]
+    columns = [item_id, *args.text, *args.category, *([image_path] if image_path else [])]
     chunks = list(table.chunks(columns))
     frame = pd.concat(chunks, ignore_index=True) if chunks else pd.DataFrame()
     if len(frame) == 0:
         raise WrongUse(f"{table.path}: no rows after the header; nothing to describe")
     ids = cells.plain_text(frame[item_id])
-    cells.check_ids(ids, str(table.path), item_id, before=0)
-    check_unique(ids, str(table.path), item_id)
+    check_unique(ids, cells.Place(str(table.path), item_id))
     tokens = ids.to_pylist()
 
     atomic = pd.DataFrame({"item_id:token": tokens})
-    for column in categories:
-        name = re.sub(r'[\s:"]+', "_", column)
-        if category_separator is None:
-            atomic[f"{name}:token"] = frame[column]
+    separator = args.category_separator
+    for column in args.category:
+        name, values = re.sub(r'[\s:"]+', "_", column), frame[column]
+        if separator is None:
+            atomic[f"{name}:token"] = values
         else:
-            atomic[f"{name}:token_seq"] = [
-                [] if pd.isna(value) else str(value).split(category_separator) for value in frame[column]
-            ]
+            lists = [[] if pd.isna(value) else str(value).split(separator) for value in values]
+            atomic[f"{name}:token_seq"] = lists
     described = pd.DataFrame({"item_id": tokens})
-    any_text = pd.Series(False, index=frame.index)
-    for column in texts:
+    for column in args.text:
         text = cells.plain_text(frame[column], keep_missing=True)
         blank = pc.equal(pc.utf8_trim_whitespace(text), "")
         described[column] = pc.if_else(blank, None, text).to_pandas()
-        any_text |= described[column].notna()
-    with_image = None
     if image_path:
-        with_image = _add_images(described, frame[image_path], table.path.parent, target)
-    return ItemTable(
-        tokens, atomic, described, set(described["item_id"][any_text]) if texts else None, with_image
-    )
+        described["image_path"] = _images(frame[image_path], table.path.parent, target)
+    return atomic, described
 
 
-def _add_images(described: pd.DataFrame, paths: pd.Series, folder: Path, target: Path) -> set[str]:
-    """Add ``image_path`` for the images that exist; returns the ids that have one."""
+def _images(paths: pd.Series, folder: Path, target: Path) -> list[str | None]:
+    """The paths of the images that exist; None for the others."""
     found: list[str | None] = []
     for value in cells.plain_text(paths).to_pylist():
         file = folder / value
-        if not value.strip() or not file.is_file():
-            found.append(None)
-        elif Path(value).is_absolute():
-            found.append(value)
-        else:
-            found.append(os.path.relpath(file, target))
-    described["image_path"] = found
-    return set(described["item_id"][described["image_path"].notna()])
+        there = value if Path(value).is_absolute() else os.path.relpath(file, target)
+        found.append(there if value.strip() and file.is_file() else None)
+    return found

@@ -18,10 +18,8 @@ from recbole_mm.convert.atomic import write_atomic, write_items_parquet
 from recbole_mm.convert.filter import count_repeated
 from recbole_mm.convert.frames import ITEM, TIME, USER
 from recbole_mm.convert.problems import Problems
-from recbole_mm.convert.sets import Written, write_sets
-from recbole_mm.convert.sources import add_output_arguments
+from recbole_mm.convert.sets import Written, add_output_arguments, write_sets
 from recbole_mm.convert.staging import Staging
-from recbole_mm.convert.summary import summarise
 from recbole_mm.errors import WrongUse
 from recbole_mm.modality.store import ModalityStore
 
@@ -74,25 +72,18 @@ def main(args: argparse.Namespace) -> int:
             write_items_parquet(staging.folder, texts)
         used = np.isin(np.array(tokens), inter[ITEM].unique())
         having = {kind: int((mask & used[: len(mask)]).sum()) for kind, mask in present.items()}
-        summary = summarise(
-            *(name, inter[USER].nunique(), inter[ITEM].nunique(), len(inter)),
-            [inter[TIME].to_numpy()] if TIME in inter.columns else [],
-            with_text=having.get("text"),
-            with_image=having.get("image"),
-            dropped=dropped,
-            problems=problems,
+        counts = inter[USER].nunique(), inter[ITEM].nunique(), len(inter)
+        times = [inter[TIME].to_numpy()] if TIME in inter.columns else []
+        rows = {part: int((labels == code).sum()) for code, part in enumerate(PARTS)}
+        settings = {"benchmark_filename": list(PARTS)}
+        summary = staging.write_summary(
+            counts, times, having, dropped, problems, settings=settings, rows=rows
         )
-        summary["rows"] = {part: int((labels == code).sum()) for code, part in enumerate(PARTS)}
-        staging.write_summary(summary, benchmark_filename=list(PARTS))
         for modality, values in features.items():
-            ModalityStore.write(
-                *(Path(args.modality_path) / name / modality, values, tokens[: len(values)]),
-                modality=modality,
-                encoder=args.encoder,
-                source=f"{modality}_feat.npy",
-                present=present[modality],
-                overwrite=True,
-            )
+            origin = {"modality": modality, "encoder": args.encoder, "source": f"{modality}_feat.npy"}
+            store = Path(args.modality_path) / name / modality
+            ids, mask = tokens[: len(values)], present[modality]
+            ModalityStore.write(store, values, ids, present=mask, overwrite=True, **origin)
         return summary, set(), set()
 
     write_sets([name], args, write)
@@ -107,10 +98,9 @@ def _with_tokens(
     tokens = [str(row) for row in range(max([known, *(len(values) for values in features.values())]))]
     for modality, values in features.items():
         if len(values) < known:
-            raise WrongUse(
-                f"{folder / modality}_feat.npy: {len(values)} rows, but {path.name} has item {known - 1}; "
-                "they belong to different versions of the data set"
-            )
+            what = f"{len(values)} rows, but {path.name} has item {known - 1}"
+            remedy = "they belong to different versions of the data set"
+            raise WrongUse(f"{folder / modality}_feat.npy: {what}; {remedy}")
     if original:
         items = _mapping(folder / "i_id_mapping.csv", "itemID")
         users = _mapping(folder / "u_id_mapping.csv", "userID")

@@ -10,11 +10,10 @@ import pandas as pd
 
 from recbole_mm.convert.amazon_items import find_images
 from recbole_mm.convert.filter import add_filter_arguments, filters_from
-from recbole_mm.convert.frames import ITEM, RATING, TIME, USER, write_dataset
+from recbole_mm.convert.frames import AS_TEXT, ITEM, RATING, TIME, USER, require, write_dataset
 from recbole_mm.convert.movielens_files import read_movielens
 from recbole_mm.convert.problems import Problems
-from recbole_mm.convert.sets import Written, write_sets
-from recbole_mm.convert.sources import add_output_arguments
+from recbole_mm.convert.sets import Written, add_output_arguments, write_sets
 from recbole_mm.convert.staging import Staging
 from recbole_mm.errors import WrongUse
 
@@ -23,13 +22,9 @@ HELP = "MovieLens 100k, 1M, 10M, 20M, 25M, 32M and latest to atomic files and it
 
 def _read_atomic(path: str | Path, wanted: tuple[str, ...]) -> pd.DataFrame:
     """Read a RecBole atomic file as strings; columns lose their `:type`; empty fields stay ''."""
-    frame = pd.read_csv(
-        path, sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE, encoding="utf-8"
-    )
+    frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE)
     frame.columns = pd.Index([str(name).partition(":")[0] for name in frame.columns])
-    missing = [name for name in wanted if name not in frame.columns]
-    if missing:
-        raise WrongUse(f"{path}: no column {missing[0]!r}, found {', '.join(frame.columns)}")
+    require(path, frame, wanted)
     return frame
 
 
@@ -49,17 +44,10 @@ def knowledge_documents(kg_file: str | Path, link_file: str | Path) -> pd.DataFr
     inward = link.merge(triples, left_on="entity_id", right_on="tail_id")
     reached = pd.MultiIndex.from_frame(outward[["item_id", "tail_id"]])
     inward = inward[~pd.MultiIndex.from_frame(inward[["item_id", "head_id"]]).isin(reached)]
-    words = pd.concat(
-        [
-            pd.DataFrame(
-                {"token": outward["item_id"], "word": outward["relation_id"] + ":" + outward["tail_id"]}
-            ),
-            pd.DataFrame(
-                {"token": inward["item_id"], "word": inward["relation_id"] + "~" + inward["head_id"]}
-            ),
-        ]
-    ).drop_duplicates()
-    documents = words.sort_values(["token", "word"]).groupby("token")["word"].agg(" ".join)
+    outward["word"] = outward["relation_id"] + ":" + outward["tail_id"]
+    inward = inward.assign(word=inward["relation_id"] + "~" + inward["head_id"])
+    words = pd.concat([outward, inward])[["item_id", "word"]].drop_duplicates()
+    documents = words.sort_values(["item_id", "word"]).groupby("item_id")["word"].agg(" ".join)
     order = [token for token in dict.fromkeys(link["item_id"]) if token in documents.index]
     return pd.DataFrame({"token": order, "text": documents.loc[order].to_numpy(dtype=object)}, dtype=str)
 
@@ -103,31 +91,17 @@ def main(args: argparse.Namespace) -> int:
     problems = Problems()
     filters = filters_from(args)
     data = read_movielens(folder, problems)
-    films = data.films
-    items = pd.DataFrame(
-        {
-            ITEM: films["item"],
-            "movie_title:token_seq": films["title"],
-            "release_year:token": films["year"],
-            "class:token_seq": films["genres"],
-        }
-    )
-    for name in ("imdb", "tmdb"):
-        if name in films.columns:
-            items[f"{name}_id:token"] = films[name]
+    fields = {"item": ITEM, "title": "movie_title:token_seq", "year": "release_year:token"}
+    fields |= {"genres": "class:token_seq", "imdb": "imdb_id:token", "tmdb": "tmdb_id:token"}
+    items = data.films[[name for name in fields if name in data.films.columns]].rename(columns=fields)
     inter = data.ratings.rename(columns={"user": USER, "item": ITEM, "rating": RATING, "timestamp": TIME})
-    users = None if data.users is None else data.users.rename(columns=lambda name: f"{name}:token")
+    users = data.users
     if users is not None:
-        users = users.rename(columns={"user:token": USER})
+        users = users.add_suffix(":token").rename(columns={"user:token": USER})
 
     def write(staging: Staging) -> Written:
-        return write_dataset(
-            *(staging, inter, items, users, _texts(films, staging, args)),
-            filters=filters,
-            problems=problems,
-            strict=args.strict,
-            source=data.source,
-        )
+        tables = inter, items, users, _texts(data.films, staging, args)
+        return write_dataset(staging, *tables, {}, filters, data.source, problems, args.strict)
 
     write_sets([args.name or folder.resolve().name], args, write)
     return 0
@@ -135,22 +109,14 @@ def main(args: argparse.Namespace) -> int:
 
 def _texts(films: pd.DataFrame, staging: Staging, args: argparse.Namespace) -> pd.DataFrame:
     """The columns of ``items.parquet``."""
-    texts = pd.DataFrame(
-        {
-            "item_id": films["item"],
-            "title": films["title"],
-            "year": films["year"],
-            "genres": [", ".join(genres) for genres in films["genres"]],
-        }
-    )
+    texts = films[["item", "title", "year"]].rename(columns={"item": "item_id"})
+    texts = texts.assign(genres=[", ".join(genres) for genres in films["genres"]])
     if args.overviews:
-        texts = texts.merge(
-            _overviews(Path(args.overviews), args.overview_columns.split(",")), on="item_id", how="left"
-        )
+        overviews = _overviews(Path(args.overviews), args.overview_columns.split(","))
+        texts = texts.merge(overviews, on="item_id", how="left")
     if args.kg:
-        knowledge = knowledge_documents(args.kg, args.link).rename(
-            columns={"token": "item_id", "text": "knowledge"}
-        )
+        names = {"token": "item_id", "text": "knowledge"}
+        knowledge = knowledge_documents(args.kg, args.link).rename(columns=names)
         texts = texts.merge(knowledge, on="item_id", how="left")
     if args.posters:
         texts["image_path"] = texts["item_id"].map(find_images(args.posters, staging.folder))
@@ -161,12 +127,10 @@ def _overviews(path: Path, columns: list[str]) -> pd.DataFrame:
     """``item_id`` and ``columns`` of a CSV by film."""
     if not path.is_file():
         raise WrongUse(f"{path}: no such file")
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8", encoding_errors="replace")
+    frame = pd.read_csv(path, **AS_TEXT)
     key = next((name for name in ("item_id", "movie_id", "movieId") if name in frame.columns), None)
-    for name, option in (
-        (key or "movie_id", "--overviews"),
-        *((name, "--overview-columns") for name in columns),
-    ):
+    options = {key or "movie_id": "--overviews", **dict.fromkeys(columns, "--overview-columns")}
+    for name, option in options.items():
         if name not in frame.columns:
             raise WrongUse(f"{option}: {path} has no column {name!r}, found {', '.join(frame.columns)}")
     return frame.rename(columns={key: "item_id"}).drop_duplicates("item_id")[["item_id", *columns]]

@@ -17,11 +17,12 @@ import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from recbole_mm.convert.frames import read_atomic
+from recbole_mm.convert.frames import read_atomic, require
 from recbole_mm.convert.problems import Problems
 from recbole_mm.errors import WrongUse
 
@@ -91,32 +92,23 @@ def read_movielens(folder: str | Path, problems: Problems) -> MovieLens:
 
 def _read_recbole(path: Path, problems: Problems) -> MovieLens:
     """The atomic set that RecBole ships or offers for download: title and year are apart already."""
+    names = {"user_id": "user", "item_id": "item", "movie_title": "title", "release_year": "year"}
+    names |= {"class": "genres", "genre": "genres"}
 
-    def read(suffix: str) -> pd.DataFrame:
+    def read(suffix: str) -> pd.DataFrame | None:
+        if not path.with_suffix(suffix).is_file():
+            return None
         frame = read_atomic(path.with_suffix(suffix), problems)
-        return frame.rename(columns=lambda name: str(name).partition(":")[0])
+        return frame.rename(columns=lambda name: str(name).partition(":")[0]).rename(columns=names)
 
     ratings = read(".inter")
-    ratings = ratings.rename(columns={"user_id": "user", "item_id": "item"})
-    for name in RATINGS:
-        if name not in ratings.columns:
-            raise WrongUse(f"{path}: no column {name!r}, found {', '.join(ratings.columns)}")
-    if path.with_suffix(".item").is_file():
-        films = read(".item")
-    else:
-        films = pd.DataFrame({"item_id": pd.unique(ratings["item"])})
-    names = {
-        "item_id": "item",
-        "movie_title": "title",
-        "release_year": "year",
-        "class": "genres",
-        "genre": "genres",
-    }
-    films = films.rename(columns=names).reindex(columns=["item", "title", "year", "genres"]).fillna("")
+    assert ratings is not None
+    require(path, ratings, RATINGS)
+    films, users = read(".item"), read(".user")
+    if films is None:
+        films = pd.DataFrame({"item": pd.unique(ratings["item"])})
+    films = films.reindex(columns=["item", "title", "year", "genres"]).fillna("")
     films["genres"] = [text.split() for text in films["genres"]]
-    users = None
-    if path.with_suffix(".user").is_file():
-        users = read(".user").rename(columns={"user_id": "user"})
     return MovieLens(ratings[list(RATINGS)], films.drop_duplicates("item"), users, path.name)
 
 
@@ -132,15 +124,9 @@ def _read_numbers(path: Path, separator: str, header: int | None) -> pd.DataFram
     """All columns as numbers; raises where that is impossible. "::" is read as ":" with empty columns."""
     narrow = {"user": np.int32, "item": np.int32, "rating": np.float64, "timestamp": np.int64}
     wide = ["user", "", "item", " ", "rating", "  ", "timestamp"]
-    frame = pd.read_csv(
-        path,
-        sep=separator[0],
-        header=header,
-        names=wide if separator == "::" else list(RATINGS),
-        usecols=list(RATINGS),
-        dtype=narrow,
-        encoding="latin-1",
-    )
+    names = wide if separator == "::" else list(RATINGS)
+    columns: dict[str, Any] = {"header": header, "names": names, "usecols": list(RATINGS), "dtype": narrow}
+    frame = pd.read_csv(path, sep=separator[0], encoding="latin-1", **columns)
     if frame["rating"].isna().any():
         raise ValueError("a rating is missing")
     return frame[list(RATINGS)]
@@ -200,9 +186,7 @@ def _csv(path: Path, names: dict[str, str], problems: Problems) -> pd.DataFrame 
     if not path.is_file():
         return None
     reader = csv.DictReader(io.StringIO(_decoded(path, problems), newline=""))
-    missing = [name for name in names if name not in (reader.fieldnames or ())]
-    if missing:
-        raise WrongUse(f"{path}: no column {missing[0]!r}, found {', '.join(reader.fieldnames or ())}")
+    require(path, pd.DataFrame(columns=list(reader.fieldnames or ())), names)
     rows = []
     for row in reader:
         if None in row or None in row.values():

@@ -39,17 +39,12 @@ class Problems:
     def raise_if(self, strict: bool) -> None:
         """Raise WrongUse that names every kind if ``strict`` and anything was counted."""
         if strict and self.counts:
-            raise WrongUse("--strict: " + "; ".join(self.lines()))
-
-    def lines(self) -> list[str]:
-        """One line a kind: how many, what, and where first."""
-        return [
-            f"{count:,} x {kind} ({KINDS[kind]}; first at {self.first[kind]})"
-            for kind, count in sorted(self.counts.items())
-        ]
+            found = (
+                f"{each['count']:,} x {kind} ({KINDS[kind]}; first at {each['first']})"
+                for kind, each in self.as_dict().items()
+            )
+            raise WrongUse("--strict: " + "; ".join(found))
 
     def as_dict(self) -> dict[str, dict[str, int | str]]:
         """For JSON."""
-        return {
-            kind: {"count": count, "first": self.first[kind]} for kind, count in sorted(self.counts.items())
-        }
+        return {kind: {"count": self.counts[kind], "first": self.first[kind]} for kind in sorted(self.counts)}

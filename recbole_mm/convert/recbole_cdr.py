@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from recbole_mm.convert.atomic_set import AtomicSet, write_filtered
+from recbole_mm.convert.atomic_set import AtomicSet, add_field_arguments, read_sets, write_filtered
 from recbole_mm.convert.filter import add_filter_arguments
 from recbole_mm.convert.frames import ITEM, USER, read_atomic
-from recbole_mm.convert.sources import add_field_arguments, add_output_arguments, folder_name, named_paths
+from recbole_mm.convert.sets import add_output_arguments
 from recbole_mm.errors import WrongUse
 
 HELP = "RecBole-CDR's source and target sets, with link files, to atomic sets over shared ids"
@@ -37,13 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Rename the ids of both sets, filter each, put both in place."""
-    paths = named_paths(args.sets, name_of=folder_name)
-    sets = {name: AtomicSet(path, args.user_field, args.item_field) for name, path in paths.items()}
-    for column, link, separate in (
-        (USER, args.user_link, args.separate_users),
-        (ITEM, args.item_link, args.separate_items),
-    ):
-        _share_ids(sets, column, link, separate)
+    sets = read_sets(args)
+    _share_ids(sets, USER, args.user_link, args.separate_users)
+    _share_ids(sets, ITEM, args.item_link, args.separate_items)
     source, target = sets
     joint = {"domains": [source, target], "source_domain": source, "target_domain": target}
     write_filtered(sets, args, joint=joint)
@@ -72,18 +68,13 @@ def _share_ids(sets: dict[str, AtomicSet], column: str, link: str | None, separa
     unlinked = sum(a not in source_ids or b not in target_ids for a, b in links.items())
     if unlinked:
         source.problems.add("unlinked", Path(str(link)).name, unlinked)
-    if not separate:
-        clash = (set(links.values()) & source_ids) - set(links)
-        if clash:
-            raise WrongUse(
-                f"{link}: {min(clash)!r} is also an unlinked id of {source_name}; "
-                f"add --separate-{'users' if column == USER else 'items'}"
-            )
-        _rename(source, column, links, "")
-        return
-    shared = set(links.values())
-    _rename(source, column, links, f"{source_name}:")
-    _rename(target, column, {token: token for token in shared}, f"{target_name}:")
+    clash = (set(links.values()) & source_ids) - set(links)
+    if clash and not separate:
+        remedy = f"add --separate-{'users' if column == USER else 'items'}"
+        raise WrongUse(f"{link}: {min(clash)!r} is also an unlinked id of {source_name}; {remedy}")
+    _rename(source, column, links, f"{source_name}:" if separate else "")
+    if separate:
+        _rename(target, column, {token: token for token in links.values()}, f"{target_name}:")
 
 
 def _rename(data: AtomicSet, column: str, names: dict[str, str], prefix: str) -> None:
@@ -93,8 +84,7 @@ def _rename(data: AtomicSet, column: str, names: dict[str, str], prefix: str) ->
         return tokens.map(lambda token: names.get(token, prefix + token))
 
     data.inter[column] = rename(data.inter[column])
-    tables = [data.items, data.users, *data.others.values()]
-    for table in tables:
+    for table in (data.items, data.users, *data.others.values()):
         if table is not None and column in table.columns:
             table[column] = rename(table[column])
     if column == ITEM and data.texts is not None:

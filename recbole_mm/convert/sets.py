@@ -3,15 +3,54 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from recbole_mm.convert.staging import Staging
 from recbole_mm.convert.summary import overlap, report
+from recbole_mm.errors import WrongUse
 
 Written = tuple[dict[str, Any], set[str], set[str]]
+
+
+def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--out``, ``--strict``, ``--json``."""
+    parser.add_argument("--out", default="dataset", help="folder for the data sets (default: dataset)")
+    parser.add_argument("--strict", action="store_true", help="fail on anything counted as a problem")
+    parser.add_argument("--json", metavar="FILE", help="write the summary here too; -: in place of the table")
+
+
+def stem(path: str) -> str:
+    """``reviews_Beauty_5.json.gz`` -> ``Beauty``."""
+    name = Path(path).name.partition(".")[0].removeprefix("reviews_")
+    return name.removesuffix("_5").removesuffix("_10")
+
+
+def named_paths(
+    values: Sequence[str],
+    names: Sequence[str] | None = None,
+    option: str = "source",
+    name_of: Callable[[str], str] = stem,
+) -> dict[str, Path]:
+    """``[NAME=]PATH`` as a dict; without NAME, from the position in ``names``, else ``name_of`` the path.
+
+    Raises:
+        WrongUse: a name twice, or one that is not among ``names``.
+    """
+    found: dict[str, Path] = {}
+    for position, value in enumerate(values):
+        name, separator, path = value.partition("=")
+        if not separator:
+            path = value
+            name = names[position] if names and position < len(names) else name_of(value)
+        if names is not None and name not in names:
+            raise WrongUse(f"{option} {value!r}: no data set of that name; names: {', '.join(names)}")
+        if name in found:
+            raise WrongUse(f"{option}: two for {name!r}; give each its name as NAME=PATH")
+        found[name] = Path(path)
+    return found
 
 
 def write_sets(
@@ -34,8 +73,7 @@ def write_sets(
     items: dict[str, set[str]] = {}
     with ExitStack() as stack:
         for name in names:
-            staging = stack.enter_context(Staging(args.out, name, publish))
-            summary, users[name], items[name] = write(staging)
+            summary, users[name], items[name] = write(stack.enter_context(Staging(args.out, name, publish)))
             summaries.append(summary)
         if joint and any((Path(args.out) / together).glob("*.inter")):  # another set has that name
             joint = None

@@ -8,17 +8,15 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from recbole_mm.convert.spill import Column, blocks
+from recbole_mm.convert.summary import summarise
 from recbole_mm.errors import WrongUse
 
 SUMMARY = "summary.json"
@@ -69,15 +67,22 @@ class Staging:
         head = f"# What this data set is, by recbole-mm convert ({_digest(body)}). Edit it: an edited file stays.\n"
         (self.folder / f"{self.name}.yaml").write_text(head + body, encoding="utf-8")
 
-    def write_summary(self, summary: Mapping[str, Any], **settings: Any) -> None:
-        """Write the yaml (the fields of ``.inter`` and ``settings``) and ``summary.json``; call it last."""
+    def write_summary(
+        self, *figures: Any, settings: Mapping[str, Any] | None = None, **more: Any
+    ) -> dict[str, Any]:
+        """Write the yaml (the fields of ``.inter`` and ``settings``) and ``summary.json``; call it last.
+
+        Returns the summary: ``figures`` as `summarise` takes them behind the name, and ``more``.
+        """
+        summary = {**summarise(self.name, *figures), **more}
         with min(self.folder.glob("*.inter")).open(encoding="utf-8") as stream:
             columns = stream.readline().rstrip("\n").split("\t")
         fields = {key: name.partition(":")[0] for name, key in KEYS.items() if name in columns}
-        self.write_settings({**fields, **settings})
+        self.write_settings({**fields, **(settings or {})})
         files = sorted([*(path.name for path in self.folder.iterdir()), SUMMARY])
         text = json.dumps({**summary, "files": files}, indent=2, ensure_ascii=False)
         (self.folder / SUMMARY).write_text(text + "\n", encoding="utf-8")
+        return summary
 
     def _publish(self) -> None:
         if not self.target.exists():
@@ -108,12 +113,7 @@ class ParquetStream:
 
     def write(self, columns: Mapping[str, Any]) -> None:
         """Append a chunk: column name to a list or Arrow array, None for missing."""
-        arrays = []
-        for field in self.schema:
-            value = columns[field.name]
-            is_arrow = isinstance(value, (pa.Array, pa.ChunkedArray))
-            arrays.append(value.cast(field.type) if is_arrow else pa.array(value, field.type))
-        self._waiting.append(pa.table(arrays, schema=self.schema))
+        self._waiting.append(pa.table({name: columns[name] for name in self.schema.names}, self.schema))
         if sum(table.num_rows for table in self._waiting) >= ROW_GROUP:
             rows = pa.concat_tables(self._waiting)
             while rows.num_rows >= ROW_GROUP:  # groups do not depend on how the rows came
@@ -130,27 +130,6 @@ class ParquetStream:
                 self._writer.write_table(pa.concat_tables(self._waiting), row_group_size=ROW_GROUP)
         finally:
             self._writer.close()
-
-
-def inter_frames(
-    users: pa.Array, items: pa.Array, keep: np.ndarray, columns: Mapping[str, Column]
-) -> Iterator[pd.DataFrame]:
-    """Chunks for an ``.inter`` file: ``user_id:token``, ``item_id:token`` and the other columns as given.
-
-    ``columns``: "user" and "item" hold codes into ``users`` and ``items``; others are named "field:type".
-    All are [R]; rows in ``keep`` (bool [R]) are written, in order.
-    """
-    for part in blocks(len(keep)):
-        kept = {name: values[part][keep[part]] for name, values in columns.items()}
-        user, item = kept.pop("user"), kept.pop("item")
-        yield pd.DataFrame(
-            {"user_id:token": tokens_of(users, user), "item_id:token": tokens_of(items, item), **kept}
-        )
-
-
-def tokens_of(tokens: pa.Array, codes: np.ndarray) -> pd.Series:
-    """The tokens of ``codes`` as an Arrow text series."""
-    return pd.Series(pd.arrays.ArrowExtensionArray(tokens.take(pa.array(codes))))
 
 
 def _files_of(summary: Path) -> set[str]:

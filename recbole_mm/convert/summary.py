@@ -32,22 +32,19 @@ SHOWN = {  # key of a summary: label and form in the table
 
 def summarise(
     name: str,
-    users: int,
-    items: int,
-    rows: int,
-    times: Iterable[np.ndarray] = (),
-    *,
-    with_text: int | None = None,
-    with_image: int | None = None,
-    with_review: int | None = None,
-    dropped: Mapping[str, int] | None = None,
-    problems: Problems | None = None,
+    counts: tuple[int, int, int],
+    times: Iterable[np.ndarray],
+    having: Mapping[str, int],
+    dropped: Mapping[str, int],
+    problems: Problems,
 ) -> dict[str, Any]:
     """Counts, density and coverage of one data set, all for the rows that were kept.
 
-    ``times``: their seconds, in chunks; ``with_…``: how many items (for reviews, rows) have one. Shares are of
-    all items (rows), None where unknown.
+    ``counts``: users, items, rows; ``times``: the rows' seconds, in chunks; ``having``: how many items have a
+    "text" and an "image", how many rows a "review". Shares are of all items (rows), None where unknown.
     """
+    users, items, rows = counts
+    of = {"text": max(items, 1), "image": max(items, 1), "review": max(rows, 1)}
     summary: dict[str, Any] = {
         "name": name,
         "users": users,
@@ -56,19 +53,12 @@ def summarise(
         "density": rows / (users * items) if rows else 0.0,
         "per_user": rows / users if rows else 0.0,
         "per_item": rows / items if rows else 0.0,
-        "text_share": None if with_text is None else with_text / max(items, 1),
-        "image_share": None if with_image is None else with_image / max(items, 1),
-        "review_share": None if with_review is None else with_review / max(rows, 1),
-        "from": None,
-        "to": None,
+        **{f"{kind}_share": having[kind] / of[kind] if kind in having else None for kind in of},
     }
     finite = (chunk[np.isfinite(chunk)] for chunk in times)
     ends = [end for chunk in finite if len(chunk) for end in (chunk.min(), chunk.max())]
-    if ends:
-        summary["from"], summary["to"] = _day(min(ends)), _day(max(ends))
-    summary["dropped"] = dict(dropped or {})
-    summary["problems"] = {} if problems is None else problems.as_dict()
-    return summary
+    summary["from"], summary["to"] = (_day(min(ends)), _day(max(ends))) if ends else (None, None)
+    return {**summary, "dropped": dict(dropped), "problems": problems.as_dict()}
 
 
 def overlap(users: Mapping[str, set[str]], items: Mapping[str, set[str]]) -> list[dict[str, int | str]]:
@@ -79,11 +69,15 @@ def overlap(users: Mapping[str, set[str]], items: Mapping[str, set[str]]) -> lis
     ]
 
 
-def show(
-    summaries: Sequence[Mapping[str, Any]],
-    overlaps: Sequence[Mapping[str, Any]] = (),
+def report(
+    summaries: Sequence[Mapping[str, Any]], overlaps: Sequence[Mapping[str, Any]], target: str | None
 ) -> None:
-    """Print the tables and what was wrong with the sources."""
+    """The tables and what was wrong with the sources, and the same as JSON in ``target`` ("-": in their place)."""
+    document = {"datasets": summaries, "overlap": overlaps}
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    if target == "-":
+        print(text, end="")
+        return
     console = Console()
     names = (Column(str(summary["name"]), justify="right") for summary in summaries)
     table = Table("", *names, title="Data sets")
@@ -99,27 +93,12 @@ def show(
             table.add_row(f"{pair['a']} and {pair['b']}", f"{pair['users']:,}", f"{pair['items']:,}")
         console.print(table)
     for summary in summaries:
-        dropped = {name: count for name, count in summary["dropped"].items() if count}
-        if dropped:
-            steps = ", ".join(f"{name} {count:,}" for name, count in dropped.items())
-            console.print(f"{summary['name']}: dropped by {steps}", highlight=False, markup=False)
+        steps = ", ".join(f"{name} {count:,}" for name, count in summary["dropped"].items() if count)
+        lines = [f"dropped by {steps}"] if steps else []
         for kind, found in summary["problems"].items():
-            line = f"{summary['name']}: {found['count']:,} x {kind}, first at {found['first']}"
-            console.print(line, highlight=False, markup=False)
-
-
-def report(
-    summaries: Sequence[Mapping[str, Any]],
-    overlaps: Sequence[Mapping[str, Any]] = (),
-    target: str | None = None,
-) -> None:
-    """The table on the screen, the same figures as JSON in ``target`` ("-": instead of the table)."""
-    document = {"datasets": list(summaries), "overlap": list(overlaps)}
-    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    if target == "-":
-        print(text, end="")
-        return
-    show(summaries, overlaps)
+            lines.append(f"{found['count']:,} x {kind}, first at {found['first']}")
+        for line in lines:
+            console.print(f"{summary['name']}: {line}", highlight=False, markup=False)
     if target:
         write_text(target, text)
 

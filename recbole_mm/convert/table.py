@@ -20,12 +20,12 @@ from tqdm import tqdm
 from recbole_mm.convert import cells
 from recbole_mm.convert.atomic import TYPES, write_atomic, write_items_parquet
 from recbole_mm.convert.filter import repeated_pairs
-from recbole_mm.convert.item_table import ItemTable, read_items
+from recbole_mm.convert.frames import ITEM, RATING, TIME, USER, count_described
+from recbole_mm.convert.item_table import read_items
+from recbole_mm.convert.problems import Problems
 from recbole_mm.convert.read_table import Table
-from recbole_mm.convert.sets import Written, write_sets
-from recbole_mm.convert.sources import add_output_arguments
+from recbole_mm.convert.sets import Written, add_output_arguments, write_sets
 from recbole_mm.convert.staging import Staging
-from recbole_mm.convert.summary import summarise
 from recbole_mm.errors import WrongUse
 
 HELP = "any CSV, TSV or parquet of interactions (and one of items), columns named here"
@@ -39,20 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--item", required=True, help="column of the item's id", metavar="COL")
     parser.add_argument("--rating", help="column of a number", metavar="COL")
     parser.add_argument("--timestamp", help="column of seconds or of ISO dates", metavar="COL")
-    parser.add_argument(
-        "--keep",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="COL[:TYPE]",
-        help=f"more columns, with RecBole's type ({', '.join(TYPES)}; default: token)",
-    )
+    several: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
+    more = f"more columns, with RecBole's type ({', '.join(TYPES)}; default: token)"
+    parser.add_argument("--keep", **several, metavar="COL[:TYPE]", help=more)
     parser.add_argument("--drop-duplicates", action="store_true", help="keep a pair's first row alone")
     parser.add_argument("--items", metavar="FILE", help="a table with one row for each item")
     parser.add_argument("--item-id", help="its id column (default: as --item)", metavar="COL")
-    several: dict[str, Any] = {"nargs": "+", "action": "extend", "default": [], "metavar": "COL"}
-    parser.add_argument("--text", **several, help="columns for items.parquet")
-    parser.add_argument("--category", **several, help="columns for the .item file")
+    parser.add_argument("--text", **several, metavar="COL", help="columns for items.parquet")
+    parser.add_argument("--category", **several, metavar="COL", help="columns for the .item file")
     parser.add_argument("--category-separator", metavar="TEXT", help="splits a category into several")
     parser.add_argument("--image-path", help="image files, relative to the table of items", metavar="COL")
     parser.add_argument("--separator", help="of the fields in a text file (default: by its ending)")
@@ -68,26 +62,18 @@ def main(args: argparse.Namespace) -> int:
     reader = InteractionTable(Table(Path(args.interactions), separator, args.encoding), args)
 
     def write(staging: Staging) -> Written:
-        items = None
+        atomic = described = None
         if args.items:
-            items = read_items(
-                Table(Path(args.items), separator, args.encoding),
-                args.item_id or args.item,
-                texts=args.text,
-                categories=args.category,
-                category_separator=args.category_separator,
-                image_path=args.image_path,
-                target=staging.target,
-            )
-        write_atomic(staging.folder, args.name, reader.frames(), items.atomic if items else None)
-        if items:
-            write_items_parquet(staging.folder, items.described)
-        summary = _summary(args.name, reader, items)
-        if args.strict:
-            _tell(args, summary)
+            table = Table(Path(args.items), separator, args.encoding)
+            atomic, described = read_items(table, args, staging.target)
+        write_atomic(staging.folder, args.name, reader.frames(), atomic)
+        if described is not None:
+            write_items_parquet(staging.folder, described)
         kept = [_field(name) for name, _ in reader.kept]
         columns = {"load_col": {"inter": ["user_id", "item_id", *kept]}} if kept else {}
-        staging.write_summary(summary, **columns)
+        summary = _write_summary(staging, reader, described, columns)
+        if args.strict:
+            _tell(args, summary)
         return summary, set(), set()
 
     (summary,) = write_sets([args.name], args, write)
@@ -103,7 +89,7 @@ class InteractionTable:
         self.user, self.item = args.user, args.item
         self.rating, self.timestamp = args.rating, args.timestamp
         self.kept = [_name_and_type(column) for column in args.keep]
-        self.drop = bool(args.drop_duplicates)
+        self.drop = args.drop_duplicates
         self.users: dict[str, int] = {}
         self.items: dict[str, int] = {}
         self.rows = 0  # written
@@ -129,18 +115,17 @@ class InteractionTable:
             for chunk in self.table.chunks(self.columns):
                 frame = pd.DataFrame()
                 codes = []
-                for field, column, known in (
-                    ("user_id", self.user, self.users),
-                    ("item_id", self.item, self.items),
-                ):
+                for name, column, known in ((USER, self.user, self.users), (ITEM, self.item, self.items)):
                     text = cells.plain_text(chunk[column])
-                    cells.check_ids(text, where, column, before)
-                    frame[f"{field}:token"] = pd.Series(pd.arrays.ArrowExtensionArray(text))
+                    cells.check_ids(text, cells.Place(where, column, before))
+                    frame[name] = pd.Series(pd.arrays.ArrowExtensionArray(text))
                     codes.append(_encode(text, known))
                 if self.rating is not None:
-                    frame["rating:float"] = _numbers(chunk[self.rating], where, self.rating, before)
+                    place = cells.Place(where, self.rating, before)
+                    frame[RATING] = _numbers(chunk[self.rating], place)
                 if self.timestamp is not None:
-                    frame["timestamp:float"] = self._seconds(chunk[self.timestamp], where, before)
+                    place = cells.Place(where, self.timestamp, before)
+                    frame[TIME] = self._seconds(chunk[self.timestamp], place)
                 for column, kind in self.kept:
                     frame[f"{_field(column)}:{kind}"] = chunk[column]
                 pairs = np.stack(codes, axis=1)
@@ -152,7 +137,7 @@ class InteractionTable:
                 written.append(pairs)
                 self.rows += len(pairs)
                 if self.timestamp is not None:
-                    self.times.append(frame["timestamp:float"].to_numpy())
+                    self.times.append(frame[TIME].to_numpy())
                 before += len(chunk)
                 bar.update(len(chunk))
                 yield frame
@@ -162,22 +147,21 @@ class InteractionTable:
             user, item = np.concatenate(written).T
             self.repeated = int(repeated_pairs(user, item).sum())
 
-    def _seconds(self, series: pd.Series, where: str, before: int) -> pd.Series:
-        column = self.timestamp
+    def _seconds(self, series: pd.Series, place: cells.Place) -> pd.Series:
         if not pd.api.types.is_datetime64_any_dtype(series.dtype):
             if self._dates is None:
                 self._dates = bool(pd.to_numeric(series[:1], errors="coerce").isna().any())
             if not self._dates:
-                return _numbers(series, where, column, before)
+                return _numbers(series, place)
         dates = pd.to_datetime(series, format="ISO8601", utc=True, errors="coerce")
         if dates.isna().any():
             row = int(dates.isna().to_numpy().argmax())
             remedy = ", neither seconds nor an ISO date (2024-05-31, 2024-05-31T12:00:00)"
-            raise cells.bad_value(where, before + row, repr(series.iloc[row]), column, remedy)
+            raise place.wrong(row, repr(series.iloc[row]), remedy)
         return dates.dt.as_unit("us").astype(np.int64) / 1e6
 
 
-def _numbers(series: pd.Series, where: str, column: str, before: int) -> pd.Series:
+def _numbers(series: pd.Series, place: cells.Place) -> pd.Series:
     try:  # ten times faster than pandas on text, but all or nothing
         numbers = pa.array(series).cast(pa.float64()).to_pandas()
     except pa.ArrowException:
@@ -186,7 +170,7 @@ def _numbers(series: pd.Series, where: str, column: str, before: int) -> pd.Seri
     if wrong.any():
         row = int(wrong.argmax())
         remedy = ", which is no number; fill it or remove the row"
-        raise cells.bad_value(where, before + row, repr(series.iloc[row]), column, remedy)
+        raise place.wrong(row, repr(series.iloc[row]), remedy)
     return numbers
 
 
@@ -200,34 +184,27 @@ def _encode(text: pa.Array, known: dict[str, int]) -> np.ndarray:
 
 def _name_and_type(column: str) -> tuple[str, str]:
     name, separator, kind = column.rpartition(":")
-    if separator and kind in TYPES:
-        return name, kind
-    return column, "token"
+    return (name, kind) if separator and kind in TYPES else (column, "token")
 
 
 def _field(column: str) -> str:
     return re.sub(r'[\s:"]+', "_", column)
 
 
-def _summary(name: str, reader: InteractionTable, items: ItemTable | None) -> dict[str, Any]:
-    with_text = with_image = undescribed = None
-    if items is not None:
-        undescribed = len(reader.items.keys() - set(items.tokens))
-        with_text = len(items.with_text & reader.items.keys()) if items.with_text is not None else None
-        with_image = len(items.with_image & reader.items.keys()) if items.with_image is not None else None
-    summary = summarise(
-        name,
-        len(reader.users),
-        len(reader.items),
-        reader.rows,
-        reader.times,
-        with_text=with_text,
-        with_image=with_image,
-        dropped={"repeated pairs": reader.repeated} if reader.drop else None,
-    )
-    summary["repeated_pairs_kept"] = 0 if reader.drop else reader.repeated
-    summary["items_without_description"] = undescribed
-    return summary
+def _write_summary(
+    staging: Staging, reader: InteractionTable, described: pd.DataFrame | None, settings: dict[str, Any]
+) -> dict[str, Any]:
+    undescribed, having = None, {}
+    if described is not None:
+        used = described[described["item_id"].isin(reader.items)]
+        undescribed, having = len(reader.items) - len(used), count_described(used)
+    counts = len(reader.users), len(reader.items), reader.rows
+    dropped = {"repeated pairs": reader.repeated} if reader.drop else {}
+    more = {
+        "repeated_pairs_kept": 0 if reader.drop else reader.repeated,
+        "items_without_description": undescribed,
+    }
+    return staging.write_summary(counts, reader.times, having, dropped, Problems(), settings=settings, **more)
 
 
 def _tell(args: argparse.Namespace, summary: dict[str, Any]) -> None:

@@ -34,13 +34,7 @@ class Report:
 
     @classmethod
     def of(
-        cls,
-        tokens: Sequence[str],
-        absent: Mapping[int, str],
-        *,
-        encoded: int,
-        seconds: float,
-        **fields: Any,
+        cls, tokens: Sequence[str], absent: Mapping[int, str], *, encoded: int, seconds: float, **fields: Any
     ) -> Report:
         """Counts what the lists hold; `absent` gives the reason by position."""
         return cls(
