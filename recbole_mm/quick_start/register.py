@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from logging import getLogger
 from typing import Any
 
 from recbole_mm.config import Config
+from recbole_mm.config.known import unknown_keys
 from recbole_mm.data import data_preparation
 from recbole_mm.model import get_model
 from recbole_mm.quick_start.session import Session, load_dataset
@@ -17,7 +19,8 @@ def register() -> None:
 
     RecBole finds models and trainers by name in its own packages. The names its ``quick_start`` and ``utils`` hold
     are bound to ours, which find RecBole's too. As RecBole's does, the configuration made there reads the
-    ``--key=value`` arguments of the program.
+    ``--key=value`` arguments of the program; the program is somebody else's, so words that are no key are left alone,
+    and what our own commands refuse is a warning.
     """
     import recbole.quick_start
     import recbole.quick_start.quick_start as entry
@@ -43,8 +46,13 @@ def load_data_and_model(model_file: str) -> tuple[Any, ...]:
 def _config(
     model: Any = None, dataset: str | None = None, config_file_list: Any = None, config_dict: Any = None
 ) -> Config:
-    arguments = [a for a in sys.argv[1:] if a.startswith("--") and "=" in a]
-    return Config(model, dataset, config_file_list, config_dict, arguments)
+    given = {"strict_config": False, **(config_dict or {})}
+    words = {a[2:].partition("=")[0]: a for a in sys.argv[1:] if a.startswith("--") and "=" in a}
+    name = model or given.get("model")
+    foreign = [words.pop(key) for key in unknown_keys(list(words), (), get_model(name) if name else object)]
+    if foreign:
+        getLogger("recbole_mm.config").debug("no keys, left alone: %s (command line)", " ".join(foreign))
+    return Config(model, dataset, config_file_list, given, list(words.values()))
 
 
 def _trainer_by_name(model_type: Any, model_name: str) -> type:
