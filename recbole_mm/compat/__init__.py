@@ -10,20 +10,10 @@ from __future__ import annotations
 import sys
 
 from recbole_mm.compat import numpy, pandas, ray, scipy, thop, torch, torchvision, worker
-from recbole_mm.compat.hook import RECBOLE_VERSION, REMEDY, PatchingFinder, RecBoleImportError
-from recbole_mm.compat.patch import AttributePatch, Patch, SourcePatch
+from recbole_mm.compat.hook import RECBOLE_VERSION, REMEDY, PatchingFinder
+from recbole_mm.compat.patch import Patch, SourcePatch
 
-__all__ = [
-    "ALL_PATCHES",
-    "RECBOLE_VERSION",
-    "REMEDY",
-    "AttributePatch",
-    "Patch",
-    "RecBoleImportError",
-    "SourcePatch",
-    "active_patches",
-    "install_hook",
-]
+__all__ = ["ALL_PATCHES", "RECBOLE_VERSION", "REMEDY", "SourcePatch", "active_patches", "install_hook"]
 
 ALL_PATCHES: list[Patch] = [
     patch for room in (numpy, pandas, scipy, torch, ray, worker, thop, torchvision) for patch in room.PATCHES

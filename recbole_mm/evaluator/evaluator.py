@@ -75,13 +75,12 @@ class Evaluator:
         progress = partial(tqdm, desc="Evaluate", leave=False, disable=None) if show_progress else iter
         size = self.config["eval_batch_size"]
         dataset = eval_data._dataset
+        scorer = Scorer(model, eval_data, dataset.item_num, size)
         if self.labelled:
-            device = Scorer(model, eval_data, dataset.item_num, size).device
-            names = self.wanted.metrics
-            metrics, rows = labelled_pass(model, eval_data, self.config, names, size, device, progress)
+            asked = (self.config, self.wanted.metrics, size, scorer.device, progress)
+            metrics, rows = labelled_pass(model, eval_data, *asked)
             rows["user"] = dataset.id2token(dataset.uid_field, rows["user"].to_numpy())
             return EvalResult(metrics, ["labelled"], lambda: rows)
-        scorer = Scorer(model, eval_data, dataset.item_num, size)
         if isinstance(eval_data, FullSortEvalDataLoader):
             task, negatives = self._task(eval_data, scorer.device)
             record = full_pass(scorer, eval_data, task, self.wanted, negatives, progress)
