@@ -32,9 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         kind.add_argument("--dataset", required=True, metavar="NAME")
         kind.add_argument("--items", metavar="FILE", help="default: dataset/NAME/items.parquet")
         kind.add_argument("--modality-path", metavar="FOLDER", default="modality/", help="default: modality/")
-        kind.add_argument(
-            "--encoder", metavar="NAME|FOLDER|FILE.yaml", help="default: " + " or else ".join(DEFAULTS[name])
-        )
+        default = "default: " + " or else ".join(DEFAULTS[name])
+        kind.add_argument("--encoder", metavar="NAME|FOLDER|FILE.yaml", help=default)
         kind.add_argument("--batch-size", type=_positive, help="items encoded at once")
         kind.add_argument("--shard-size", type=_positive, help="items between two savings")
         kind.add_argument("--dtype", choices=("float16", "float32"), default="float16", help="of the store")
@@ -51,14 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         kind.add_argument("--modality", default=name, help=f"name of the store; default: {name}")
     clip.add_argument("--text-modality", default="clip_text", help="default: clip_text")
     clip.add_argument("--image-modality", default="clip_image", help="default: clip_image")
+    fields, reviews = "columns, joined in this order; default: all of text", "dataset/NAME/reviews.parquet"
     for kind in (text, clip):
-        kind.add_argument(
-            "--fields", metavar="A,B", help="columns, joined in this order; default: all of text"
-        )
+        kind.add_argument("--fields", metavar="A,B", help=fields)
         kind.add_argument("--separator", default=". ", help="between two fields; default: '. '")
-    text.add_argument(
-        "--reviews", action="store_true", help="the texts of dataset/NAME/reviews.parquet instead"
-    )
+    text.add_argument("--reviews", action="store_true", help=f"the texts of {reviews} instead")
     text.add_argument("--pooling", choices=("cls", "mean", "max"), help="default: as the encoder says")
     text.add_argument("--max-length", type=_positive, help="tokens")
     text.add_argument("--width", type=_positive, help="of TF-IDF")
@@ -78,9 +74,8 @@ def main(args: argparse.Namespace) -> int:
     inputs: dict[str, Items] = {}
     if args.kind in ("text", "clip"):
         fields = [field for field in args.fields.split(",") if field] if args.fields else None
-        inputs["text"], taken = read_texts(
-            items_file, fields, args.separator, REVIEW if reviews else (TOKEN,)
-        )
+        named_by = REVIEW if reviews else (TOKEN,)
+        inputs["text"], taken = read_texts(items_file, fields, args.separator, named_by)
         if not args.json:
             print(f"text: {', '.join(taken)}")
     if args.kind in ("image", "clip"):
@@ -93,21 +88,15 @@ def main(args: argparse.Namespace) -> int:
         raise WrongUse(f"tfidf learns from all reviews, those of the test set too; {remedy}")
     root = Path(args.modality_path)
     stores = reviews_folder(root, args.dataset) if reviews else root / args.dataset
+    workers = args.workers or available_cores()
+    options: dict[str, Any] = {"dtype": args.dtype, "overwrite": args.overwrite}
     reports = []
     for reads, items in inputs.items():
         encoder = encoders[reads]
         modality = getattr(args, f"{reads}_modality", None) or args.modality
-        workers = args.workers or available_cores()
         keyed = with_keys(items, encoder.identity, are_files=reads == "image", workers=workers)
-        report = extract(
-            keyed,
-            encoder,
-            stores / modality,
-            modality=modality,
-            engine=_engine(args, settings, reads, workers),
-            dtype=args.dtype,
-            overwrite=args.overwrite,
-        )
+        engine = _engine(args, settings, reads, workers)
+        report = extract(keyed, encoder, stores / modality, modality=modality, engine=engine, **options)
         reports.append(report)
         if not args.json:
             print(describe(report))

@@ -88,8 +88,7 @@ def encode_prepared(
             absent[place] = "encoder gave values that are not finite"
         elif not values[place].any():
             absent[place] = "encoder gave a zero vector"
-    kept = [place for place in range(len(prepared)) if place not in absent]
-    return Encoded(values[kept], absent)
+    return Encoded(np.delete(values, list(absent), axis=0), absent)
 
 
 def _prepare(encoder: Encoder, raws: Sequence[str], pool: Executor) -> list[Future[list[Any]]]:

@@ -41,27 +41,17 @@ class Frame:
     @classmethod
     def of(cls, settings: Mapping[str, Any], preset: Mapping[str, Any]) -> Frame:
         """The frame of the settings; what they leave open (`~`) comes from the weights' own preset."""
-        values: dict[str, Any] = {
-            key: preset.get(key) if settings.get(key) is None else settings[key] for key in PRESET_KEYS
-        }
-        missing = [key for key, value in values.items() if value is None]
+        given = {key: settings[key] for key in PRESET_KEYS if settings.get(key) is not None}
+        values: dict[str, Any] = {**preset, **given}
+        missing = ", ".join(key for key in PRESET_KEYS if values.get(key) is None)
         if missing:
-            raise WrongUse(
-                f"encoder {settings['name']}: its weights do not say {', '.join(missing)}; set them"
-            )
-        views = int(settings["augment"])
+            raise WrongUse(f"encoder {settings['name']}: its weights do not say {missing}; set them")
+        views, stretch = int(settings["augment"]), bool(settings.get("stretch", False))
         if views < 1:
             raise WrongUse(f"augment: {views}; the number of views is 1 (the plain image) or more")
-        return cls(
-            resize=int(values["resize"]),
-            crop=int(values["crop"]),
-            mean=tuple(values["mean"]),
-            std=tuple(values["std"]),
-            interpolation=str(values["interpolation"]),
-            stretch=bool(settings.get("stretch", False)),
-            views=views,
-            seed=int(settings["seed"]),
-        )
+        resize, crop, mean, std, interpolation = (values[key] for key in PRESET_KEYS)
+        sizes = int(resize), int(crop), tuple(mean), tuple(std)
+        return cls(*sizes, stretch, str(interpolation), views, int(settings["seed"]))
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -126,8 +116,7 @@ class Frame:
         """Bytes [..., 3, H, W] to floats with the mean and deviation that the weights were trained with."""
         import torch
 
-        mean = torch.tensor(self.mean, device=pixels.device).view(3, 1, 1) * 255
-        std = torch.tensor(self.std, device=pixels.device).view(3, 1, 1) * 255
+        mean, std = torch.tensor([self.mean, self.std], device=pixels.device).view(2, 3, 1, 1) * 255
         return (pixels.float() - mean) / std
 
 

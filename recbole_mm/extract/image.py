@@ -50,9 +50,9 @@ def torchvision_model(settings: Mapping[str, Any]) -> Built:
         near = suggest(name, models.list_models(module=models))
         raise WrongUse(f"image encoder {name}: not a classifier of torchvision{near}")
     known = models.get_model_weights(name)
-    by_name = weights if weights in known.__members__ else None
-    entry = known[by_name or "DEFAULT"]
-    if weights in (None, "DEFAULT") or by_name:
+    by_name = weights in (None, "DEFAULT", *known.__members__)
+    entry = known[weights if by_name and weights else "DEFAULT"]
+    if by_name:
         try:
             model = models.get_model(name, weights=entry)
         except OSError as error:
@@ -91,9 +91,8 @@ def cut_head(model: torch.nn.Module) -> str:
 
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
-        raise WrongUse(
-            f"{type(model).__name__} has no linear classifier to take off; use another image encoder"
-        )
+        what = f"{type(model).__name__} has no linear classifier to take off"
+        raise WrongUse(f"{what}; use another image encoder")
     model.set_submodule(linear[-1], nn.Identity())
     return linear[-1]
 
@@ -121,10 +120,6 @@ def load_weights(model: torch.nn.Module, path: Path, head: str | None) -> None:
 
 def _preset(entry: Any) -> dict[str, Any]:
     preset = entry.transforms()
-    return {
-        "resize": preset.resize_size[0],
-        "crop": preset.crop_size[0],
-        "mean": list(preset.mean),
-        "std": list(preset.std),
-        "interpolation": preset.interpolation.value,
-    }
+    sizes = {"resize": preset.resize_size[0], "crop": preset.crop_size[0]}
+    colours = {"mean": list(preset.mean), "std": list(preset.std)}
+    return {**sizes, **colours, "interpolation": preset.interpolation.value}

@@ -33,13 +33,10 @@ class Clip:
         checkpoint = str(self.settings["checkpoint"])
         own = checkpoint_json(checkpoint, "preprocessor_config.json")
         own = own or (checkpoint_json(checkpoint, "processor_config.json") or {}).get("image_processor") or {}
-        return {
-            "resize": _side(own.get("size")),
-            "crop": _side(own.get("crop_size")),
-            "mean": own.get("image_mean"),
-            "std": own.get("image_std"),
-            "interpolation": "bicubic" if own.get("resample", 3) == 3 else "bilinear",
-        }
+        sizes = {"resize": _side(own.get("size")), "crop": _side(own.get("crop_size"))}
+        colours = {"mean": own.get("image_mean"), "std": own.get("image_std")}
+        interpolation = "bicubic" if own.get("resample", 3) == 3 else "bilinear"
+        return {**sizes, **colours, "interpolation": interpolation}
 
 
 class ClipImage(FrameEncoder):

@@ -67,20 +67,10 @@ def extract(
             place.clear()
             absent = {row: reason for row, reason in enumerate(index.reasons) if reason}
             encoded, resumed, reused = 0, 0, len(items.tokens) - len(absent)
-        report = Report.of(
-            items.tokens,
-            absent,
-            store=str(store),
-            modality=modality,
-            encoder=encoder.name,
-            width=encoder.width,
-            identity=dict(encoder.identity),
-            encoded=encoded,
-            resumed=resumed,
-            reused=reused,
-            changed=changed,
-            seconds=perf_counter() - started,
-        )
+        told: dict[str, Any] = {"store": str(store), "modality": modality, "encoder": encoder.name}
+        told |= {"width": encoder.width, "identity": dict(encoder.identity), "changed": changed}
+        told |= {"encoded": encoded, "resumed": resumed, "reused": reused}
+        report = Report.of(items.tokens, absent, seconds=perf_counter() - started, **told)
         if changed or not report_file.is_file():
             report.write(report_file)
         return report
@@ -103,12 +93,11 @@ def _plan(items: Items, encoder: Encoder, index: Index | None, store: Path, dtyp
         told = zip(index.keys, index.rows, index.reasons, strict=True) if old.dtype == np.dtype(dtype) else ()
         known = {key: (row, why) for key, row, why in told if key}
         for position, key in enumerate(items.keys):
-            if position not in absent and key in known:
-                row, why = known[key]
-                if row >= 0:
-                    reused[position] = old.values[row]
-                else:
-                    absent[position] = why
+            row, why = known.get(key, (-1, ""))
+            if position not in absent and row >= 0:
+                reused[position] = old.values[row]
+            elif why:
+                absent.setdefault(position, why)
     todo = [row for row in range(len(items.tokens)) if row not in absent and row not in reused]
     made_by = f"{encoder.batch_size} {dtype}"
     return Plan(absent, reused, todo, cut_shards(todo, items.keys, encoder.shard_size, made_by))
@@ -148,22 +137,17 @@ def _stated(store: Path) -> str | None:
 
 def _put_in_place(place: Workplace, store: Path, modality: str) -> None:
     """Writes a store that is complete in the workplace; after a kill, at any point, it is written again."""
-    staged = place.staged()
-    if staged is None:
+    index = place.staged()
+    if index is None:
         return
-    index, values = staged
     if _stated(store) != index.digest:
-        ModalityStore.write(
-            store,
-            values,
-            [token for token, row in zip(index.tokens, index.rows, strict=True) if row >= 0],
-            modality=modality,
-            encoder=index.encoder,
-            source="recbole-mm extract",
-            metadata={"items": index.digest, "identity": index.identity},
-            overwrite=True,
-        )
-    del values
+        tokens = [token for token, row in zip(index.tokens, index.rows, strict=True) if row >= 0]
+        origin: dict[str, Any] = {"modality": modality, "encoder": index.encoder}
+        origin |= {"source": "recbole-mm extract", "overwrite": True}
+        told = {"items": index.digest, "identity": index.identity}
+        values = np.load(place.folder / VALUES, mmap_mode="r", allow_pickle=False)
+        ModalityStore.write(store, values, tokens, metadata=told, **origin)
+        del values
     place.settle()
 
 
@@ -195,9 +179,8 @@ def _assemble(
         raise Failure(f"none of the {count} items could be encoded: {why}; see the items file")
     position = np.full(count, -1, dtype=np.int64)
     position[rows] = np.arange(len(rows))
-    values: Any = np.lib.format.open_memmap(
-        place.folder / VALUES, mode="w+", dtype=np.dtype(dtype), shape=(len(rows), encoder.width)
-    )
+    shape = (len(rows), encoder.width)
+    values: Any = np.lib.format.open_memmap(place.folder / VALUES, "w+", np.dtype(dtype), shape)
     for row, vector in plan.reused.items():
         values[position[row]] = vector
     for shard in plan.shards:

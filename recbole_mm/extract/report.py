@@ -37,16 +37,11 @@ class Report:
         cls, tokens: Sequence[str], absent: Mapping[int, str], *, encoded: int, seconds: float, **fields: Any
     ) -> Report:
         """Counts what the lists hold; `absent` gives the reason by position."""
-        return cls(
-            items=len(tokens),
-            present=len(tokens) - len(absent),
-            encoded=encoded,
-            seconds=round(seconds, 3),
-            items_per_second=round(encoded / seconds, 1),
-            reasons=dict(sorted(Counter(absent.values()).items())),
-            absent=[{"token": tokens[row], "reason": absent[row]} for row in sorted(absent)],
-            **fields,
-        )
+        fields |= {"items": len(tokens), "present": len(tokens) - len(absent), "encoded": encoded}
+        fields |= {"seconds": round(seconds, 3), "items_per_second": round(encoded / seconds, 1)}
+        reasons = dict(sorted(Counter(absent.values()).items()))
+        listed = [{"token": tokens[row], "reason": absent[row]} for row in sorted(absent)]
+        return cls(reasons=reasons, absent=listed, **fields)
 
     def write(self, path: Path) -> None:
         """As JSON, whole or not at all."""

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recbole_mm.errors import Failure
+from recbole_mm.files import append_line, read_lines
 
 INDEX, NEXT, VALUES = "index.parquet", "next.parquet", "values.npy"
 JOURNAL, LOCK = "journal.jsonl", "lock"
@@ -86,9 +87,8 @@ class Workplace:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise Failure(
-                    f"{self.folder}: another extract is at work on this store; wait for it"
-                ) from error
+                who = "another extract is at work on this store"
+                raise Failure(f"{self.folder}: {who}; wait for it") from error
             yield
 
     def index(self, digest: str | None) -> Index | None:
@@ -96,22 +96,16 @@ class Workplace:
         found = _read_index(self.folder / INDEX)
         return found if found is not None and found.digest == digest else None
 
-    def staged(self) -> tuple[Index, np.ndarray] | None:
-        """A store that was complete when a kill came, with its values [n, D]."""
-        index = _read_index(self.folder / NEXT)
-        if index is None:
-            return None
-        return index, np.load(self.folder / VALUES, mmap_mode="r", allow_pickle=False)
+    def staged(self) -> Index | None:
+        """The index of a store that is complete in `values.npy` [n, D] but not yet in place."""
+        return _read_index(self.folder / NEXT)
 
     def stage(self, index: Index) -> None:
         """Says that `values.npy` is whole, and what it is made from."""
-        table = pa.table(
-            {"token": index.tokens, "key": index.keys, "row": index.rows, "reason": index.reasons}
-        )
+        columns = {"token": index.tokens, "key": index.keys, "row": index.rows, "reason": index.reasons}
         told = {"digest": index.digest, "encoder": index.encoder, "identity": json.dumps(index.identity)}
-        table = table.replace_schema_metadata(told)
         with _whole(self.folder / NEXT) as handle:
-            pq.write_table(table, handle)
+            pq.write_table(pa.table(columns, metadata=told), handle)
 
     def settle(self) -> None:
         """The staged store is in place: its index takes over, the shards have done their work."""
@@ -130,23 +124,12 @@ class Workplace:
         with _whole(file) as handle:
             np.save(handle, encoded.values, allow_pickle=False)
         entry = {"key": shard.key, "sha256": _digest(file), "absent": sorted(encoded.absent.items())}
-        with (self.folder / JOURNAL).open("a", encoding="utf-8") as journal:
-            # A line cut short by a kill has no end: the next one starts on a line of its own.
-            journal.write(("\n" if journal.tell() else "") + json.dumps(entry))
-            _flush(journal)
+        append_line(self.folder / JOURNAL, entry)
 
     def finished(self) -> dict[str, dict[int, str]]:
         """Absent items of each shard that is in the journal and whole on disk, by shard key."""
         done: dict[str, dict[int, str]] = {}
-        journal = self.folder / JOURNAL
-        lines = (
-            journal.read_text(encoding="utf-8", errors="replace").splitlines() if journal.is_file() else []
-        )
-        for line in lines:
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue  # the line that the kill cut short
+        for entry in read_lines(self.folder / JOURNAL):
             file = self.folder / f"{entry['key']}.npy"
             if file.is_file() and _digest(file) == entry["sha256"]:
                 done[entry["key"]] = {int(place): str(reason) for place, reason in entry["absent"]}
@@ -165,21 +148,10 @@ def _read_index(path: Path) -> Index | None:
     except (pa.ArrowInvalid, OSError):
         return None  # an index that cannot be read only means that nothing is reused
     told = table.schema.metadata or {}
-    columns = table.to_pydict()
-    return Index(
-        digest=told.get(b"digest", b"").decode(),
-        encoder=told.get(b"encoder", b"").decode(),
-        identity=json.loads(told.get(b"identity", b"{}")),
-        tokens=columns["token"],
-        keys=columns["key"],
-        rows=np.asarray(columns["row"], dtype=np.int64),
-        reasons=columns["reason"],
-    )
-
-
-def _flush(handle: Any) -> None:
-    handle.flush()
-    os.fsync(handle.fileno())
+    digest, encoder = (told.get(name, b"").decode() for name in (b"digest", b"encoder"))
+    identity, rows = json.loads(told.get(b"identity", b"{}")), table["row"].to_numpy()
+    tokens, keys, reasons = (table[name].to_pylist() for name in ("token", "key", "reason"))
+    return Index(digest, encoder, identity, tokens, keys, rows, reasons)
 
 
 def _digest(file: Path) -> str:
@@ -193,5 +165,6 @@ def _whole(file: Path) -> Iterator[BinaryIO]:
     temporary = file.with_suffix(".tmp")
     with temporary.open("wb") as handle:
         yield handle
-        _flush(handle)
+        handle.flush()
+        os.fsync(handle.fileno())
     os.replace(temporary, file)

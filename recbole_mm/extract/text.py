@@ -39,11 +39,9 @@ class TextEncoder:
         self.batch_size = placement.batch_size(settings["batch_size"])
         self.shard_size = int(settings["shard_size"])
         checkpoint = str(settings["checkpoint"])
-        tokenizer, model = load_pretrained(checkpoint)
-        if getattr(model.config, "is_encoder_decoder", False):
-            model = model.get_encoder()
-        self.tokenizer = tokenizer
-        self.model = placement.place(model)
+        self.tokenizer, model = load_pretrained(checkpoint)
+        encoder_only = not getattr(model.config, "is_encoder_decoder", False)
+        self.model = placement.place(model if encoder_only else model.get_encoder())
 
         own = sentence_transformers_settings(checkpoint)
         self.pooling = str(settings["pooling"] or own.get("pooling") or "mean")
@@ -51,28 +49,19 @@ class TextEncoder:
             raise WrongUse(f"pooling {self.pooling} of encoder {self.name}: use {', '.join(POOLINGS)}")
         normalize = settings["normalize"]
         self.normalize = bool(own.get("normalize", False) if normalize is None else normalize)
-        limits = (settings["max_length"], own.get("max_length"), min(tokenizer.model_max_length, LONGEST))
-        self.max_length = int(next(limit for limit in limits if limit))
+        limit = min(self.tokenizer.model_max_length, LONGEST)
+        self.max_length = int(settings["max_length"] or own.get("max_length") or limit)
         self.prefix = str(settings["prefix"] or "")
-        self.finish(
-            kind="text",
-            weights=fingerprint(self.model),
-            pooling=self.pooling,
-            normalize=self.normalize,
-            prefix=self.prefix,
-        )
+        rows = {"pooling": self.pooling, "normalize": self.normalize, "prefix": self.prefix}
+        self.finish(kind="text", weights=fingerprint(self.model), **rows)
 
     def finish(self, **identity: Any) -> None:
         """What every encoder of tokens needs beyond its model: padding, identity, width."""
         if self.tokenizer.pad_token_id is None:  # padding is masked, so any token will do
             self.tokenizer.pad_token = self.tokenizer.eos_token or self.tokenizer.unk_token
         self.bare_length = len(self.tokenizer("")["input_ids"])
-        self.identity = {
-            **identity,
-            "tokenizer": _tokenizer_digest(self.tokenizer),
-            "max_length": self.max_length,
-            "precision": self.placement.precision,
-        }
+        limits = {"max_length": self.max_length, "precision": self.placement.precision}
+        self.identity = {**identity, "tokenizer": _tokenizer_digest(self.tokenizer), **limits}
         self.width = int(self.encode(self.collate(self.prepare(["a"]))).shape[1])
 
     def prepare(self, raws: Sequence[str]) -> list[Any]:
@@ -139,12 +128,8 @@ class TfidfEncoder:
         collection = hashlib.sha256()
         for text in texts:
             collection.update(hashlib.sha256(text.encode()).digest())
-        self.identity = {
-            "kind": "tfidf",
-            "width": self.width,
-            "seed": self.seed,
-            "collection": collection.hexdigest(),
-        }
+        made_by = {"kind": "tfidf", "width": self.width, "seed": self.seed}
+        self.identity = {**made_by, "collection": collection.hexdigest()}
 
     def prepare(self, raws: Sequence[str]) -> list[Any]:
         """The texts themselves."""
@@ -169,9 +154,8 @@ def load_pretrained(checkpoint: str) -> tuple[Any, Any]:
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils import logging
     except ImportError as error:
-        raise WrongUse(
-            f'encoder {checkpoint} needs transformers: pip install "recbole_mm[extract]"'
-        ) from error
+        install = 'pip install "recbole_mm[extract]"'
+        raise WrongUse(f"encoder {checkpoint} needs transformers: {install}") from error
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
     local = not connected()
@@ -179,10 +163,9 @@ def load_pretrained(checkpoint: str) -> tuple[Any, Any]:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=local)
         return tokenizer, AutoModel.from_pretrained(checkpoint, local_files_only=local)
     except (OSError, ValueError) as error:
-        raise NoCheckpoint(
-            f"encoder {checkpoint}: neither a model folder nor a model that the hub gives us "
-            f"({str(error).splitlines()[0]}); without a connection use --encoder minilm, tfidf or a folder"
-        ) from error
+        what = f"neither a model folder nor a model that the hub gives us ({str(error).splitlines()[0]})"
+        remedy = "without a connection use --encoder minilm, tfidf or a folder"
+        raise NoCheckpoint(f"encoder {checkpoint}: {what}; {remedy}") from error
 
 
 class NoCheckpoint(WrongUse):
@@ -213,13 +196,9 @@ def checkpoint_json(checkpoint: str, name: str) -> Any:
     """A JSON file of a checkpoint (folder or hub name); None when it has no such file."""
     from transformers.utils import cached_file
 
-    path = cached_file(
-        checkpoint,
-        name,
-        local_files_only=not connected(),
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
+    kinds = ("missing_entries", "connection_errors")
+    quiet = {f"_raise_exceptions_for_{kind}": False for kind in kinds}
+    path = cached_file(checkpoint, name, local_files_only=not connected(), **quiet)
     return json.loads(Path(path).read_text(encoding="utf-8")) if path else None
 
 
@@ -240,7 +219,7 @@ def sentence_transformers_settings(checkpoint: str) -> dict[str, Any]:
         elif folder:
             raise WrongUse(f"{checkpoint}: give its sub-folder {folder} as the encoder, with --pooling")
     limit = (checkpoint_json(checkpoint, "sentence_bert_config.json") or {}).get("max_seq_length")
-    return {**found, **({"max_length": limit} if limit else {})}
+    return {**found, "max_length": limit}
 
 
 def _pooling_name(config: Mapping[str, Any]) -> str:
