@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import Failure, WrongUse
 from recbole_mm.files import write_text
 from recbole_mm.run.folder import RunFolder, RunResult
 
@@ -145,13 +145,17 @@ def read_plan(folder: str | Path) -> tuple[Plan, dict[At, RunFolder], dict[At, s
     file = Path(folder) / FILE
     if not file.is_file():
         raise WrongUse(f"{folder}: no comparison there, it has no {FILE}; recbole-mm compare --out makes one")
-    document = json.loads(file.read_text(encoding="utf-8"))
-    if document["format"] > FORMAT:
-        raise WrongUse(f"{file}: written by a newer recbole_mm (format {document['format']}); update it")
-    plan = Plan(**document["plan"])
-    runs = {(label, seed): RunFolder.open(file.parent / path) for label, seed, path in document["runs"]}
-    errors = {(label, seed): text for label, seed, text in document["errors"]}
-    return replace(plan, rows=[Row(**row) for row in plan.rows]), runs, errors  # type: ignore[arg-type]
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        if document["format"] > FORMAT:
+            raise WrongUse(f"{file}: written by a newer recbole_mm (format {document['format']}); update it")
+        plan = Plan(**document["plan"])
+        plan = replace(plan, rows=[Row(**row) for row in plan.rows])  # type: ignore[arg-type]
+        runs = {(label, seed): file.parent / path for label, seed, path in document["runs"]}
+        errors = {(label, seed): text for label, seed, text in document["errors"]}
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise Failure(f"{file}: the comparison cannot be read ({error}); run it again") from error
+    return plan, {at: RunFolder.open(path) for at, path in runs.items()}, errors
 
 
 def _fields(value: Any) -> dict[str, Any]:

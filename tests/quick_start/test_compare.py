@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recbole_mm.errors import Interrupted, WrongUse
+from recbole_mm.errors import Failure, Interrupted, WrongUse
 from recbole_mm.quick_start import runs as module
 from recbole_mm.quick_start import session as session_module
 from recbole_mm.quick_start.compare import add_arguments, compare, main, seed_list
@@ -180,6 +180,9 @@ def test_a_comparison_loads_back_also_from_elsewhere(calls, tmp_path):
     assert str(tmp_path) not in text
     with pytest.raises(WrongUse, match="no comparison there"):
         Comparison.load("out")
+    (tmp_path / "moved/comparison.json").write_text(text[:100])
+    with pytest.raises(Failure, match="comparison cannot be read"):
+        Comparison.load(tmp_path / "moved")
 
 
 def test_rows_and_seeds_are_added_to_a_finished_comparison(calls, tmp_path):
