@@ -88,8 +88,8 @@ def write_filtered(
     def write(staging: Staging) -> Written:
         data = sets[staging.name]
         tables = data.inter, data.items, data.users, _relocated(data, staging)
-        problems = data.problems, args.strict
-        return write_dataset(staging, *tables, data.others, filters, data.source, *problems)
+        checked = data.problems, args.strict
+        return write_dataset(staging, *tables, filters, data.source, *checked, others=data.others)
 
     write_sets(sets, args, write, publish=publish, joint=joint)
 

@@ -28,11 +28,11 @@ def write_dataset(
     items: pd.DataFrame | None,
     users: pd.DataFrame | None,
     texts: pd.DataFrame | None,
-    others: dict[str, pd.DataFrame],
     filters: Filters,
     source: str,
     problems: Problems,
     strict: bool,
+    others: dict[str, pd.DataFrame] | None = None,
 ) -> Written:
     """Filter ``inter``; write it with the items and users that are left, ``items.parquet`` and the summary.
 

@@ -101,7 +101,7 @@ def main(args: argparse.Namespace) -> int:
 
     def write(staging: Staging) -> Written:
         tables = inter, items, users, _texts(data.films, staging, args)
-        return write_dataset(staging, *tables, {}, filters, data.source, problems, args.strict)
+        return write_dataset(staging, *tables, filters, data.source, problems, args.strict)
 
     write_sets([args.name or folder.resolve().name], args, write)
     return 0
