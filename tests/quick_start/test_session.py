@@ -5,8 +5,6 @@ from __future__ import annotations
 import doctest
 import json
 import pickle
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,26 +105,6 @@ def test_what_cannot_be_opened_is_one_line(toy: dict[str, Any], tmp_path: Path) 
         Session.open(tmp_path / "foreign.pth")
     with pytest.raises(WrongUse, match="no such run"):
         Session.open(tmp_path / "saved/nothing")
-
-
-def test_recboles_load_data_and_model_works_after_register(toy: dict[str, Any], tmp_path: Path) -> None:
-    script = f"""
-import sys, recbole_mm
-recbole_mm.register()
-from recbole.quick_start import load_data_and_model, run_recbole
-for model, more in (("CMC", {{}}), ("LightGCN", {{}}), ("tiny.py:TinyMF", {{"tiny_bias": 1, "embedding_size": 8}})):
-    result = run_recbole(model=model, dataset="toy", config_dict={{**{toy!r}, **more}})
-    from pathlib import Path
-    name = model.split(":")[-1]
-    (best,) = Path("saved").glob(name + "-toy-*/best.pth")
-    config, model, dataset, train, valid, test = load_data_and_model(model_file=str(best))
-    from recbole.utils import get_trainer
-    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
-    assert trainer.evaluate(test, load_best_model=False) == result["test_result"], name
-"""
-    (tmp_path / "script.py").write_text(script)
-    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_the_docstring_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
