@@ -15,7 +15,7 @@ from recbole.utils import ModelType
 from recbole_mm.config.check import check_values
 from recbole_mm.config.evaluation import check_metrics, check_mode, find_metric, settle_valid_metric
 from recbole_mm.config.family import adapt, family_defaults, no_negatives
-from recbole_mm.config.header import Header, read_header
+from recbole_mm.config.header import Header, read_header, text_encoding
 from recbole_mm.config.known import unknown_keys
 from recbole_mm.config.properties import ConfigLoader, load_internal, load_user, properties_dir, recbole_dir
 from recbole_mm.config.requirements import check_libraries
@@ -225,6 +225,7 @@ class Config(RecBoleConfig):
         final = {**copy.deepcopy(self.internal_config_dict), **copy.deepcopy(self.external_config_dict)}
         if no_negatives(final.get("train_neg_sample_args")):
             final["train_neg_sample_args"] = None
+        final["encoding"] = text_encoding(final.get("encoding"))
         return final
 
     def _set_default_parameters(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from recbole_mm.config.header import parse_header
+from recbole_mm.config.header import parse_header, text_encoding
 from recbole_mm.config.properties import load_internal, recbole_dir
 from recbole_mm.errors import WrongUse, suggest
 
@@ -70,7 +70,7 @@ def _check_inter(config: Any, file: Path, name: str) -> None:
 
 def _header(config: Any, file: Path) -> dict[str, str]:
     try:
-        with file.open(encoding=config["encoding"] or "utf-8") as stream:
+        with file.open(encoding=text_encoding(config["encoding"])) as stream:
             first, second = stream.readline(), stream.readline()
     except UnicodeDecodeError as error:
         raise WrongUse(f"{file} is not UTF-8 text; set encoding") from error

@@ -121,6 +121,7 @@ KEYS: dict[str, Key] = {
     "item_link": Key(path=True),
     # the data
     "dataset": Key((str, int)),
+    "encoding": Key((str,), resumable=True),
     "load_col": Key(shared="run"),
     "additional_feat_suffix": Key((str, list)),
     "benchmark_filename": Key((list,)),
