@@ -13,7 +13,7 @@ from recbole.config import Config as RecBoleConfig
 from recbole.utils import ModelType
 
 from recbole_mm.config.check import check_values
-from recbole_mm.config.evaluation import check_metrics, check_mode, find_metric, settle_valid_metric
+from recbole_mm.config.evaluation import check_eval_args, check_metrics, find_metric, settle_valid_metric
 from recbole_mm.config.family import adapt, family_defaults, no_negatives
 from recbole_mm.config.header import Header, read_header, text_encoding
 from recbole_mm.config.known import unknown_keys
@@ -21,6 +21,7 @@ from recbole_mm.config.properties import ConfigLoader, load_internal, load_user,
 from recbole_mm.config.requirements import check_libraries
 from recbole_mm.config.values import parse_cli, parse_value
 from recbole_mm.errors import WrongUse
+from recbole_mm.files import at_home, dataset_folder
 from recbole_mm.model import get_model, model_spec
 from recbole_mm.model.traits import trait
 from recbole_mm.run.spec import RunSpec, relative_paths
@@ -125,7 +126,7 @@ class Config(RecBoleConfig):
     # --- model and data set ---
 
     def _get_model_and_dataset(self, model: Any, dataset: Any) -> tuple[str, type, str]:
-        given = self.external_config_dict
+        given = self.external_config_dict = at_home(self.external_config_dict)
         model = given.get("model") if model is None else model
         dataset = given.get("dataset") if dataset is None else dataset
         for value, what, key in ((model, "model", "model"), (dataset, "data set", "dataset")):
@@ -136,7 +137,9 @@ class Config(RecBoleConfig):
         if not isinstance(getattr(model_class, "type", None), ModelType):
             name = model_class.__name__
             raise WrongUse(f"model {name} has no `type`: subclass one of RecBole's recommenders")
-        return model_class.__name__, model_class, str(dataset)
+        name, root = dataset_folder(str(dataset), given.get("data_path"))
+        given.update({"data_path": root} if root else {})
+        return model_class.__name__, model_class, name
 
     # --- layers ---
 
@@ -232,7 +235,8 @@ class Config(RecBoleConfig):
         final = self.final_config_dict
         ours = final["evaluator"] == "mm"
         metrics, ranking, value = check_metrics(final["metrics"], final["evaluator"])
-        self._check_eval_args(final, bool(ranking))
+        source, defaults = self.sources.get("eval_args", "defaults"), self.internal_config_dict["eval_args"]
+        check_eval_args(final["eval_args"], source, defaults, self.model if ranking else None)
         modes = final["eval_args"].get("mode")
         # AUC over all scores is ours to compute beside ranking metrics; RecBole sees those it can take
         final["metrics"] = [name for name in ranking if not find_metric(name).ours]
@@ -253,21 +257,6 @@ class Config(RecBoleConfig):
         watched = find_metric(final["valid_metric"].partition("@")[0])
         final["valid_metric_bigger"] = not watched.smaller_is_better
         final["data_path"] = str(self._folder({"overall": self.internal_config_dict}))
-
-    def _check_eval_args(self, final: dict[str, Any], ranking: bool) -> None:
-        args = final["eval_args"]
-        if not isinstance(args, dict):
-            source = self.sources.get("eval_args", "defaults")
-            raise WrongUse(f"eval_args: expected dict, got {args!r} ({source})")
-        if not ranking and "mode" not in args:
-            # RecBole would fill in `full`, which single scores cannot take
-            args["mode"] = (self.internal_config_dict["eval_args"] or {}).get("mode", "labeled")
-        check_mode(args)
-        if ranking and args.get("mode") == "labeled":
-            raise WrongUse(
-                f"{self.model}: ranking metrics need lists of items, and eval_args.mode is 'labeled'; "
-                "set it to full or uniN, or use AUC and LogLoss"
-            )
 
     def _set_train_neg_sample_args(self) -> None:
         try:

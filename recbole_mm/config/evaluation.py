@@ -85,6 +85,21 @@ def settle_valid_metric(
     return valid_metric, metrics, topk
 
 
+def check_eval_args(args: Any, source: str, defaults: Any, ranks: str | None) -> None:
+    """Fill in the mode of ``defaults`` and check it; ``ranks``: the model, where its metrics are of rankings."""
+    if not isinstance(args, dict):
+        raise WrongUse(f"eval_args: expected dict, got {args!r} ({source})")
+    if not ranks and "mode" not in args:
+        # RecBole would fill in `full`, which single scores cannot take
+        args["mode"] = (defaults or {}).get("mode", "labeled")
+    check_mode(args)
+    if ranks and args.get("mode") == "labeled":
+        raise WrongUse(
+            f"{ranks}: ranking metrics need lists of items, and eval_args.mode is 'labeled'; "
+            "set it to full or uniN, or use AUC and LogLoss"
+        )
+
+
 def check_mode(eval_args: dict[str, Any]) -> None:
     """Raise ``WrongUse`` unless the modes are full, labeled, uniN, popN or (ours) sampled-N."""
     mode = eval_args.get("mode", "full")

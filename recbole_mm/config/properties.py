@@ -88,6 +88,11 @@ def _load(path: Path, version: int) -> dict[str, Any]:
         return yaml.load(stream, Loader=ConfigLoader) or {}
 
 
+def file_list(text: str) -> list[str]:
+    """The files of ``--config_files``: separated by spaces, unless all of it is the name of one."""
+    return [text] if Path(text).expanduser().is_file() else text.split()
+
+
 def load_user(path: str | Path) -> dict[str, Any]:
     """Read a person's config file. Raises ``WrongUse`` with file, line and remedy."""
     try:

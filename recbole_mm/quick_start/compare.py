@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from recbole_mm.config.properties import file_list
 from recbole_mm.config.values import parse_cli
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import write_text
@@ -139,7 +140,7 @@ def main(args: argparse.Namespace) -> int:
         out=out,
         controls=args.controls,
         missing=_shares(args.missing),
-        config_files=args.config_files.split(),
+        config_files=file_list(args.config_files),
         config_dict=parse_cli(args.overrides)[0],
         fresh=args.fresh,
         add=args.add,

@@ -10,6 +10,7 @@ from typing import Any
 from recbole_mm.config import Config
 from recbole_mm.config.properties import load_user
 from recbole_mm.errors import WrongUse
+from recbole_mm.files import at_home, dataset_folder
 from recbole_mm.quick_start.fingerprint import run_key
 from recbole_mm.quick_start.preset import Preset, Settings, load_preset
 from recbole_mm.quick_start.session import require_files
@@ -55,11 +56,13 @@ class Request:
             raise WrongUse("name a data set: --dataset ml-100k")
         files = {key: value for path in config_files for key, value in load_user(path).items()}
         overrides = dict(config_dict or {})
+        dataset, root = dataset_folder(dataset, (files | overrides).get("data_path"))
+        overrides |= {"data_path": root} if root else {}
         if "checkpoint_dir" in files | overrides:
             raise WrongUse(
                 "--checkpoint_dir: the runs lie in the folder of the results; name that with --out"
             )
-        out = out or default.format(preset=preset.name or "compare", dataset=dataset)
+        out = at_home(out) or default.format(preset=preset.name or "compare", dataset=dataset)
         return cls(preset, dataset, files, overrides, Path(out))
 
     def settings(self, row: Row) -> Settings:

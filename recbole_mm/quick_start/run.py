@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_mm.config import Config
+from recbole_mm.config.properties import file_list
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import write_text
 from recbole_mm.quick_start.dry_run import describe
@@ -57,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run, print the result and where it lies."""
-    files = args.config_files.split()
+    files = file_list(args.config_files)
     model, dataset, settings = args.model, args.dataset, None
     if args.resume:
         stored = RunFolder.open(args.resume).read_spec()

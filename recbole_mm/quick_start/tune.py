@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from recbole_mm.config import Config, properties_dir
-from recbole_mm.config.properties import load_user
+from recbole_mm.config.properties import file_list, load_user
 from recbole_mm.config.values import parse_cli
 from recbole_mm.errors import Failure, WrongUse
 from recbole_mm.files import write_text
@@ -184,7 +184,7 @@ def main(args: argparse.Namespace) -> int:
         presets=args.preset,
         order_seed=args.order_seed,
         out=args.out,
-        config_files=args.config_files.split(),
+        config_files=file_list(args.config_files),
         config_dict=parse_cli(args.overrides)[0],
         fresh=args.fresh,
         command=shlex.join(["recbole-mm", *sys.argv[1:]]),
