@@ -13,7 +13,6 @@ from typing import Any
 
 from recbole_mm.errors import WrongUse
 
-
 _HOME = re.compile(r"((?:[^~]*=)?)(~[^/=]*/)")
 
 
