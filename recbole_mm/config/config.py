@@ -12,7 +12,7 @@ from typing import Any
 from recbole.config import Config as RecBoleConfig
 from recbole.utils import ModelType
 
-from recbole_mm.config.check import check_values
+from recbole_mm.config.check import check_values, without_effect
 from recbole_mm.config.evaluation import check_eval_args, check_metrics, find_metric, settle_valid_metric
 from recbole_mm.config.family import adapt, family_defaults, no_negatives
 from recbole_mm.config.header import Header, read_header, text_encoding
@@ -177,6 +177,7 @@ class Config(RecBoleConfig):
         merged.update(user)
         self._check_given(merged)
         changes, self.notes = adapt(merged, self.external_config_dict, model_class, self._header(merged))
+        self.notes += without_effect(self.external_config_dict)
         self.internal_config_dict = {**merged, **changes}
 
     def _folder(self, layers: Mapping[str, Mapping[str, Any]]) -> Path:
