@@ -22,7 +22,7 @@ from recbole_mm.config.requirements import check_libraries
 from recbole_mm.config.values import parse_cli, parse_value
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import at_home, dataset_folder
-from recbole_mm.model import get_model, model_spec
+from recbole_mm.model import defaults_of, get_model, model_spec
 from recbole_mm.model.traits import trait
 from recbole_mm.run.spec import RunSpec, relative_paths
 from recbole_mm.serialize import readable
@@ -34,7 +34,7 @@ class Config(RecBoleConfig):
     """RecBole's ``Config``, from a model, a data set, files, a dict and the arguments of a command line.
 
     Layers, later wins: RecBole's overall.yaml, ours, the family of the model, RecBole's and our yaml of the
-    model, those of the data set, RecBole's quick-start settings, ``<dataset>.yaml`` beside the data, what depends
+    model (or of the model that it extends), those of the data set, RecBole's quick-start settings, ``<dataset>.yaml`` beside the data, what depends
     on the fields of the data (``family.adapt``), config files, ``config_dict``, ``cli_args``.
 
     Attributes:
@@ -150,7 +150,8 @@ class Config(RecBoleConfig):
         return settings
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
-        super()._load_internal_config_dict(model, model_class, dataset)
+        home = defaults_of(model_class).__name__
+        super()._load_internal_config_dict(home, model_class, dataset)
         rooms = ("overall", "model", "dataset", "quick_start_config")
         layers: dict[str, dict[str, Any]] = {room: {} for room in rooms}
         for file, settings in self._loaded:
@@ -165,8 +166,8 @@ class Config(RecBoleConfig):
             load_internal(ours / "overall.yaml"),
             family_defaults(model_class),
             # RecBole spells the files of its tree models in lower case and does not find them
-            layers["model"] or load_internal(recbole_dir() / f"properties/model/{model.lower()}.yaml"),
-            load_internal(ours / f"model/{model}.yaml"),
+            layers["model"] or load_internal(recbole_dir() / f"properties/model/{home.lower()}.yaml"),
+            load_internal(ours / f"model/{home}.yaml"),
             layers["dataset"],
             load_internal(ours / f"dataset/{dataset}.yaml"),
             layers["quick_start_config"],
@@ -206,7 +207,7 @@ class Config(RecBoleConfig):
             *load_internal(recbole_dir() / "properties/overall.yaml"),
             *load_internal(recbole_dir() / "properties/dataset/sample.yaml"),
             *load_internal(properties_dir() / "overall.yaml"),
-            *load_internal(properties_dir() / f"model/{self.model}.yaml"),
+            *load_internal(properties_dir() / f"model/{defaults_of(self.model_class).__name__}.yaml"),
         }
         self._complain(check_values(given, defaults, self.sources, self._cli_texts, strict_keys))
 
