@@ -33,9 +33,9 @@ _CLI, _DICT = "command line", "config_dict"
 class Config(RecBoleConfig):
     """RecBole's ``Config``, from a model, a data set, files, a dict and the arguments of a command line.
 
-    Layers, later wins: RecBole's overall.yaml, ours, the family of the model, RecBole's and our yaml of the
-    model (or of the model that it extends), those of the data set, RecBole's quick-start settings, ``<dataset>.yaml`` beside the data, what depends
-    on the fields of the data (``family.adapt``), config files, ``config_dict``, ``cli_args``.
+    Layers, later wins: RecBole's overall.yaml, ours, the family of the model, RecBole's and our yaml of the model (or
+    of the one that it extends), those of the data set, RecBole's quick-start settings, ``<dataset>.yaml`` beside the
+    data, what depends on the fields of the data (``family.adapt``), config files, ``config_dict``, ``cli_args``.
 
     Attributes:
         sources: key -> where its value was given (a file, "config_dict" or "command line").

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import linecache
+import types
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from recbole_mm.config import Config
+from recbole_mm.config.known import own_keys
 from recbole_mm.config.properties import properties_dir
+from recbole_mm.errors import WrongUse
 from recbole_mm.model import defaults_of, get_model
+from recbole_mm.quick_start.fingerprint import run_key
 
 
 def settings_of(model: str | type) -> dict[str, Any]:
@@ -34,3 +41,39 @@ def test_a_class_that_extends_no_model_has_no_defaults_of_one() -> None:
     from recbole.model.abstract_recommender import GeneralRecommender
 
     assert defaults_of(own := type("Own", (GeneralRecommender,), {})) is own
+
+
+OWN = """
+from recbole.model.general_recommender import BPR
+
+
+class TinyMF(BPR):
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.dim, self.other = config["tiny_dim"], config.get("tiny_other")
+"""
+
+
+@pytest.fixture(params=["notebook", "typed", "file"])
+def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[type | str]:
+    """The model as a cell of a notebook makes it, as Python without any source does, and in a file."""
+    if request.param == "file":
+        (tmp_path / "tiny.py").write_text(OWN)
+        yield f"{tmp_path}/tiny.py:TinyMF"
+        return
+    cell = "/tmp/ipykernel_1/1234.py" if request.param == "notebook" else "<stdin>"
+    if request.param == "notebook":
+        linecache.cache[cell] = len(OWN), None, OWN.splitlines(True), cell
+    names = vars(types.ModuleType("__main__"))
+    exec(compile(OWN, cell, "exec"), names)
+    yield names["TinyMF"]
+    linecache.cache.pop(cell, None)
+
+
+def test_the_keys_of_ones_own_model_are_known_wherever_it_comes_from(own: type | str) -> None:
+    assert {"tiny_dim", "tiny_other"} <= own_keys(get_model(own))
+    made = Config(own, "ml-100k", config_dict={"use_gpu": False, "tiny_dim": 8, "tiny_other": 1})
+    assert made["tiny_dim"] == 8
+    assert run_key(made, 1) == run_key(Config.of(made.spec), 1)  # of the code, wherever that is
+    with pytest.raises(WrongUse, match=r"'tiny_dmi'.*did you mean 'tiny_dim'"):
+        Config(own, "ml-100k", config_dict={"use_gpu": False, "tiny_dmi": 8})
