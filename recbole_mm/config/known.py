@@ -130,17 +130,18 @@ def keys_read(text: str) -> frozenset[str]:
 
 def _key_of(node: ast.AST) -> Iterator[str]:
     match node:
-        case ast.Subscript(value=owner, slice=ast.Constant(value=str(key))) if _is_config(owner):
+        case ast.Subscript(value=owner, slice=ast.Constant(value=str(key))) if is_config(owner):
             yield key
-        case ast.Call(func=ast.Attribute(owner, "get"), args=[ast.Constant(str(key)), *_]) if _is_config(
+        case ast.Call(func=ast.Attribute(owner, "get"), args=[ast.Constant(str(key)), *_]) if is_config(
             owner
         ):
             yield key
-        case ast.Compare(left=ast.Constant(str(key)), comparators=owners) if any(map(_is_config, owners)):
+        case ast.Compare(left=ast.Constant(str(key)), comparators=owners) if any(map(is_config, owners)):
             yield key
-        case ast.Attribute(value=owner, attr=key) if _is_config(owner):
+        case ast.Attribute(value=owner, attr=key) if is_config(owner):
             yield key
 
 
-def _is_config(node: ast.AST) -> bool:
+def is_config(node: ast.AST) -> bool:
+    """Whether a piece of source is a name that code gives a config."""
     return getattr(node, "id", getattr(node, "attr", "")) in _CONFIGS

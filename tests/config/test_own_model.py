@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import linecache
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from recbole_mm.config.properties import properties_dir
 from recbole_mm.errors import WrongUse
 from recbole_mm.model import defaults_of, get_model
 from recbole_mm.quick_start.fingerprint import run_key
+from recbole_mm.quick_start.session import Session
+from recbole_mm.run.spec import RunSpec
+from recbole_mm.testing import write_toy
 
 
 def settings_of(model: str | type) -> dict[str, Any]:
@@ -77,3 +80,63 @@ def test_the_keys_of_ones_own_model_are_known_wherever_it_comes_from(own: type |
     assert run_key(made, 1) == run_key(Config.of(made.spec), 1)  # of the code, wherever that is
     with pytest.raises(WrongUse, match=r"'tiny_dmi'.*did you mean 'tiny_dim'"):
         Config(own, "ml-100k", config_dict={"use_gpu": False, "tiny_dmi": 8})
+
+
+READS = """import torch
+from recbole.model.general_recommender import BPR
+
+
+class TinyMF(BPR):
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.a = config["a"] or 3
+        self.b = config["b"] if "b" in config else 1
+        self.c = getattr(config, "c", None)
+        self.d = 1 if config["d"] is None else 2
+        self.e = not config["e"]
+        if config["f"]:
+            self.f = 1
+        self.size = config["embedding_size"]
+        self.g = {call}
+
+
+class Other(BPR):
+    def h(self, config):
+        return config["h"]
+"""
+
+
+@pytest.fixture
+def reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], RunSpec]:
+    monkeypatch.chdir(tmp_path)
+    toy = write_toy(tmp_path, ())
+
+    def write(call: str, **given: object) -> RunSpec:
+        (tmp_path / "tiny.py").write_text(READS.format(call=call))
+        return RunSpec("tiny.py:TinyMF", "toy", {**toy, **given})
+
+    return write
+
+
+def test_a_key_that_is_read_and_not_given_is_named(reading: Callable[..., RunSpec]) -> None:
+    with pytest.raises(WrongUse) as raised:
+        Session.build(reading('torch.empty(config["tiny_dim"])'))
+    said = str(raised.value)
+    assert "\n" not in said
+    assert "tiny.py, line 16, reads 'tiny_dim', which nobody gives: add --tiny_dim=VALUE (TypeError" in said
+    assert Session.build(reading('torch.empty(config["tiny_dim"])', tiny_dim=8)).model.g.shape == (8,)
+
+
+def test_one_that_does_no_harm_is_a_warning(
+    reading: Callable[..., RunSpec], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert Session.build(reading('config["tiny_dim"]')).model.g is None
+    (warning,) = [each.getMessage() for each in caplog.records if "nobody gives" in each.getMessage()]
+    assert "reads 'tiny_dim'" in warning
+
+
+def test_an_error_of_another_kind_stays_what_it_is(reading: Callable[..., RunSpec]) -> None:
+    with pytest.raises(ZeroDivisionError):
+        Session.build(reading("1 / 0"))
+    with pytest.raises(TypeError, match="empty"):
+        Session.build(reading("torch.empty(None)"))
