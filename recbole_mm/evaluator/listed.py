@@ -12,16 +12,23 @@ from recbole_mm.evaluator.auc import pooled_auc
 from recbole_mm.evaluator.full import Progress
 from recbole_mm.evaluator.rank import BatchRanks, rank_batch
 from recbole_mm.evaluator.record import Record, Wanted
+from recbole_mm.evaluator.registered import Registered
 from recbole_mm.evaluator.score import predict_rows
 
 
 def listed_pass(
-    model: Any, eval_data: Any, wanted: Wanted, size: int, device: Any, progress: Progress
+    model: Any,
+    eval_data: Any,
+    wanted: Wanted,
+    size: int,
+    device: Any,
+    progress: Progress,
+    own: Registered | None = None,
 ) -> Record:
     """Rank the positives among the negatives that RecBole's own loader draws (the same, in the same order).
 
     RecBole writes the scores into a matrix of -inf, so an item drawn twice for a user counts once. Here a user's
-    distinct items are the columns of a narrow row. ``size``: rows of one call of ``predict``.
+    distinct items are the columns of a narrow row. ``size``: rows of one call of ``predict``. ``own`` gets the matrix.
     """
     dataset = eval_data._dataset
     I = dataset.item_num  # noqa: E741
@@ -46,6 +53,10 @@ def listed_pass(
         at = np.searchsorted(cell, pos_cell)
         pos_row, pos_col = torch.from_numpy(row[at]), torch.from_numpy(slot[at])
         score = narrow[pos_row, pos_col]
+        if own is not None:
+            wide = torch.full((B, I), -torch.inf)
+            wide[torch.from_numpy(row), torch.from_numpy(item)] = scores[torch.from_numpy(first)]
+            own.collect(wide, interaction, positive_u, positive_i)
         ranked = rank_batch(
             narrow, pos_row, pos_col, score, wanted.k, need_auc=wanted.query_auc, need_list=wanted.lists
         )
