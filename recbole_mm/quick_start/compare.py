@@ -112,7 +112,9 @@ def seed_list(seeds: int | Sequence[int]) -> list[int]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``recbole-mm compare``; every other ``--key=value`` is a setting of all rows."""
     parser.add_argument("--models", default="", help="comma-separated: models, or rows of the preset")
-    parser.add_argument("--dataset", "-d", help="a folder of data_path; ml-100k is built in")
+    parser.add_argument(
+        "--dataset", "-d", help="its name below data_path, or its folder; ml-100k is built in"
+    )
     parser.add_argument("--seeds", help="how many (default 3), or a list: 2020,2021")
     parser.add_argument("--preset", nargs="+", default=[], help=f"{', '.join(preset_names())}, or yaml files")
     parser.add_argument(

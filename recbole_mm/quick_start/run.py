@@ -46,7 +46,9 @@ def run_recbole_mm(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``recbole-mm run``; every other ``--key=value`` is a configuration key."""
     parser.add_argument("--model", "-m", help="a model's name, path/to/file.py:Class, or dotted.name.Class")
-    parser.add_argument("--dataset", "-d", help="a folder of data_path; ml-100k is built in")
+    parser.add_argument(
+        "--dataset", "-d", help="its name below data_path, or its folder; ml-100k is built in"
+    )
     parser.add_argument("--config_files", default="", help="yaml files, separated by spaces")
     parser.add_argument("--resume", metavar="RUN", help="go on with the run of this folder")
     parser.add_argument(

@@ -65,6 +65,9 @@ def test_home_is_the_home_folder(
     assert made["data_path"] == f"{tmp_path}/toy" and made["checkpoint_dir"] == f"{tmp_path}/runs"
     assert made["modalities"] == {"text": f"{tmp_path}/modality/text"} and made["price"] is None
     assert made.spec.settings["data_path"] == "."
+    (tmp_path / "toy" / "toy.yaml").write_text("modality_path: ~/vectors\n")
+    del toy["modality_path"]
+    assert Config("BPR", "toy", config_dict=toy)["modality_path"] == f"{tmp_path}/vectors"
     words = ["~/a", "--out=~/b", "beauty=~/c", "--data_path=~", "a~/b", "~"]
     home = [f"{tmp_path}/a", f"--out={tmp_path}/b", f"beauty={tmp_path}/c", "--data_path=~", "a~/b", "~"]
     assert at_home(words) == home
