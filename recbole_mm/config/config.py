@@ -78,6 +78,11 @@ class Config(RecBoleConfig):
         given = {key: value for key, value in given.items() if key not in ("model", "dataset")}
         return RunSpec.of(model_spec(self.model_spec), self.dataset, {**given, "seed": self["seed"]})
 
+    @property
+    def home(self) -> type:
+        """The class whose defaults the model starts from (`recbole_mm.model.defaults_of`)."""
+        return defaults_of(self.model_class)
+
     def trait(self, name: str) -> Any:
         """What the model says of itself (`recbole_mm.model.traits`)."""
         return trait(self.model_class, name)
@@ -150,7 +155,7 @@ class Config(RecBoleConfig):
         return settings
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
-        home = defaults_of(model_class).__name__
+        home = self.home.__name__
         super()._load_internal_config_dict(home, model_class, dataset)
         rooms = ("overall", "model", "dataset", "quick_start_config")
         layers: dict[str, dict[str, Any]] = {room: {} for room in rooms}
@@ -207,7 +212,7 @@ class Config(RecBoleConfig):
             *load_internal(recbole_dir() / "properties/overall.yaml"),
             *load_internal(recbole_dir() / "properties/dataset/sample.yaml"),
             *load_internal(properties_dir() / "overall.yaml"),
-            *load_internal(properties_dir() / f"model/{defaults_of(self.model_class).__name__}.yaml"),
+            *load_internal(properties_dir() / f"model/{self.home.__name__}.yaml"),
         }
         self._complain(check_values(given, defaults, self.sources, self._cli_texts, strict_keys))
 

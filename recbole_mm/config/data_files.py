@@ -99,11 +99,12 @@ def _check_columns(config: Any, suffix: str, fields: dict[str, str], file: Path)
 
 def _needed(config: Any) -> Iterator[tuple[str, str]]:
     """Suffixes of the files a model cannot do without, and what is in them."""
-    vectors = config["model"] in ("GRU4RecKG", "KSR")
+    home = config.home.__name__
+    vectors = home in ("GRU4RecKG", "KSR")
     if config["MODEL_TYPE"].name == "KNOWLEDGE" or vectors:
         yield "kg", "triples: head_id:token, relation_id:token, tail_id:token"
         yield "link", "item_id:token, entity_id:token"
     if vectors:
         yield "ent", "vectors of entities: ent_id:token, ent_emb:float_seq"
-    if config["model"] == "KSR":
+    if home == "KSR":
         yield "rel", "vectors of relations: rel_id:token, rel_emb:float_seq"

@@ -35,6 +35,22 @@ def test_a_class_that_extends_a_model_starts_from_its_defaults(parent: str) -> N
     assert settings_of(own) == settings_of(parent)
 
 
+@pytest.mark.parametrize(
+    "parent", ["MultiVAE", "RaCT", "DGCF"]
+)  # with a loader, a trainer, a limit by their name
+def test_it_trains_as_its_parent(parent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(
+        f"from recbole.model.general_recommender import {parent}\nclass Own({parent}):\n    pass\n"
+    )
+    toy = write_toy(tmp_path, ()) | {"epochs": 1}
+    one, other = (Session.build(RunSpec(model, "toy", toy)) for model in (parent, "own.py:Own"))
+    assert type(one.trainer) is type(other.trainer) and type(one.train_data) is type(other.train_data)
+    assert one.config["train_batch_size"] == other.config["train_batch_size"]
+    results = [Session.build(RunSpec(model, "toy", toy)).run().record for model in (parent, "own.py:Own")]
+    assert results[0]["test_result"] == results[1]["test_result"]
+
+
 def test_our_own_models_keep_to_their_own_file() -> None:
     for file in (properties_dir() / "model").glob("*.yaml"):
         assert defaults_of(get_model(file.stem)).__name__ == file.stem
