@@ -45,8 +45,7 @@ def listed_pass(
         B = int(row[-1]) + 1
         count = np.bincount(row, minlength=B)
         slot = np.arange(len(row)) - (np.cumsum(count) - count)[row]
-        narrow = torch.full((B, int(count.max())), -torch.inf)
-        narrow[torch.from_numpy(row), torch.from_numpy(slot)] = scores[torch.from_numpy(first)]
+        narrow = _matrix((B, int(count.max())), row, slot, scores[torch.from_numpy(first)])
         item_at = np.full(narrow.shape, -1, np.int64)
         item_at[row, slot] = item
         pos_cell = np.unique(positive_u.numpy() * I + positive_i.numpy())
@@ -54,8 +53,7 @@ def listed_pass(
         pos_row, pos_col = torch.from_numpy(row[at]), torch.from_numpy(slot[at])
         score = narrow[pos_row, pos_col]
         if own is not None:
-            wide = torch.full((B, I), -torch.inf)
-            wide[torch.from_numpy(row), torch.from_numpy(item)] = scores[torch.from_numpy(first)]
+            wide = _matrix((B, I), row, item, scores[torch.from_numpy(first)])
             own.collect(wide, interaction, positive_u, positive_i)
         ranked = rank_batch(
             narrow, pos_row, pos_col, score, wanted.k, need_auc=wanted.query_auc, need_list=wanted.lists
@@ -74,15 +72,28 @@ def listed_pass(
         np.concatenate(users), None, np.bincount(query, minlength=done), query, item, pos_score, I
     )
     record.make_room(wanted)
+    _store(record, users, ranks)
+    if wanted.pooled_auc:
+        record.pooled = pooled_auc(pos_score, negatives)
+    return record
+
+
+def _matrix(
+    shape: tuple[int, int], row: np.ndarray, column: np.ndarray, values: torch.Tensor
+) -> torch.Tensor:
+    """``values`` [N] at (row, column), -inf elsewhere."""
+    matrix = torch.full(shape, -torch.inf)
+    matrix[torch.from_numpy(row), torch.from_numpy(column)] = values
+    return matrix
+
+
+def _store(record: Record, users: list[np.ndarray], ranks: list[BatchRanks]) -> None:
     first_query = first_positive = 0
     for user, ranked in zip(users, ranks, strict=True):
         queries = slice(first_query, first_query + len(user))
         positives = slice(first_positive, first_positive + len(ranked.position))
         record.store(ranked, queries, positives)
         first_query, first_positive = queries.stop, positives.stop
-    if wanted.pooled_auc:
-        record.pooled = pooled_auc(pos_score, negatives)
-    return record
 
 
 def _items(ranked: BatchRanks, item_at: np.ndarray) -> BatchRanks:
