@@ -37,6 +37,21 @@ def test_a_byte_order_mark_changes_nothing(
     assert marked.inter_feat.equals(plain.inter_feat) and marked.item_feat.equals(plain.item_feat)
 
 
+def test_nor_does_it_in_joined_sets_and_converters(toy: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    for file in (tmp_path / "toy").glob("toy.*"):
+        (tmp_path / "other" / file.name.replace("toy", "other")).write_bytes(file.read_bytes())
+    joined = toy | {"domains": ["toy", "other"], "item_overlap": False, "modalities": []}
+    plain = load_dataset(Config("CMC", "joined", config_dict=joined))
+    assert main(["convert", "atomic-set", "toy", "--out=plain"]) == 0
+    for file in tmp_path.glob("*/*.inter"):
+        file.write_bytes(MARK + file.read_bytes())
+    marked = load_dataset(Config("CMC", "joined", config_dict=joined))
+    assert marked.inter_feat.equals(plain.inter_feat)
+    assert main(["convert", "atomic-set", "toy", "--out=marked"]) == 0
+    assert (tmp_path / "marked/toy/toy.inter").read_bytes() == (tmp_path / "plain/toy/toy.inter").read_bytes()
+
+
 def test_a_config_file_with_a_space_in_its_name(tmp_path: Path) -> None:
     spaced = tmp_path / "my settings.yaml"
     spaced.write_text("epochs: 3\n")
