@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from recbole_mm.config import Config
+from recbole_mm.config import Config, missing_keys
 from recbole_mm.config.known import own_keys
 from recbole_mm.config.properties import properties_dir
 from recbole_mm.errors import WrongUse
@@ -93,6 +93,11 @@ def test_the_keys_of_ones_own_model_are_known_wherever_it_comes_from(own: type |
     assert {"tiny_dim", "tiny_other"} <= own_keys(get_model(own))
     made = Config(own, "ml-100k", config_dict={"use_gpu": False, "tiny_dim": 8, "tiny_other": 1})
     assert made["tiny_dim"] == 8
+    (said,) = missing_keys(Config(own, "ml-100k", config_dict={"use_gpu": False})) or [""]
+    assert said == "" or ("line 8" in said and "'tiny_dim'" in said)
+    assert (said == "") == (
+        get_model(own).__init__.__code__.co_filename == "<stdin>"
+    )  # there is no source to read
     assert run_key(made, 1) == run_key(Config.of(made.spec), 1)  # of the code, wherever that is
     with pytest.raises(WrongUse, match=r"'tiny_dmi'.*did you mean 'tiny_dim'"):
         Config(own, "ml-100k", config_dict={"use_gpu": False, "tiny_dmi": 8})
