@@ -131,7 +131,8 @@ class Config(RecBoleConfig):
     # --- model and data set ---
 
     def _get_model_and_dataset(self, model: Any, dataset: Any) -> tuple[str, type, str]:
-        given = self.external_config_dict = at_home(self.external_config_dict)
+        given = self.external_config_dict
+        given.update(at_home(given))
         model = given.get("model") if model is None else model
         dataset = given.get("dataset") if dataset is None else dataset
         for value, what, key in ((model, "model", "model"), (dataset, "data set", "dataset")):
