@@ -13,6 +13,7 @@ from importlib import import_module
 
 from recbole_mm import __version__
 from recbole_mm.errors import Failure, WrongUse, suggest
+from recbole_mm.files import at_home
 
 #: sub-command -> (module with add_arguments(parser) and main(args) -> int, what it does)
 COMMANDS = {
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None, run_by_default: bool = False) -> int
         argv: the arguments; None for the program's own.
         run_by_default: without a sub-command's name, take the arguments as those of ``run`` (RecBole's habit).
     """
-    args = list(sys.argv[1:] if argv is None else argv)
+    args = at_home(list(sys.argv[1:] if argv is None else argv))
     if run_by_default and (not args or args[0] not in COMMANDS):
         args = ["run", *args]
     if not args or args[0] in ("-h", "--help"):

@@ -1,14 +1,46 @@
-"""Writing so that nothing is ever half there: a temporary file beside the target, then a rename."""
+"""Writing so that nothing is ever half there (a temporary file beside the target, then a rename); paths as written."""
 
 from __future__ import annotations
 
 import glob
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from recbole_mm.errors import WrongUse
+
+_HOME = re.compile(r"((?:[^~]*=)?)(~[^/=]*/)")
+
+
+def at_home(value: Any) -> Any:
+    """``value`` with ``~/`` at the start of a text, or behind ``=``, as the folder it means; through lists and dicts.
+
+    A shell leaves it alone in ``--key=~/x``, and a yaml always does.
+    """
+    if isinstance(value, dict):
+        return {key: at_home(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(at_home(each) for each in value)
+    found = _HOME.match(value) if isinstance(value, str) else None
+    return found[1] + os.path.expanduser(found[2]) + value[found.end() :] if found else value
+
+
+def dataset_folder(name: str, root: object = None) -> tuple[str, str | None]:
+    """The name of a data set, and the folder around its own where ``name`` is a path to that (below ``root``, or not).
+
+    Raises ``WrongUse`` on a path to no folder.
+    """
+    if os.sep not in name:
+        return name, None
+    for path in (Path(str(root or "")) / name, Path(name).expanduser()):
+        if path.is_dir():
+            place = path.resolve() if path.name in ("", "..") else path
+            return place.name, str(place.parent)
+    raise WrongUse(f"no data set '{name}': there is no folder of that path; name a data set or its folder")
 
 
 @contextmanager

@@ -12,16 +12,17 @@ from typing import Any
 from recbole.config import Config as RecBoleConfig
 from recbole.utils import ModelType
 
-from recbole_mm.config.check import check_values
-from recbole_mm.config.evaluation import check_metrics, check_mode, find_metric, settle_valid_metric
+from recbole_mm.config.check import check_values, without_effect
+from recbole_mm.config.evaluation import check_eval_args, check_metrics, find_metric, settle_valid_metric
 from recbole_mm.config.family import adapt, family_defaults, no_negatives
-from recbole_mm.config.header import Header, read_header
+from recbole_mm.config.header import Header, read_header, text_encoding
 from recbole_mm.config.known import unknown_keys
 from recbole_mm.config.properties import ConfigLoader, load_internal, load_user, properties_dir, recbole_dir
 from recbole_mm.config.requirements import check_libraries
 from recbole_mm.config.values import parse_cli, parse_value
 from recbole_mm.errors import WrongUse
-from recbole_mm.model import get_model, model_spec
+from recbole_mm.files import at_home, dataset_folder
+from recbole_mm.model import defaults_of, get_model, model_spec
 from recbole_mm.model.traits import trait
 from recbole_mm.run.spec import RunSpec, relative_paths
 from recbole_mm.serialize import readable
@@ -32,9 +33,9 @@ _CLI, _DICT = "command line", "config_dict"
 class Config(RecBoleConfig):
     """RecBole's ``Config``, from a model, a data set, files, a dict and the arguments of a command line.
 
-    Layers, later wins: RecBole's overall.yaml, ours, the family of the model, RecBole's and our yaml of the
-    model, those of the data set, RecBole's quick-start settings, ``<dataset>.yaml`` beside the data, what depends
-    on the fields of the data (``family.adapt``), config files, ``config_dict``, ``cli_args``.
+    Layers, later wins: RecBole's overall.yaml, ours, the family of the model, RecBole's and our yaml of the model (or
+    of the one that it extends), those of the data set, RecBole's quick-start settings, ``<dataset>.yaml`` beside the
+    data, what depends on the fields of the data (``family.adapt``), config files, ``config_dict``, ``cli_args``.
 
     Attributes:
         sources: key -> where its value was given (a file, "config_dict" or "command line").
@@ -76,6 +77,11 @@ class Config(RecBoleConfig):
         given = relative_paths(readable(self.external_config_dict))
         given = {key: value for key, value in given.items() if key not in ("model", "dataset")}
         return RunSpec.of(model_spec(self.model_spec), self.dataset, {**given, "seed": self["seed"]})
+
+    @property
+    def home(self) -> type:
+        """The class whose defaults the model starts from (`recbole_mm.model.defaults_of`)."""
+        return defaults_of(self.model_class)
 
     def trait(self, name: str) -> Any:
         """What the model says of itself (`recbole_mm.model.traits`)."""
@@ -126,6 +132,7 @@ class Config(RecBoleConfig):
 
     def _get_model_and_dataset(self, model: Any, dataset: Any) -> tuple[str, type, str]:
         given = self.external_config_dict
+        given.update(at_home(given))
         model = given.get("model") if model is None else model
         dataset = given.get("dataset") if dataset is None else dataset
         for value, what, key in ((model, "model", "model"), (dataset, "data set", "dataset")):
@@ -136,7 +143,9 @@ class Config(RecBoleConfig):
         if not isinstance(getattr(model_class, "type", None), ModelType):
             name = model_class.__name__
             raise WrongUse(f"model {name} has no `type`: subclass one of RecBole's recommenders")
-        return model_class.__name__, model_class, str(dataset)
+        name, root = dataset_folder(str(dataset), given.get("data_path"))
+        given.update({"data_path": root} if root else {})
+        return model_class.__name__, model_class, name
 
     # --- layers ---
 
@@ -147,7 +156,8 @@ class Config(RecBoleConfig):
         return settings
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
-        super()._load_internal_config_dict(model, model_class, dataset)
+        home = self.home.__name__
+        super()._load_internal_config_dict(home, model_class, dataset)
         rooms = ("overall", "model", "dataset", "quick_start_config")
         layers: dict[str, dict[str, Any]] = {room: {} for room in rooms}
         for file, settings in self._loaded:
@@ -162,8 +172,8 @@ class Config(RecBoleConfig):
             load_internal(ours / "overall.yaml"),
             family_defaults(model_class),
             # RecBole spells the files of its tree models in lower case and does not find them
-            layers["model"] or load_internal(recbole_dir() / f"properties/model/{model.lower()}.yaml"),
-            load_internal(ours / f"model/{model}.yaml"),
+            layers["model"] or load_internal(recbole_dir() / f"properties/model/{home.lower()}.yaml"),
+            load_internal(ours / f"model/{home}.yaml"),
             layers["dataset"],
             load_internal(ours / f"dataset/{dataset}.yaml"),
             layers["quick_start_config"],
@@ -174,6 +184,7 @@ class Config(RecBoleConfig):
         merged.update(user)
         self._check_given(merged)
         changes, self.notes = adapt(merged, self.external_config_dict, model_class, self._header(merged))
+        self.notes += without_effect(self.external_config_dict)
         self.internal_config_dict = {**merged, **changes}
 
     def _folder(self, layers: Mapping[str, Mapping[str, Any]]) -> Path:
@@ -202,7 +213,7 @@ class Config(RecBoleConfig):
             *load_internal(recbole_dir() / "properties/overall.yaml"),
             *load_internal(recbole_dir() / "properties/dataset/sample.yaml"),
             *load_internal(properties_dir() / "overall.yaml"),
-            *load_internal(properties_dir() / f"model/{self.model}.yaml"),
+            *load_internal(properties_dir() / f"model/{self.home.__name__}.yaml"),
         }
         self._complain(check_values(given, defaults, self.sources, self._cli_texts, strict_keys))
 
@@ -225,13 +236,15 @@ class Config(RecBoleConfig):
         final = {**copy.deepcopy(self.internal_config_dict), **copy.deepcopy(self.external_config_dict)}
         if no_negatives(final.get("train_neg_sample_args")):
             final["train_neg_sample_args"] = None
+        final["encoding"] = text_encoding(final.get("encoding"))
         return final
 
     def _set_default_parameters(self) -> None:
         final = self.final_config_dict
         ours = final["evaluator"] == "mm"
         metrics, ranking, value = check_metrics(final["metrics"], final["evaluator"])
-        self._check_eval_args(final, bool(ranking))
+        source, defaults = self.sources.get("eval_args", "defaults"), self.internal_config_dict["eval_args"]
+        check_eval_args(final["eval_args"], source, defaults, self.model if ranking else None)
         modes = final["eval_args"].get("mode")
         # AUC over all scores is ours to compute beside ranking metrics; RecBole sees those it can take
         final["metrics"] = [name for name in ranking if not find_metric(name).ours]
@@ -252,21 +265,6 @@ class Config(RecBoleConfig):
         watched = find_metric(final["valid_metric"].partition("@")[0])
         final["valid_metric_bigger"] = not watched.smaller_is_better
         final["data_path"] = str(self._folder({"overall": self.internal_config_dict}))
-
-    def _check_eval_args(self, final: dict[str, Any], ranking: bool) -> None:
-        args = final["eval_args"]
-        if not isinstance(args, dict):
-            source = self.sources.get("eval_args", "defaults")
-            raise WrongUse(f"eval_args: expected dict, got {args!r} ({source})")
-        if not ranking and "mode" not in args:
-            # RecBole would fill in `full`, which single scores cannot take
-            args["mode"] = (self.internal_config_dict["eval_args"] or {}).get("mode", "labeled")
-        check_mode(args)
-        if ranking and args.get("mode") == "labeled":
-            raise WrongUse(
-                f"{self.model}: ranking metrics need lists of items, and eval_args.mode is 'labeled'; "
-                "set it to full or uniN, or use AUC and LogLoss"
-            )
 
     def _set_train_neg_sample_args(self) -> None:
         try:

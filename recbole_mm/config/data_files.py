@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from recbole_mm.config.header import parse_header
+from recbole_mm.config.header import parse_header, text_encoding
 from recbole_mm.config.properties import load_internal, recbole_dir
 from recbole_mm.errors import WrongUse, suggest
 
@@ -70,7 +70,7 @@ def _check_inter(config: Any, file: Path, name: str) -> None:
 
 def _header(config: Any, file: Path) -> dict[str, str]:
     try:
-        with file.open(encoding=config["encoding"] or "utf-8") as stream:
+        with file.open(encoding=text_encoding(config["encoding"])) as stream:
             first, second = stream.readline(), stream.readline()
     except UnicodeDecodeError as error:
         raise WrongUse(f"{file} is not UTF-8 text; set encoding") from error
@@ -99,11 +99,12 @@ def _check_columns(config: Any, suffix: str, fields: dict[str, str], file: Path)
 
 def _needed(config: Any) -> Iterator[tuple[str, str]]:
     """Suffixes of the files a model cannot do without, and what is in them."""
-    vectors = config["model"] in ("GRU4RecKG", "KSR")
+    home = config.home.__name__
+    vectors = home in ("GRU4RecKG", "KSR")
     if config["MODEL_TYPE"].name == "KNOWLEDGE" or vectors:
         yield "kg", "triples: head_id:token, relation_id:token, tail_id:token"
         yield "link", "item_id:token, entity_id:token"
     if vectors:
         yield "ent", "vectors of entities: ent_id:token, ent_emb:float_seq"
-    if config["model"] == "KSR":
+    if home == "KSR":
         yield "rel", "vectors of relations: rel_id:token, rel_emb:float_seq"

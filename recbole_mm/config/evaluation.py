@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection
 from typing import Any
 
 from recbole_mm.errors import WrongUse, suggest
-from recbole_mm.run.metric import METRICS, Metric
+from recbole_mm.run.metric import METRICS, OWN, Metric
 
 _MODE = re.compile(r"full|labeled|(?:uni|pop|sampled-)[1-9][0-9]*")
 
@@ -17,15 +18,21 @@ def find_metric(name: Any, key: str = "metrics", at: str = "") -> Metric:
 
     Raises ``WrongUse``, which names ``key`` and proposes the nearest, with ``at`` (an ``@k``) behind it.
     """
-    from recbole.evaluator.register import metric_types, metrics_dict, smaller_metrics
+    from recbole.evaluator.register import metric_information, metric_types, metrics_dict, smaller_metrics
     from recbole.utils import EvaluatorType
 
     lower = str(name).lower()
     if lower in METRICS:
         return METRICS[lower]
     if lower in metric_types:
-        reads: Any = "labels" if metric_types[lower] == EvaluatorType.VALUE else "hits"
-        return Metric(metrics_dict[lower].__name__, reads, smaller_is_better=lower in smaller_metrics)
+        at_k = {"rec.topk", "rec.items"}.intersection(metric_information[lower])
+        kinds: Any = (
+            ("labels",) if metric_types[lower] == EvaluatorType.VALUE else ("collected", "collected@k")
+        )
+        own = metrics_dict[lower]
+        smaller = lower in smaller_metrics or bool(getattr(own, "smaller", False))
+        OWN[lower] = Metric(own.__name__, kinds[-1 if at_k else 0], math.inf, smaller_is_better=smaller)
+        return OWN[lower]
     names = [metric.label + at * metric.at_k for metric in METRICS.values()]
     raise WrongUse(f"{key}: no metric '{name}'{suggest(f'{name}{at}', names, cutoff=0.5, listed=False)}")
 
@@ -83,6 +90,21 @@ def settle_valid_metric(
             raise WrongUse(f"valid_metric '{valid_metric}' is not computed: add {depth} to topk {topk}")
         topk = [*topk, int(depth)]
     return valid_metric, metrics, topk
+
+
+def check_eval_args(args: Any, source: str, defaults: Any, ranks: str | None) -> None:
+    """Fill in the mode of ``defaults`` and check it; ``ranks``: the model, where its metrics are of rankings."""
+    if not isinstance(args, dict):
+        raise WrongUse(f"eval_args: expected dict, got {args!r} ({source})")
+    if not ranks and "mode" not in args:
+        # RecBole would fill in `full`, which single scores cannot take
+        args["mode"] = (defaults or {}).get("mode", "labeled")
+    check_mode(args)
+    if ranks and args.get("mode") == "labeled":
+        raise WrongUse(
+            f"{ranks}: ranking metrics need lists of items, and eval_args.mode is 'labeled'; "
+            "set it to full or uniN, or use AUC and LogLoss"
+        )
 
 
 def check_mode(eval_args: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from recbole_mm.config.evaluation import split_by_type
 from recbole_mm.config.header import Header, first_values
 from recbole_mm.config.properties import load_internal, properties_dir
 from recbole_mm.errors import WrongUse
+from recbole_mm.model import defaults_of
 
 # item fields that say what kind of thing an item is, in the order of preference
 _KINDS = ("class", "genre", "genres", "category", "categories", "category_id", "brand", "tags", "type")
@@ -18,9 +19,10 @@ _STAR = 4.0  # RecBole's own threshold on ml-100k
 def family_defaults(model_class: type) -> dict[str, Any]:
     """The settings of ``properties/family.yaml`` for this model, alike on every data set."""
     settings: dict[str, Any] = {}
+    home = defaults_of(model_class)
     model_type = model_class.type.name  # type: ignore[attr-defined]  # `Config` has checked it
     for family in load_internal(properties_dir() / "family.yaml").values():
-        named = model_class.__name__ in family.get("models", ()) and _is_recbole(model_class)
+        named = home.__name__ in family.get("models", ()) and _is_recbole(home)
         if named or model_type == family.get("type"):
             settings.update(family["set"])
     return settings
@@ -66,7 +68,7 @@ class _Plan:
         self, internal: Mapping[str, Any], given: Mapping[str, Any], model_class: type, header: Header
     ) -> None:
         self.internal, self.given, self.model_class, self.header = internal, given, model_class, header
-        self.name = model_class.__name__
+        self.name, self.home = model_class.__name__, defaults_of(model_class)
         self.type = model_class.type.name  # type: ignore[attr-defined]
         self.changes: dict[str, Any] = {}
         self.notes: list[str] = []
@@ -132,8 +134,10 @@ class _Plan:
 
     def item_features(self) -> None:
         """Models on item features read ``class``, a field of ml-100k; elsewhere take one of that kind."""
-        key = "selected_features" if self.name in ("FDSA", "GRU4RecF", "SASRecF") else "item_attribute"
-        if self.type != "SEQUENTIAL" or not _is_recbole(self.model_class) or self.get(key) is None:
+        key = (
+            "selected_features" if self.home.__name__ in ("FDSA", "GRU4RecF", "SASRecF") else "item_attribute"
+        )
+        if self.type != "SEQUENTIAL" or not _is_recbole(self.home) or self.get(key) is None:
             return
         if not self.header.of("inter"):  # no data set to choose from; check_dataset says so
             return
@@ -164,7 +168,7 @@ class _Plan:
     def pretraining(self) -> None:
         """S3Rec and RaCT count pre-training in keys of their own, and save nothing before ``save_step``."""
         epochs = self.get("pretrain_epochs")
-        if epochs is None or self.get("save_step") is None or not _is_recbole(self.model_class):
+        if epochs is None or self.get("save_step") is None or not _is_recbole(self.home):
             return
         if "epochs" in self.given and "pretrain_epochs" not in self.given:
             epochs = self.given["epochs"]

@@ -30,6 +30,12 @@ class Header:
         return self.fields.get(suffix, {})
 
 
+def text_encoding(value: Any) -> str:
+    """The codec of atomic files where ``encoding`` has this value: UTF-8 with or without a byte-order mark."""
+    name = str(value or "utf-8")
+    return "utf-8-sig" if name.lower() in ("utf-8", "utf8", "utf_8") else name
+
+
 def parse_header(line: str, separator: str) -> dict[str, str] | None:
     """``user_id:token<TAB>…`` as {field: type}; None when the line is no header."""
     fields = {}
@@ -48,7 +54,7 @@ def read_header(folder: Path, name: str, config: Mapping[str, Any]) -> Header:
     for suffix in _SUFFIXES:
         stem = f"{benchmark[0]}.inter" if suffix == "inter" and benchmark else suffix
         try:
-            with (folder / f"{name}.{stem}").open(encoding=config.get("encoding") or "utf-8") as stream:
+            with (folder / f"{name}.{stem}").open(encoding=text_encoding(config.get("encoding"))) as stream:
                 found = parse_header(stream.readline(), config.get("field_separator") or "\t")
         except (OSError, UnicodeDecodeError):
             continue

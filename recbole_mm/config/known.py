@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import inspect
+import linecache
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from types import CodeType
 
 from recbole_mm.config.properties import load_internal, properties_dir, recbole_dir
 from recbole_mm.errors import suggest
@@ -16,6 +19,8 @@ _CALL_KEYS = frozenset([
     "model", "dataset", "config_file", "config_files", "nproc", "world_size", "ip", "port", "offset", "group_offset",
     "local_rank", "verbose", "encoding", "double_tower", "wandb_project", "neg_sampling", "training_neg_sample_num",
 ])  # fmt: skip
+# what code calls a config
+_CONFIGS = ("config", "cfg", "final_config_dict")
 # in RecBole's folder of data sets, but lists of addresses: every entry would be a key
 _NO_SETTINGS = frozenset({"url.yaml", "kg_url.yaml"})
 
@@ -46,19 +51,32 @@ def unknown_keys(keys: Iterable[str], declared: Iterable[str], model_class: type
     strange = [key for key in keys if key not in known and not _is_read(key, model_class)]
     near = {key: suggest(key, known, cutoff=0.7, listed=False) for key in strange}
     if not all(near.values()):  # perhaps a key that only code knows
-        sources = [*_package_sources(), *_model_sources(model_class)]
-        readable = known.union(*(keys_read(file) for file in sources))
+        readable = known.union(
+            own_keys(model_class), *(keys_read(_text(file)) for file in _package_sources())
+        )
         near = {key: suggest(key, readable, cutoff=0.7, listed=False) for key in strange}
     return near
 
 
+def own_keys(model_class: type) -> frozenset[str]:
+    """What the sources of a model's class and of its bases, outside of RecBole and torch, read from a config.
+
+    Of a class without a source (typed into Python itself) the words of the functions that mention one.
+    """
+    found: set[str] = set()
+    for each in own_classes(model_class):
+        texts = source_texts(each)
+        found.update(*map(keys_read, texts.values()))
+        found.update(*(_words(code) for code in _codes(each) if code.co_filename not in texts))
+    return frozenset(found)
+
+
 def _is_read(key: str, model_class: type) -> bool:
+    if key in own_keys(model_class):
+        return True
     quoted = (f'"{key}"', f"'{key}'", f"config.{key}")
-    for file in [*_model_sources(model_class), *_package_sources()]:
-        text = _text(file)
-        if any(each in text for each in quoted) and key in keys_read(file):
-            return True
-    return False
+    texts = map(_text, _package_sources())
+    return any(any(each in text for each in quoted) and key in keys_read(text) for text in texts)
 
 
 @cache
@@ -67,17 +85,33 @@ def _package_sources() -> tuple[Path, ...]:
     return tuple(sorted([*recbole_dir().rglob("*.py"), *ours.rglob("*.py")]))
 
 
-def _model_sources(model_class: type) -> Iterator[Path]:
-    """The files of a model's class and of its bases, outside of RecBole and torch."""
-    for each in model_class.__mro__:
-        if each.__module__.split(".")[0] in ("builtins", "abc", "torch", "recbole"):
-            continue
-        try:
-            file = inspect.getsourcefile(each)
-        except TypeError:  # a class made in a notebook has no file
-            continue
-        if file and Path(file).is_file():
-            yield Path(file)
+def own_classes(model_class: type) -> list[type]:
+    """A model's class and its bases, outside of RecBole and torch."""
+    others = ("builtins", "abc", "typing", "torch", "recbole")
+    return [each for each in model_class.__mro__ if each.__module__.split(".")[0] not in others]
+
+
+def source_texts(model_class: type) -> dict[str, str]:
+    """The sources of one class by the names of their files; those of a notebook's cells have names, too."""
+    names = {code.co_filename for code in _codes(model_class)}
+    with suppress(TypeError):  # the class of a notebook has no file
+        names.add(inspect.getsourcefile(model_class) or "")
+    for name in names:
+        linecache.checkcache(name)
+    texts = {name: "".join(linecache.getlines(name)) for name in sorted(names)}
+    return {name: text for name, text in texts.items() if text}
+
+
+def _codes(model_class: type) -> list[CodeType]:
+    return [each.__code__ for each in vars(model_class).values() if inspect.isfunction(each)]
+
+
+def _words(code: CodeType) -> set[str]:
+    """The names and texts in a function that mentions a config, and in the functions inside it."""
+    inner = [const for const in code.co_consts if isinstance(const, CodeType)]
+    names = {*code.co_names, *code.co_varnames, *code.co_freevars, *code.co_cellvars}
+    own = names.union(const for const in code.co_consts if isinstance(const, str))
+    return (own if names.intersection(_CONFIGS) else set()).union(*map(_words, inner))
 
 
 def _text(file: Path) -> str:
@@ -85,10 +119,10 @@ def _text(file: Path) -> str:
 
 
 @cache
-def keys_read(file: Path) -> frozenset[str]:
-    """Names that a source file takes from a config: ``config["x"]``, ``config.get("x")``, ``config.x``."""
+def keys_read(text: str) -> frozenset[str]:
+    """Names that a source takes from a config: ``config["x"]``, ``config.get("x")``, ``config.x``."""
     try:
-        tree = ast.parse(_text(file))
+        tree = ast.parse(text)
     except SyntaxError:
         return frozenset()
     return frozenset(name for node in ast.walk(tree) for name in _key_of(node))
@@ -96,17 +130,18 @@ def keys_read(file: Path) -> frozenset[str]:
 
 def _key_of(node: ast.AST) -> Iterator[str]:
     match node:
-        case ast.Subscript(value=owner, slice=ast.Constant(value=str(key))) if _is_config(owner):
+        case ast.Subscript(value=owner, slice=ast.Constant(value=str(key))) if is_config(owner):
             yield key
-        case ast.Call(func=ast.Attribute(owner, "get"), args=[ast.Constant(str(key)), *_]) if _is_config(
+        case ast.Call(func=ast.Attribute(owner, "get"), args=[ast.Constant(str(key)), *_]) if is_config(
             owner
         ):
             yield key
-        case ast.Compare(left=ast.Constant(str(key)), comparators=owners) if any(map(_is_config, owners)):
+        case ast.Compare(left=ast.Constant(str(key)), comparators=owners) if any(map(is_config, owners)):
             yield key
-        case ast.Attribute(value=owner, attr=key) if _is_config(owner):
+        case ast.Attribute(value=owner, attr=key) if is_config(owner):
             yield key
 
 
-def _is_config(node: ast.AST) -> bool:
-    return getattr(node, "id", getattr(node, "attr", "")) in ("config", "cfg", "final_config_dict")
+def is_config(node: ast.AST) -> bool:
+    """Whether a piece of source is a name that code gives a config."""
+    return getattr(node, "id", getattr(node, "attr", "")) in _CONFIGS

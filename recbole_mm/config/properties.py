@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from recbole_mm.errors import Failure, WrongUse
+from recbole_mm.files import at_home
 
 # PyYAML reads 1e-3 as text, and the configs of RecBole's users are full of it
 FLOAT = re.compile(
@@ -88,8 +89,13 @@ def _load(path: Path, version: int) -> dict[str, Any]:
         return yaml.load(stream, Loader=ConfigLoader) or {}
 
 
+def file_list(text: str) -> list[str]:
+    """The files of ``--config_files``: separated by spaces, unless all of it is the name of one."""
+    return [text] if Path(text).expanduser().is_file() else text.split()
+
+
 def load_user(path: str | Path) -> dict[str, Any]:
-    """Read a person's config file. Raises ``WrongUse`` with file, line and remedy."""
+    """Read a person's config file; ``~/`` in a value is the folder. Raises ``WrongUse`` with file, line and remedy."""
     try:
         text = Path(path).expanduser().read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -116,7 +122,7 @@ def load_user(path: str | Path) -> dict[str, Any]:
     odd = [key for key in values if not isinstance(key, str)]
     if odd:
         raise WrongUse(f"{path}: key {odd[0]!r} is not text; put it in quotes or write 'key: value'")
-    return values
+    return at_home(values)  # type: ignore[no-any-return]
 
 
 def _reason(error: yaml.MarkedYAMLError) -> str:

@@ -7,6 +7,7 @@ from logging import getLogger
 from typing import Any
 
 from recbole_mm.errors import WrongUse
+from recbole_mm.model import defaults_of
 
 _LIBRARIES = {
     "KGAT": ("dgl", "pip install dgl"),
@@ -18,10 +19,10 @@ _LIBRARIES = {
 
 def check_libraries(model_class: type) -> None:
     """Raise ``WrongUse`` when a library that RecBole's model imports in mid-run does not import."""
-    if not model_class.__module__.startswith("recbole.") or model_class.__name__ not in _LIBRARIES:
+    name, home = model_class.__name__, defaults_of(model_class)
+    if not home.__module__.startswith("recbole.") or home.__name__ not in _LIBRARIES:
         return
-    name = model_class.__name__
-    library, remedy = _LIBRARIES[name]
+    library, remedy = _LIBRARIES[home.__name__]
     try:
         import_module(library)
     except Exception as error:  # a binary built for another torch fails in many ways
@@ -39,17 +40,18 @@ def fit_to_dataset(config: Any, dataset: Any) -> None:
     multiplies its vectors, which RecBole reads as float64, with float32 weights.
     Raises ``WrongUse`` when a given value is out of range.
     """
-    if not config.model_class.__module__.startswith("recbole."):
+    if not config.home.__module__.startswith("recbole."):
         return
+    home = config.home.__name__
     fewer, more = sorted((dataset.user_num, dataset.item_num))
-    if config["model"] == "NCL":
+    if home == "NCL":
         _at_most(config, "num_clusters", fewer, max(1, fewer // 2), f"there are {fewer} users or items")
-    elif config["model"] == "DGCF":
+    elif home == "DGCF":
         batches = -(-more // fewer)
         # the training part is not made yet; half of the rows is the least that any usual split leaves
         most = max(1, dataset.inter_num // 2 // batches) if batches > 1 else config["train_batch_size"]
         _at_most(config, "train_batch_size", most, most, f"DGCF needs {batches} batches an epoch")
-    elif config["model"] == "KSR":
+    elif home == "KSR":
         for name, vectors in dataset._preloaded_weight.items():
             dataset._preloaded_weight[name] = vectors.astype("float32")
 

@@ -33,7 +33,7 @@ def create_dataset(config: Any) -> Any:
         )
     classes = importlib.import_module("recbole.data.dataset")
     default = _CLASS_OF_TYPE.get(config["MODEL_TYPE"], "Dataset")
-    recbole_class = getattr(classes, f"{config['model']}Dataset", getattr(classes, default))
+    recbole_class = getattr(classes, f"{config.home.__name__}Dataset", getattr(classes, default))
     mixin = CrossDomainMixin if is_cross_domain(config) else MultimodalMixin
     name = f"{mixin.__name__.removesuffix('Mixin')}{recbole_class.__name__}"
     dataset = class_of(name, (mixin, recbole_class), mixin.__module__)(config)
@@ -60,12 +60,20 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
     samplers = recbole_data.create_samplers(config, dataset, parts)
     train = _train_loader(config, dataset, parts[0], samplers[0])
     valid, test = (
-        recbole_data.get_dataloader(config, phase)(
-            config, eval_part(config, part, phase), sampler, shuffle=False
-        )
+        _loader_class(config, phase)(config, eval_part(config, part, phase), sampler, shuffle=False)
         for phase, part, sampler in zip(("valid", "test"), parts[1:], samplers[1:], strict=True)
     )
     return train, valid, test
+
+
+def _loader_class(config: Any, phase: str) -> Any:
+    """RecBole's choice, which goes by the model's name: for a class that extends a model by that model's."""
+    named = {
+        "model": config.home.__name__,
+        "MODEL_TYPE": config["MODEL_TYPE"],
+        "eval_args": config["eval_args"],
+    }
+    return recbole_data.get_dataloader(named, phase)
 
 
 def _train_sampler(config: Any, part: Any, sampler: Any) -> Any:
@@ -85,7 +93,7 @@ def _train_loader(config: Any, dataset: Any, part: Any, sampler: Any) -> Any:
     if config.trait("triplet_batches"):
         return TripletDataLoader(config, part, sampler, shuffle=config["shuffle"])
     sampler = _train_sampler(config, part, sampler)
-    loader = recbole_data.get_dataloader(config, "train")
+    loader = _loader_class(config, "train")
     args = config["train_neg_sample_args"]
     if isinstance(args["sample_num"], int) and args["sample_num"] > 1:
         getLogger("recbole_mm.data").info(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.evaluator.register import metric_types
 from recbole.utils import EvaluatorType
 from tqdm import tqdm
 
@@ -23,6 +25,7 @@ from recbole_mm.evaluator.listed import listed_pass
 from recbole_mm.evaluator.protocol import protocols
 from recbole_mm.evaluator.query import EvalTask, build_task, pairs_of
 from recbole_mm.evaluator.record import Record, Wanted
+from recbole_mm.evaluator.registered import Registered
 from recbole_mm.evaluator.result import EvalResult
 from recbole_mm.evaluator.sampled import draw_lists
 from recbole_mm.evaluator.score import Scorer
@@ -50,10 +53,25 @@ class Evaluator:
         self.groups = config["eval_groups"]
         names = [name.lower() for name in config["metrics"]]
         self.labelled = config["eval_type"] == EvaluatorType.VALUE
+        own = [name for name in names if name not in METRICS]
         for name in () if self.labelled else names:
-            if name not in METRICS or METRICS[name].reads == "labels":
+            ranks = (
+                metric_types.get(name) == EvaluatorType.RANKING
+                if name in own
+                else METRICS[name].reads != "labels"
+            )
+            if not ranks:
                 raise WrongUse(f"metrics: {name!r} is not a ranking metric")
-        self.wanted = Wanted(names, config["topk"], any(p.is_full for p in self.protocols))
+        self.own = Registered(config, own) if own else None
+        self.wanted = Wanted(
+            [name for name in names if name in METRICS],
+            config["topk"],
+            any(p.is_full for p in self.protocols),
+        )
+        if own and not (self.wanted.ranking or self.labelled):
+            raise WrongUse(
+                f"metrics: {own[0]!r} is made of whole rankings; put recbole or mmrec into protocol"
+            )
         self._train: TrainStats | None = None
         self._tasks: WeakKeyDictionary[Any, tuple[EvalTask, dict[str, np.ndarray]]] = WeakKeyDictionary()
 
@@ -63,6 +81,8 @@ class Evaluator:
         Needed only where the evaluation loader does not know its training data: sequential models.
         """
         # the loader of a knowledge model holds two
+        if self.own is not None:
+            self.own.data_collect(train_data)
         dataset = getattr(train_data, "general_dataloader", train_data)._dataset
         self._train = _train_stats([dataset], dataset)
 
@@ -76,20 +96,24 @@ class Evaluator:
         size = self.config["eval_batch_size"]
         dataset = eval_data._dataset
         scorer = Scorer(model, eval_data, dataset.item_num, size)
+        if self.own is not None:
+            if not self.own.knows_training:
+                self.own.data_collect(SimpleNamespace(dataset=_all_phases(eval_data)[0]))
+            self.own.start()
         if self.labelled:
-            asked = (self.config, self.wanted.metrics, size, scorer.device, progress)
+            asked = (self.config, self.wanted.metrics, size, scorer.device, progress, self.own)
             metrics, rows = labelled_pass(model, eval_data, *asked)
             rows["user"] = dataset.id2token(dataset.uid_field, rows["user"].to_numpy())
             return EvalResult(metrics, ["labelled"], lambda: rows)
         if isinstance(eval_data, FullSortEvalDataLoader):
             task, negatives = self._task(eval_data, scorer.device)
-            record = full_pass(scorer, eval_data, task, self.wanted, negatives, progress)
+            record = full_pass(scorer, eval_data, task, self.wanted, negatives, progress, self.own)
         else:
             if self.names != ["recbole"]:
                 raise WrongUse(
                     f"protocol: {self.names} needs eval_args: {{mode: full}}; uniN and popN go with recbole"
                 )
-            record = listed_pass(model, eval_data, self.wanted, size, scorer.device, progress)
+            record = listed_pass(model, eval_data, self.wanted, size, scorer.device, progress, self.own)
         return self._result(record, model, eval_data)
 
     def _task(self, eval_data: Any, device: torch.device) -> tuple[EvalTask, dict[str, np.ndarray]]:
@@ -127,6 +151,8 @@ class Evaluator:
             else:
                 part = aggregate.list_metrics(lists[protocol.name], self.wanted)
             found |= {keys[key] + name: value for name, value in part.items()}
+        if self.own is not None:
+            found |= {keys["full"] + name: value for name, value in self.own.values().items()}
         places = self.config["metric_decimal_place"]
         metrics = OrderedDict((key, round(float(value), places)) for key, value in found.items())
         cold = bool(self.config["cold_items"])

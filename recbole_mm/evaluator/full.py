@@ -14,6 +14,7 @@ from recbole_mm.evaluator.auc import pooled_auc
 from recbole_mm.evaluator.query import Batch, EvalTask
 from recbole_mm.evaluator.rank import BatchRanks, rank_batch
 from recbole_mm.evaluator.record import Record, Wanted
+from recbole_mm.evaluator.registered import Registered
 from recbole_mm.evaluator.sampled import rank_lists
 from recbole_mm.evaluator.score import Scorer
 
@@ -27,8 +28,12 @@ def full_pass(
     wanted: Wanted,
     negatives: dict[str, np.ndarray],
     progress: Progress,
+    own: Registered | None = None,
 ) -> Record:
-    """Rank the positives of every query; ``negatives``: item ids [P, N] of each sampled protocol."""
+    """Rank the positives of every query; ``negatives``: item ids [P, N] of each sampled protocol.
+
+    ``own`` sees what is ranked, too.
+    """
     pos_score = np.empty(len(task.pos_query))
     record = Record(task.user, task.domain, task.n_pos, task.pos_query, task.pos_item, pos_score, task.items)
     record.make_room(wanted)
@@ -38,7 +43,8 @@ def full_pass(
         # is to use again, and the heap would grow by a batch every few batches (measured: 3.4 GiB).
         part = task.positives_of(batch)
         row, item = _positives(task, part, batch, scorer.device)
-        scores = scorer(interaction_of(eval_data, task, batch), task.columns.get(batch.domain))
+        interaction = interaction_of(eval_data, task, batch)
+        scores = scorer(interaction, task.columns.get(batch.domain))
         for name, ids in negatives.items():
             columns = torch.from_numpy(ids[part]).to(scorer.device).clamp_min(0)
             neg_score[name][part] = scores[row.unsqueeze(1), columns].cpu().numpy()
@@ -49,6 +55,8 @@ def full_pass(
         if wanted.ranking:
             mask(scores, task.mask_of(index))
             scores.view(-1)[cell] = kept  # a positive is never masked, whatever the history says
+            if own is not None:
+                own.collect(_all_items(scores, task, batch), interaction, row, item)
             ranked = rank_batch(
                 scores, row, col, kept, wanted.k, need_auc=wanted.query_auc, need_list=wanted.lists
             )
@@ -84,6 +92,15 @@ def candidates_of(scores: Tensor, task: EvalTask, batch: Batch, item: Tensor) ->
     if columns[-1] - columns[0] == len(columns) - 1:
         return scores[:, int(columns[0]) : int(columns[-1]) + 1].contiguous(), local
     return scores.index_select(1, torch.from_numpy(columns).to(scores.device)), local
+
+
+def _all_items(scores: Tensor, task: EvalTask, batch: Batch) -> Tensor:
+    """Scores of all items [B, I], -inf where one is no candidate."""
+    if batch.domain not in task.columns:
+        return scores
+    wide = scores.new_full((len(scores), task.items), -torch.inf)
+    wide[:, torch.from_numpy(task.columns[batch.domain]).to(scores.device)] = scores
+    return wide
 
 
 def mask(scores: Tensor, cells: np.ndarray) -> None:

@@ -7,16 +7,28 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from recbole.evaluator.register import metrics_dict
 
 from recbole_mm.evaluator.full import Progress
+from recbole_mm.evaluator.registered import Registered
 from recbole_mm.evaluator.score import predict_rows
 
 
 def labelled_pass(
-    model: Any, eval_data: Any, config: Any, names: list[str], size: int, device: Any, progress: Progress
+    model: Any,
+    eval_data: Any,
+    config: Any,
+    names: list[str],
+    size: int,
+    device: Any,
+    progress: Progress,
+    own: Registered | None = None,
 ) -> tuple[OrderedDict[str, float], pd.DataFrame]:
-    """Metrics over all rows, and a table (user id, label, score). ``size``: rows of one call of ``predict``."""
+    """Metrics over all rows, and a table (user id, label, score). ``size``: rows of one call of ``predict``.
+
+    ``names`` are of RecBole's metrics, ``own`` holds a person's.
+    """
     score, label, user = [], [], []
     for interaction, *_ in progress(eval_data):
         score.append(predict_rows(model, interaction, device, size).cpu().numpy())
@@ -27,4 +39,7 @@ def labelled_pass(
     for name in names:
         value = metrics_dict[name](config).metric_info(scores, labels)
         metrics[name] = round(float(value), config["metric_decimal_place"])
+    if own is not None:
+        own.collect_rows(torch.from_numpy(scores), torch.from_numpy(labels))
+        metrics.update(own.values())
     return metrics, pd.DataFrame({"user": np.concatenate(user), "label": labels, "score": scores})

@@ -12,16 +12,23 @@ from recbole_mm.evaluator.auc import pooled_auc
 from recbole_mm.evaluator.full import Progress
 from recbole_mm.evaluator.rank import BatchRanks, rank_batch
 from recbole_mm.evaluator.record import Record, Wanted
+from recbole_mm.evaluator.registered import Registered
 from recbole_mm.evaluator.score import predict_rows
 
 
 def listed_pass(
-    model: Any, eval_data: Any, wanted: Wanted, size: int, device: Any, progress: Progress
+    model: Any,
+    eval_data: Any,
+    wanted: Wanted,
+    size: int,
+    device: Any,
+    progress: Progress,
+    own: Registered | None = None,
 ) -> Record:
     """Rank the positives among the negatives that RecBole's own loader draws (the same, in the same order).
 
     RecBole writes the scores into a matrix of -inf, so an item drawn twice for a user counts once. Here a user's
-    distinct items are the columns of a narrow row. ``size``: rows of one call of ``predict``.
+    distinct items are the columns of a narrow row. ``size``: rows of one call of ``predict``. ``own`` gets the matrix.
     """
     dataset = eval_data._dataset
     I = dataset.item_num  # noqa: E741
@@ -38,14 +45,16 @@ def listed_pass(
         B = int(row[-1]) + 1
         count = np.bincount(row, minlength=B)
         slot = np.arange(len(row)) - (np.cumsum(count) - count)[row]
-        narrow = torch.full((B, int(count.max())), -torch.inf)
-        narrow[torch.from_numpy(row), torch.from_numpy(slot)] = scores[torch.from_numpy(first)]
+        narrow = _matrix((B, int(count.max())), row, slot, scores[torch.from_numpy(first)])
         item_at = np.full(narrow.shape, -1, np.int64)
         item_at[row, slot] = item
         pos_cell = np.unique(positive_u.numpy() * I + positive_i.numpy())
         at = np.searchsorted(cell, pos_cell)
         pos_row, pos_col = torch.from_numpy(row[at]), torch.from_numpy(slot[at])
         score = narrow[pos_row, pos_col]
+        if own is not None:
+            wide = _matrix((B, I), row, item, scores[torch.from_numpy(first)])
+            own.collect(wide, interaction, positive_u, positive_i)
         ranked = rank_batch(
             narrow, pos_row, pos_col, score, wanted.k, need_auc=wanted.query_auc, need_list=wanted.lists
         )
@@ -63,15 +72,28 @@ def listed_pass(
         np.concatenate(users), None, np.bincount(query, minlength=done), query, item, pos_score, I
     )
     record.make_room(wanted)
+    _store(record, users, ranks)
+    if wanted.pooled_auc:
+        record.pooled = pooled_auc(pos_score, negatives)
+    return record
+
+
+def _matrix(
+    shape: tuple[int, int], row: np.ndarray, column: np.ndarray, values: torch.Tensor
+) -> torch.Tensor:
+    """``values`` [N] at (row, column), -inf elsewhere."""
+    matrix = torch.full(shape, -torch.inf)
+    matrix[torch.from_numpy(row), torch.from_numpy(column)] = values
+    return matrix
+
+
+def _store(record: Record, users: list[np.ndarray], ranks: list[BatchRanks]) -> None:
     first_query = first_positive = 0
     for user, ranked in zip(users, ranks, strict=True):
         queries = slice(first_query, first_query + len(user))
         positives = slice(first_positive, first_positive + len(ranked.position))
         record.store(ranked, queries, positives)
         first_query, first_positive = queries.stop, positives.stop
-    if wanted.pooled_auc:
-        record.pooled = pooled_auc(pos_score, negatives)
-    return record
 
 
 def _items(ranked: BatchRanks, item_at: np.ndarray) -> BatchRanks:

@@ -19,6 +19,7 @@ from recbole_mm.extract.pipeline import extract
 from recbole_mm.extract.report import Report
 from recbole_mm.extract.settings import DEFAULTS, MissingPackage, build_encoder, build_encoders, read_settings
 from recbole_mm.extract.text import NoCheckpoint
+from recbole_mm.files import dataset_folder
 from recbole_mm.modality import reviews_folder
 
 
@@ -70,7 +71,8 @@ def main(args: argparse.Namespace) -> int:
     """Encode what is new or changed; errors are raised."""
     reviews = getattr(args, "reviews", False)
     source = "reviews.parquet" if reviews else "items.parquet"
-    items_file = Path(args.items or Path("dataset") / args.dataset / source)
+    name, around = dataset_folder(args.dataset, "dataset")
+    items_file = Path(args.items or Path(around or "dataset") / name / source)
     inputs: dict[str, Items] = {}
     if args.kind in ("text", "clip"):
         fields = [field for field in args.fields.split(",") if field] if args.fields else None
@@ -87,7 +89,7 @@ def main(args: argparse.Namespace) -> int:
         remedy = "use --encoder minilm or another checkpoint"
         raise WrongUse(f"tfidf learns from all reviews, those of the test set too; {remedy}")
     root = Path(args.modality_path)
-    stores = reviews_folder(root, args.dataset) if reviews else root / args.dataset
+    stores = reviews_folder(root, name) if reviews else root / name
     workers = args.workers or available_cores()
     options: dict[str, Any] = {"dtype": args.dtype, "overwrite": args.overwrite}
     reports = []

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from recbole_mm.errors import WrongUse
+from recbole_mm.files import dataset_folder
 from recbole_mm.modality.format import DTYPES
 from recbole_mm.modality.read import read_array, read_parquet, read_tokens
 from recbole_mm.modality.store import ModalityStore
@@ -60,7 +61,7 @@ def main(args: argparse.Namespace) -> int:
 def _build(args: argparse.Namespace) -> ModalityStore:
     if (args.out is None) == (args.dataset is None):
         raise WrongUse("store build: give --dataset NAME or --out FOLDER, one of the two")
-    out = Path(args.out) if args.out else Path(args.modality_path) / args.dataset / args.modality
+    out = Path(args.out or Path(args.modality_path) / dataset_folder(args.dataset)[0] / args.modality)
     present: np.ndarray | None = None
     if args.parquet:
         if args.values or args.ids or not args.vector_column:

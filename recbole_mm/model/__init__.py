@@ -18,7 +18,7 @@ from typing import Any
 
 from recbole_mm.errors import WrongUse, suggest
 
-__all__ = ["get_model", "model_lines", "model_names", "model_spec"]
+__all__ = ["defaults_of", "get_model", "model_lines", "model_names", "model_spec"]
 
 _RECBOLE_ROOMS = ("general", "context_aware", "sequential", "knowledge_aware", "exlib")
 _OURS = Path(__file__).parent
@@ -57,6 +57,18 @@ def get_model(name: str | type) -> type:
         return _GIVEN[name]
     hint = suggest(name, model_names(), listed=False) or "; one of ours, RecBole's or path/to/file.py:Class"
     raise WrongUse(f"no model '{name}'{hint}")
+
+
+def defaults_of(model_class: type) -> type:
+    """The class whose defaults a model starts from: the nearest of ours or RecBole's that it is or extends, or itself.
+
+    In both packages a model's file is named as the model; bases, which have no defaults, are elsewhere.
+    """
+    for each in model_class.__mro__:
+        package, _, file = each.__module__.partition(".")
+        if package in ("recbole", "recbole_mm") and file.split(".")[-1] == each.__name__.lower():
+            return each
+    return model_class
 
 
 def model_names() -> dict[str, str]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from recbole_mm.config.properties import file_list
 from recbole_mm.config.values import parse_cli
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import write_text
@@ -111,7 +112,9 @@ def seed_list(seeds: int | Sequence[int]) -> list[int]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``recbole-mm compare``; every other ``--key=value`` is a setting of all rows."""
     parser.add_argument("--models", default="", help="comma-separated: models, or rows of the preset")
-    parser.add_argument("--dataset", "-d", help="a folder of data_path; ml-100k is built in")
+    parser.add_argument(
+        "--dataset", "-d", help="its name below data_path, or its folder; ml-100k is built in"
+    )
     parser.add_argument("--seeds", help="how many (default 3), or a list: 2020,2021")
     parser.add_argument("--preset", nargs="+", default=[], help=f"{', '.join(preset_names())}, or yaml files")
     parser.add_argument(
@@ -139,7 +142,7 @@ def main(args: argparse.Namespace) -> int:
         out=out,
         controls=args.controls,
         missing=_shares(args.missing),
-        config_files=args.config_files.split(),
+        config_files=file_list(args.config_files),
         config_dict=parse_cli(args.overrides)[0],
         fresh=args.fresh,
         add=args.add,

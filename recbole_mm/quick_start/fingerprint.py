@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import recbole_mm
@@ -59,11 +60,30 @@ def code_of(model_class: type) -> list[str]:
 
     So a change of one model leaves the finished runs of the others valid.
     """
-    files = {
-        Path(inspect.getfile(c)) for c in model_class.__mro__ if c.__module__.split(".")[0] not in _INSTALLED
-    }
-    rooms = _ROOMS + (_ROOMS_OF_OURS if files else ())
-    return [*(_room_code(room) for room in rooms), *(_hash(path) for path in sorted(files))]
+    classes = [each for each in model_class.__mro__ if each.__module__.split(".")[0] not in _INSTALLED]
+    rooms = _ROOMS + (_ROOMS_OF_OURS if classes else ())
+    return [*(_room_code(room) for room in rooms), *sorted({_class_code(each) for each in classes})]
+
+
+def _class_code(one: type) -> str:
+    """A hash of the file of a class; of one that was typed into a notebook or into Python, of its functions."""
+    try:
+        return _hash(Path(inspect.getfile(one)))
+    except (TypeError, OSError):
+        codes = [each.__code__ for each in vars(one).values() if inspect.isfunction(each)]
+        return hashlib.sha256(repr([_plain(code) for code in codes]).encode()).hexdigest()
+
+
+def _plain(code: CodeType) -> tuple[Any, ...]:
+    consts = [
+        _plain(each)
+        if isinstance(each, CodeType)
+        else sorted(map(repr, each))
+        if isinstance(each, frozenset)
+        else each
+        for each in code.co_consts
+    ]
+    return code.co_name, code.co_code.hex(), code.co_names, consts
 
 
 @cache

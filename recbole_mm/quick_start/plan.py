@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
 from recbole_mm.config import Config
+from recbole_mm.config.known import unknown_keys
 from recbole_mm.config.properties import load_user
 from recbole_mm.errors import WrongUse
+from recbole_mm.files import at_home, dataset_folder
+from recbole_mm.model import get_model
 from recbole_mm.quick_start.fingerprint import run_key
 from recbole_mm.quick_start.preset import Preset, Settings, load_preset
 from recbole_mm.quick_start.session import require_files
@@ -55,12 +59,19 @@ class Request:
             raise WrongUse("name a data set: --dataset ml-100k")
         files = {key: value for path in config_files for key, value in load_user(path).items()}
         overrides = dict(config_dict or {})
+        dataset, root = dataset_folder(dataset, (files | overrides).get("data_path"))
+        overrides |= {"data_path": root} if root else {}
         if "checkpoint_dir" in files | overrides:
             raise WrongUse(
                 "--checkpoint_dir: the runs lie in the folder of the results; name that with --out"
             )
-        out = out or default.format(preset=preset.name or "compare", dataset=dataset)
+        out = at_home(out) or default.format(preset=preset.name or "compare", dataset=dataset)
         return cls(preset, dataset, files, overrides, Path(out))
+
+    @property
+    def shared(self) -> Settings:
+        """What every row is given."""
+        return self.preset.common(self.dataset, self.files, self.overrides)
 
     def settings(self, row: Row) -> Settings:
         """All settings of a row."""
@@ -82,10 +93,14 @@ def plan_runs(
     Raises ``WrongUse`` on the first row that cannot be configured, or whose budget or evaluation is another.
     """
     preset, dataset = request.preset, request.dataset
-    evaluation = evaluation_of(columns, preset.common(dataset, request.files, request.overrides))
+    evaluation = evaluation_of(columns, request.shared)
     where = {"checkpoint_dir": str(request.folder / RUNS)}
     full = [replace(row, settings={**row.settings, **where}) for row in kept]
-    full += [replace(row, settings={**request.settings(row), **evaluation}) for row in rows]
+    foreign = _foreign_keys([*kept, *rows], request.shared)
+    for row in rows:
+        others = foreign[row.model] - row.settings.keys()
+        known = {key: value for key, value in request.settings(row).items() if key not in others}
+        full.append(replace(row, settings={**known, **evaluation}))
     first: tuple[str, Config] | None = None
     runs = []
     for row in full:
@@ -109,6 +124,25 @@ def plan_runs(
         common=_common(first[1]),
     )
     return plan, sorted(runs, key=lambda run: seeds.index(run.seed))  # type: ignore[arg-type]
+
+
+def _foreign_keys(rows: Sequence[Row], shared: Settings) -> dict[str, set[str]]:
+    """Of each model, the keys given to all rows that only the models of other rows know.
+
+    Raises ``WrongUse`` on a key that is known to none.
+    """
+    unknown = {row.model: unknown_keys(shared, (), get_model(row.model)) for row in rows}
+    foreign: dict[str, set[str]] = {model: set() for model in unknown}
+    for key in shared:
+        without = [model for model, keys in unknown.items() if key in keys]
+        if len(without) == len(unknown) and shared.get("strict_config", True) is not False:
+            raise WrongUse(f"unknown key '{key}', to every model here{max(unknown[m][key] for m in without)}")
+        if 0 < len(without) < len(unknown):
+            knowing = ", ".join(row.label for row in rows if row.model not in without)
+            getLogger("recbole_mm.run").info("%s: only %s reads it", key, knowing)
+            for model in without:
+                foreign[model].add(key)
+    return foreign
 
 
 def _same(label: str, config: Config, first: str, of_first: Config) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_mm.config import Config
+from recbole_mm.config.properties import file_list
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import write_text
 from recbole_mm.quick_start.dry_run import describe
@@ -45,7 +46,9 @@ def run_recbole_mm(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``recbole-mm run``; every other ``--key=value`` is a configuration key."""
     parser.add_argument("--model", "-m", help="a model's name, path/to/file.py:Class, or dotted.name.Class")
-    parser.add_argument("--dataset", "-d", help="a folder of data_path; ml-100k is built in")
+    parser.add_argument(
+        "--dataset", "-d", help="its name below data_path, or its folder; ml-100k is built in"
+    )
     parser.add_argument("--config_files", default="", help="yaml files, separated by spaces")
     parser.add_argument("--resume", metavar="RUN", help="go on with the run of this folder")
     parser.add_argument(
@@ -57,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run, print the result and where it lies."""
-    files = args.config_files.split()
+    files = file_list(args.config_files)
     model, dataset, settings = args.model, args.dataset, None
     if args.resume:
         stored = RunFolder.open(args.resume).read_spec()

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from recbole.utils import init_seed
 
-from recbole_mm.config import Config, check_dataset, fit_to_dataset
+from recbole_mm.config import Config, check_dataset, fit_to_dataset, missing_keys
 from recbole_mm.data import create_dataset, data_preparation
 from recbole_mm.errors import WrongUse
 from recbole_mm.quick_start.embedded import ensure_embedded_stores
@@ -69,10 +69,9 @@ class Session:
         self.train_data, self.valid_data, self.test_data = data_preparation(config, self.dataset)
 
         init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-        model_class: Any = config.model_class
-        self.model = model_class(config, self.train_data._dataset).to(config["device"])
+        self.model = _model(config, self.train_data._dataset)
         getLogger().info(self.model)
-        self.trainer = get_trainer(config, model_class)(config, self.model)
+        self.trainer = get_trainer(config, config.model_class)(config, self.model)
         self.spec = self.trainer.spec = replace(
             config.spec, label=spec.label, key=spec.key or run_key(config, config["seed"])
         )
@@ -180,6 +179,22 @@ class Session:
         if kept == "all" and self.trainer.folder.last.is_file():
             files["last"] = self.trainer.folder.last.name
         return files
+
+
+def _model(config: Config, dataset: Any) -> Any:
+    """The model on its device. Raises ``WrongUse`` on a key that it reads and nobody gave, where it fails by that."""
+    model_class: Any = config.model_class
+    missing = missing_keys(config)
+    try:
+        model = model_class(config, dataset).to(config["device"])
+    except (TypeError, ValueError, RuntimeError, AttributeError, KeyError) as error:
+        if not missing or isinstance(error, WrongUse):
+            raise
+        why = " ".join(str(error).split())[:200]
+        raise WrongUse(f"{missing[0]} ({type(error).__name__}: {why})") from error
+    for sentence in missing:
+        _log.warning("%s (it is None)", sentence)
+    return model
 
 
 def n_parameters(model: Any) -> int:

@@ -16,10 +16,10 @@ from typing import Any
 import yaml
 
 from recbole_mm.config import Config, properties_dir
-from recbole_mm.config.properties import load_user
+from recbole_mm.config.properties import file_list, load_user
 from recbole_mm.config.values import parse_cli
 from recbole_mm.errors import Failure, WrongUse
-from recbole_mm.files import write_text
+from recbole_mm.files import at_home, write_text
 from recbole_mm.model import get_model
 from recbole_mm.quick_start.fingerprint import run_key
 from recbole_mm.quick_start.plan import Request
@@ -82,7 +82,9 @@ def tune(
         presets, dataset, config_files, config_dict, out, f"results/tune/{name}-{{dataset}}"
     )
     dataset, folder = request.dataset, request.folder
-    search = Search(model, dataset, read_space(Path(space or properties_dir() / f"tune/{name}.yaml")))
+    search = Search(
+        model, dataset, read_space(Path(at_home(space) or properties_dir() / f"tune/{name}.yaml"))
+    )
     settings = {"keep_checkpoints": "none", **request.settings(Row(name, model))}
     for key in sorted(set(search.space) & set(config_dict or {})):
         raise WrongUse(
@@ -160,7 +162,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", "-m", required=True, help="a model's name, path/to/file.py:Class or dotted name"
     )
-    parser.add_argument("--dataset", "-d", help="a folder of data_path; ml-100k is built in")
+    parser.add_argument(
+        "--dataset", "-d", help="its name below data_path, or its folder; ml-100k is built in"
+    )
     parser.add_argument("--trials", default=str(TRIALS), help=f"how many points, or all (default {TRIALS})")
     parser.add_argument("--space", help="yaml of key: [values] (default: properties/tune/<Model>.yaml)")
     parser.add_argument(
@@ -184,7 +188,7 @@ def main(args: argparse.Namespace) -> int:
         presets=args.preset,
         order_seed=args.order_seed,
         out=args.out,
-        config_files=args.config_files.split(),
+        config_files=file_list(args.config_files),
         config_dict=parse_cli(args.overrides)[0],
         fresh=args.fresh,
         command=shlex.join(["recbole-mm", *sys.argv[1:]]),

@@ -101,7 +101,8 @@ KEYS: dict[str, Key] = {
     "gpu_id": Key((str, int, tuple, list), silent=True, resumable=True),
     "worker": Key(low=0, silent=True),
     "device": Key(resumable=True),
-    "nproc": Key(silent=True, resumable=True),
+    "nproc": Key((int,), low=1, silent=True, resumable=True),
+    "world_size": Key((int,), resumable=True),
     "ip": Key(silent=True),
     "port": Key(silent=True),
     "state": Key(silent=True, resumable=True),
@@ -121,6 +122,7 @@ KEYS: dict[str, Key] = {
     "item_link": Key(path=True),
     # the data
     "dataset": Key((str, int)),
+    "encoding": Key((str,), resumable=True),
     "load_col": Key(shared="run"),
     "additional_feat_suffix": Key((str, list)),
     "benchmark_filename": Key((list,)),

@@ -23,11 +23,12 @@ class Metric:
            ``rank``    the AUC of each query
            ``scores``  the scores of all queries pooled
            ``labels``  single scores and their labels
+           ``collected``, ``collected@k``  what RecBole's collector gathers for one of a person's own
     ours   RecBole does not have it
     """
 
     label: str
-    reads: Literal["hits", "lists", "rank", "scores", "labels"]
+    reads: Literal["hits", "lists", "rank", "scores", "labels", "collected", "collected@k"]
     high: float = 1.0
     smaller_is_better: bool = False
     ours: bool = False
@@ -40,7 +41,7 @@ class Metric:
     @property
     def at_k(self) -> bool:
         """Whether it is given at list lengths."""
-        return self.reads in ("hits", "lists")
+        return self.reads in ("hits", "lists", "collected@k")
 
     @property
     def ranks(self) -> bool:
@@ -77,7 +78,10 @@ METRICS = {
     )
 }
 
-_FORM = re.compile(r"(?:(?P<protocol>[^/]+)/)?(?P<name>[a-z0-9]+)(?:@(?P<k>[1-9][0-9]*))?")
+#: metrics that a configuration found in RecBole's registry, where people enter their own
+OWN: dict[str, Metric] = {}
+
+_FORM = re.compile(r"(?:(?P<protocol>[^/]+)/)?(?P<name>[a-z0-9_]+)(?:@(?P<k>[1-9][0-9]*))?")
 
 
 @dataclass(frozen=True)
@@ -112,8 +116,9 @@ class Column:
 
 
 def metric_of(column: str) -> Metric | None:
-    """The metric of a result's key; None where the table has none, as for one of RecBole's registry."""
-    return METRICS.get(column.rpartition("/")[2].partition("@")[0].lower())
+    """The metric of a result's key; None where no configuration here has found one of that name."""
+    name = column.rpartition("/")[2].partition("@")[0].lower()
+    return METRICS.get(name) or OWN.get(name)
 
 
 def smaller_is_better(column: str) -> bool:

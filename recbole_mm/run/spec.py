@@ -40,7 +40,8 @@ class StageSpec:
         part, *numbers = (word.strip() for word in str(text).split(":"))
         if part.upper() not in (*PARTS, ALL):
             raise WrongUse(f"train_epochs: {text!r} names no part of the training rows{suggest(part, PARTS)}")
-        if not (len(numbers) in (1, 2) and all(n.isdecimal() for n in numbers) and int(numbers[0]) >= 1):
+        least = 0 if part.upper() == ALL else 1  # `epochs: 0` is a run
+        if not (len(numbers) in (1, 2) and all(n.isdecimal() for n in numbers) and int(numbers[0]) >= least):
             raise WrongUse(
                 f"train_epochs: {text!r} is not PART:EPOCHS or PART:EPOCHS:PATIENCE with whole numbers, epochs >= 1"
             )

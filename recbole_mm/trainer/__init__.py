@@ -10,6 +10,7 @@ from typing import Any
 from recbole.trainer.trainer import DecisionTreeTrainer
 from recbole.utils.utils import get_trainer as _recbole_trainer
 
+from recbole_mm.model import defaults_of
 from recbole_mm.serialize import class_of
 from recbole_mm.trainer.callback import Callback
 from recbole_mm.trainer.checkpoint import read_checkpoint
@@ -33,6 +34,6 @@ __all__ = [
 
 def get_trainer(config: Any, model_class: type) -> type:
     """The trainer class RecBole takes for this model, with our mixin in front of it."""
-    base = _recbole_trainer(config["MODEL_TYPE"], model_class.__name__)
+    base = _recbole_trainer(config["MODEL_TYPE"], defaults_of(model_class).__name__)
     mixin = TreeTrainerMixin if issubclass(base, DecisionTreeTrainer) else TrainerMixin
     return class_of(f"Mm{base.__name__}", (mixin, base), __name__)

@@ -17,6 +17,8 @@ from recbole_mm.trainer.stage import Stage, Stages
 from recbole_mm.trainer.warm_start import tokens_of
 
 _log = getLogger("recbole_mm.trainer")
+#: how a run with `epochs: 0` ended
+UNTRAINED = "no training"
 
 # the classes this one is put in front of; a type checker cannot know them
 _Base: Any = object
@@ -89,7 +91,7 @@ class StagedFit(_Base):
             self._evaluator.data_collect(train_data)
         self.tokens = tokens_of(getattr(train_data, "general_dataloader", train_data)._dataset)
         self.eval_collector.data_collect(train_data)  # RecBole's evaluator counts all training rows
-        if self._resumed and self.outcome:
+        if self._resumed and self.outcome and self.epochs:
             return self.best_valid_score, self.best_valid_result
         if saved and self.folder is None and self.config["local_rank"] in (None, 0):
             self.folder = RunFolder.create(self.checkpoint_dir, self.spec)
@@ -102,11 +104,19 @@ class StagedFit(_Base):
         try:
             with self.folder.locked() if self.folder is not None and saved else nullcontext():
                 self._tell("on_run_start", self)
+                if saved and self.epochs == 0:  # the untrained model can be tested
+                    self._save_checkpoint(-1, verbose=verbose)
                 if self.staged:
                     self._run_stages(valid_data, verbose, saved, bars, callback_fn)
                     result = self.best_valid_score, self.best_valid_result
                 else:
                     result = super().fit(train_data, valid_data, verbose, saved, bars, callback_fn)
+                if self.outcome == UNTRAINED:
+                    _log.warning("epochs: 0: %s is tested with its first weights", self.config["model"])
+                    if valid_data:
+                        result = self.best_valid_score, self.best_valid_result = super()._valid_epoch(
+                            valid_data, bars
+                        )
                 self._tell("on_run_end", self.outcome)
         except KeyboardInterrupt as error:
             raise self._interrupted() from error
@@ -121,8 +131,6 @@ class StagedFit(_Base):
         loaders = part_loaders(self.config, train_data, [stage.spec.part for stage in self.stages.all])
         for stage, loader in zip(self.stages.all, loaders, strict=True):
             stage.loader = loader
-        if saved and self.epochs == 0:  # the untrained model can be tested
-            self._save_checkpoint(-1, verbose=verbose)
         if not self._resumed:
             self._save_last(-1)
         while True:

@@ -16,7 +16,7 @@ from recbole_mm.model.traits import trait
 from recbole_mm.trainer.callback import EarlyStopping
 from recbole_mm.trainer.checkpoint import read_checkpoint, write_checkpoint
 from recbole_mm.trainer.drift import ModelDrift
-from recbole_mm.trainer.fit import StagedFit
+from recbole_mm.trainer.fit import UNTRAINED, StagedFit
 from recbole_mm.trainer.record import epoch_record, nan_terms, recorded_losses
 from recbole_mm.trainer.resume import best_state, load_model, optimizers_of
 from recbole_mm.trainer.schedule import schedule_of, set_learning_rates
@@ -74,10 +74,13 @@ class TrainerMixin(StagedFit):
     def outcome(self) -> str:
         """Why training ended; ``""`` if it has not.
 
-        ``early stopping``, ``cap`` (all epochs used), ``one pass``, or the name of the callback that ended it.
+        ``early stopping``, ``cap`` (all epochs used), ``one pass``, ``no training`` (``epochs: 0``), or the name of the
+        callback that ended it.
         """
         if isinstance(self, TraditionalTrainer):
             return "one pass" if self.history else ""
+        if self.epochs == 0 and not self.history:  # RecBole's pre-training counts epochs of its own
+            return UNTRAINED
         if self._stopped_by or self.stages.more:
             return self._stopped_by
         if self.stages.current.early_stopping.exhausted:

@@ -217,6 +217,26 @@ def test_controls_keep_their_switch_against_the_command_line(calls):
     ]
 
 
+def test_a_key_goes_to_the_rows_whose_model_knows_it(calls, tmp_path, monkeypatch):
+    (tmp_path / "tiny.py").write_text(
+        "from recbole.model.general_recommender import BPR\n"
+        "class TinyMF(BPR):\n"
+        "    def __init__(self, config, dataset):\n"
+        "        self.dim = config['tiny_dim']\n"
+    )
+    models = ["BPR", "tiny.py:TinyMF"]
+    monkeypatch.setitem(QUALITY, "tiny.py:TinyMF", (0.2, 0.3))
+    toy(models=models, seeds=1, config_dict={"tiny_dim": 8, "epochs": 3})
+    seen = {name: (settings.get("tiny_dim"), settings["epochs"]) for name, _, settings in calls}
+    assert seen == {"BPR": (None, 3), "tiny.py:TinyMF": (8, 3)}
+    # a word that none knows is refused, whatever the order, with the nearest that one knows
+    for order in (models, models[::-1]):
+        with pytest.raises(WrongUse, match=r"unknown key 'tiny_dmi'.*did you mean 'tiny_dim'"):
+            toy(models=order, config_dict={"tiny_dmi": 8})
+    with pytest.raises(WrongUse, match="unknown key 'tiny_dim'"):
+        toy(models=["BPR", "CMC"], config_dict={"tiny_dim": 8})
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
