@@ -23,11 +23,16 @@ _UNSORTED = (
     "the times of a user are sorted and their positions are not: with order RO any row goes to the test part"
 )
 
+_NEGATIVES = (
+    "DIEN's negatives stay in the order of the file when the rows are sorted: one may be its row's item"
+)
+
 _missing = source_patches("recbole", _MISSING, "_filter_nan_user_or_item drops by label")
 _labels = source_patches("recbole", _LABELS, "RecBole joins the values of a series, not the series")
 _illegal = source_patches("recbole", _ILLEGAL, "_within_intervals gives one answer for each value")
 _lowest = source_patches("recbole", _LOWEST, "_get_illegal_ids_by_inter_num looks at all intervals")
 _unsorted = source_patches("recbole", _UNSORTED, "time_based_split sorts the positions of a user too")
+_negatives = source_patches("recbole", _NEGATIVES, "DIENDataset sorts its negatives with the rows")
 _JOINED = ("feat[field].agg(np.concatenate)", "np.concatenate(feat[field].values)")
 
 PATCHES: list[Patch] = [
@@ -43,4 +48,9 @@ PATCHES: list[Patch] = [
     _unsorted("recbole-time-split", _DATASET, "1765", "grouped_index = np.array(grouped_index)\n",
               "grouped_index = np.array(grouped_index)[np.argsort("
               "self.inter_feat[self.time_field].numpy()[grouped_index], kind='stable')]\n"),
+    _negatives("recbole-dien-negatives", "recbole.data.dataset.customized_dataset", "88",
+               "self.sort(by=[self.uid_field, self.time_field], ascending=True)",
+               "self.inter_feat[self.neg_item_list_field] = self.neg_item_list; "
+               "self.sort(by=[self.uid_field, self.time_field], ascending=True); "
+               "self.neg_item_list = self.inter_feat.interaction.pop(self.neg_item_list_field)"),
 ]  # fmt: skip

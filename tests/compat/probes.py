@@ -308,6 +308,37 @@ def time_split() -> None:
     assert [part["time"].tolist() for part in parts] == [[1, 2], [3], [4]]
 
 
+@probe("recbole-dien-negatives")
+def dien_negatives() -> None:
+    """A negative stays with the item it was drawn for."""
+    import torch
+    from recbole.data.dataset.customized_dataset import DIENDataset
+    from recbole.data.interaction import Interaction
+    from recbole.utils import FeatureType
+
+    rows = {"user": [2, 1, 1], "time": [1.0, 2.0, 1.0], "item": [5, 6, 7]}
+    feat = Interaction({field: torch.tensor(values) for field, values in rows.items()})
+    like = dataset_like(
+        config={"MAX_ITEM_LIST_LENGTH": 2, "numerical_features": []},
+        inter_feat=feat,
+        sort=feat.sort,
+        neg_item_list=torch.tensor([50, 60, 70]),
+        **{name: name.removesuffix("_field") for name in ("neg_item_list_field", "item_list_length_field")},
+        **{f"{field}_list_field": f"{field}_list" for field in ("time", "item")},
+        uid_field="user",
+        iid_field="item",
+        time_field="time",
+        _aug_presets=lambda: None,
+        _check_field=lambda *_: None,
+    )
+    like.field2seqlen = {"time_list": 2, "item_list": 2}
+    like.field2type |= dict.fromkeys(("time", "time_list"), FeatureType.FLOAT_SEQ)
+    like.field2type |= dict.fromkeys(("item", "item_list"), FeatureType.TOKEN_SEQ)
+    DIENDataset.data_augmentation(like)
+    assert like.inter_feat["item_list"].tolist() == [[7, 0]]
+    assert like.inter_feat["neg_item_list"].tolist() == [[70, 0]]
+
+
 @probe("scipy-dok-update")
 def dok_update() -> None:
     importlib.import_module("recbole.model.abstract_recommender")
