@@ -1,22 +1,24 @@
 """RecBole 1.2.1, unmodified on disk, on the libraries of today.
 
 `install_hook()` (called when `recbole_mm` is imported) imports neither RecBole nor torch. From then on each
-module that has a patch is patched when it is first imported. One file per library; each patch says why, the
-upstream line, and when to drop it; it is applied only where the installed library needs it.
+module that has a patch is patched when it is first imported. One file per library, `recbole` for slips of its own;
+each patch says why, the upstream line, and when to drop it; it is applied only where the installed library needs it.
 """
 
 from __future__ import annotations
 
 import sys
 
-from recbole_mm.compat import numpy, pandas, ray, scipy, thop, torch, torchvision, worker
+from recbole_mm.compat import numpy, pandas, ray, recbole, scipy, thop, torch, torchvision, worker
 from recbole_mm.compat.hook import RECBOLE_VERSION, REMEDY, PatchingFinder
 from recbole_mm.compat.patch import Patch, SourcePatch
 
 __all__ = ["ALL_PATCHES", "RECBOLE_VERSION", "REMEDY", "SourcePatch", "active_patches", "install_hook"]
 
 ALL_PATCHES: list[Patch] = [
-    patch for room in (numpy, pandas, scipy, torch, ray, worker, thop, torchvision) for patch in room.PATCHES
+    patch
+    for room in (numpy, pandas, recbole, scipy, torch, ray, worker, thop, torchvision)
+    for patch in room.PATCHES
 ]
 _finder = PatchingFinder(ALL_PATCHES)
 

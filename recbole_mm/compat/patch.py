@@ -22,6 +22,8 @@ def _always() -> bool:
 class Patch:
     """One difference between what RecBole 1.2.1 expects of a library and what the library does today.
 
+    The library may be RecBole itself: one part of it expects what another does not do.
+
     `module` is loaded when the patch is applied; `needed` asks the installed libraries whether to apply it.
     """
 
@@ -64,7 +66,7 @@ class SourcePatch(Patch):
 
 
 def source_patches(
-    library: str, why: str, drop_when: str, needed: Callable[[], bool]
+    library: str, why: str, drop_when: str, needed: Callable[[], bool] = _always
 ) -> Callable[..., SourcePatch]:
     """A maker of patches for one reason: ``make(name, module, lines, old, new, count=1, **names)``.
 

@@ -199,6 +199,146 @@ def tensors_can_be_written() -> None:
     assert table["t"].tolist() == [1, 2]
 
 
+@probe("recbole-missing-feat")
+def missing_feat() -> None:
+    """A table of users of which a repeated row was left out."""
+    import pandas as pd
+    from recbole.data.dataset import Dataset
+
+    users = pd.DataFrame({"user": ["a", None, "b", "c"]}, index=[0, 2, 3, 4])
+    like = dataset_like(uid_field="user", iid_field=None, user_feat=users, item_feat=None)
+    like.inter_feat = pd.DataFrame({"user": ["a"]})
+    Dataset._filter_nan_user_or_item(like)
+    assert like.user_feat["user"].tolist() == ["a", "b", "c"]
+
+
+@probe("recbole-missing-inter")
+def missing_inter() -> None:
+    import pandas as pd
+    from recbole.data.dataset import Dataset
+
+    like = dataset_like(uid_field="user", iid_field="item", user_feat=None, item_feat=None)
+    like.inter_feat = pd.DataFrame({"user": [None, *"abcd"], "item": ["e", None, *"fgh"]})
+    Dataset._filter_nan_user_or_item(like)
+    assert like.inter_feat.to_numpy().tolist() == [["b", "f"], ["c", "g"], ["d", "h"]]
+
+
+@probe("recbole-concatenate-dataset")
+def concatenate_dataset() -> None:
+    """The row that a removal has left, in each of the four places; one row, so that .agg(len) is right too."""
+    import pandas as pd
+    from recbole.data.dataset import Dataset
+    from recbole.utils import FeatureType
+
+    def left(method: Any, bucket: int | None = None) -> Any:
+        feat = pd.DataFrame({"fs": [None, [1.0, 3.0]]})[1:]
+        like = dataset_like(
+            config={
+                "normalize_field": ["fs"],
+                "normalize_all": None,
+                "numerical_features": ["fs"],
+                "discretization": bucket and {"fs": {"method": "ED", "bucket": bucket}},
+            },
+            field2feats=lambda field: [feat],
+            field2bucketnum={},
+        )
+        method(like)
+        return feat["fs"].iloc[0]
+
+    tokens = pd.DataFrame({"ts": [["a"], ["b", "c"]]})[1:]
+    joined, _ = Dataset._concat_remaped_tokens(None, [(tokens, "ts", FeatureType.TOKEN_SEQ)])
+    assert joined.tolist() == ["b", "c"]
+    assert list(left(Dataset._normalize)) == [0, 1]
+    assert [list(part) for part in left(Dataset._discretization)] == [[1, 3], [1, 1]]
+    assert [list(part) for part in left(Dataset._discretization, 2)] == [[1, 1], [1, 2]]
+
+
+@probe("recbole-concatenate-kg_dataset")
+def concatenate_kg_dataset() -> None:
+    import numpy as np
+    import pandas as pd
+    from recbole.data.dataset import KnowledgeBasedDataset
+
+    feat = pd.DataFrame({"ts": [[1], [1, 2]]})[1:]
+    like = dataset_like(field2feats=lambda field: [feat])
+    KnowledgeBasedDataset._reset_ent_remapID(like, "ts", np.array([0, 5, 6]), [], {})
+    assert list(feat["ts"].iloc[0]) == [5, 6]
+
+
+@probe("recbole-illegal-interval")
+def illegal_interval() -> None:
+    """RecBole warns and goes on; then no row may be missing."""
+    import pandas as pd
+    from recbole.data.dataset import Dataset
+
+    feat = pd.DataFrame({"f": [1.0, 2.0, 3.0]})
+    like = dataset_like(config={"val_interval": {"f": "1 to 2"}}, field2feats=lambda field: [feat])
+    like._parse_intervals_str = lambda text: Dataset._parse_intervals_str(like, text)
+    like._within_intervals = lambda *both: Dataset._within_intervals(like, *both)
+    Dataset._filter_by_field_value(like)
+    assert feat["f"].tolist() == [1, 2, 3]
+
+
+@probe("recbole-lowest-interval")
+def lowest_interval() -> None:
+    from collections import Counter
+
+    import pandas as pd
+    from recbole.data.dataset import Dataset
+
+    like = dataset_like()
+    like._within_intervals = lambda *both: Dataset._within_intervals(like, *both)
+    intervals = [("[", 4, 5, "]"), ("[", 2, 3, "]")]
+    count, table = Counter(a=1, b=2, c=4), pd.DataFrame({"t": list("abcd")})
+    assert Dataset._get_illegal_ids_by_inter_num(like, "t", table, count, intervals) == {"a", "d"}
+
+
+@probe("recbole-time-split")
+def time_split() -> None:
+    """Rows in any order; the test part holds those after the boundary."""
+    import torch
+    from recbole.data.dataset import Dataset
+    from recbole.data.interaction import Interaction
+
+    rows = {"user": torch.tensor([1, 1, 1, 1]), "time": torch.tensor([4.0, 1.0, 3.0, 2.0])}
+    like = dataset_like(inter_feat=Interaction(rows), time_field="time", copy=lambda feat: feat)
+    like._grouped_index = lambda groups: Dataset._grouped_index(like, groups)
+    like._drop_unused_col = lambda: None
+    parts = Dataset.time_based_split(like, [0.5, 0.25, 0.25], "user")
+    assert [part["time"].tolist() for part in parts] == [[1, 2], [3], [4]]
+
+
+@probe("recbole-dien-negatives")
+def dien_negatives() -> None:
+    """A negative stays with the item it was drawn for."""
+    import torch
+    from recbole.data.dataset.customized_dataset import DIENDataset
+    from recbole.data.interaction import Interaction
+    from recbole.utils import FeatureType
+
+    rows = {"user": [2, 1, 1], "time": [1.0, 2.0, 1.0], "item": [5, 6, 7]}
+    feat = Interaction({field: torch.tensor(values) for field, values in rows.items()})
+    like = dataset_like(
+        config={"MAX_ITEM_LIST_LENGTH": 2, "numerical_features": []},
+        inter_feat=feat,
+        sort=feat.sort,
+        neg_item_list=torch.tensor([50, 60, 70]),
+        **{name: name.removesuffix("_field") for name in ("neg_item_list_field", "item_list_length_field")},
+        **{f"{field}_list_field": f"{field}_list" for field in ("time", "item")},
+        uid_field="user",
+        iid_field="item",
+        time_field="time",
+        _aug_presets=lambda: None,
+        _check_field=lambda *_: None,
+    )
+    like.field2seqlen = {"time_list": 2, "item_list": 2}
+    like.field2type |= dict.fromkeys(("time", "time_list"), FeatureType.FLOAT_SEQ)
+    like.field2type |= dict.fromkeys(("item", "item_list"), FeatureType.TOKEN_SEQ)
+    DIENDataset.data_augmentation(like)
+    assert like.inter_feat["item_list"].tolist() == [[7, 0]]
+    assert like.inter_feat["neg_item_list"].tolist() == [[70, 0]]
+
+
 @probe("scipy-dok-update")
 def dok_update() -> None:
     importlib.import_module("recbole.model.abstract_recommender")

@@ -1,0 +1,56 @@
+"""RecBole's own slips in its data code, whatever the libraries: labels of rows taken for positions, and the like.
+
+After a removal the labels of a table have gaps. What reads them as positions takes other rows, without an error
+as long as the table is long enough.
+"""
+
+from __future__ import annotations
+
+from recbole_mm.compat.patch import Patch, source_patches
+
+_DATASET = "recbole.data.dataset.dataset"
+_MISSING = (
+    "rows without a user or item are dropped by position, with labels that have gaps: others go, they stay"
+)
+_LABELS = (
+    "np.concatenate reads a series by label 0, 1, ...: KeyError after a removal, another order after a sort"
+)
+_ILLEGAL = "without a legal interval ~True is -2, and the last row but one is removed"
+_LOWEST = (
+    "users and items with a table are removed below the first interval, though a later one holds their count"
+)
+_UNSORTED = (
+    "the times of a user are sorted and their positions are not: with order RO any row goes to the test part"
+)
+
+_NEGATIVES = (
+    "DIEN's negatives stay in the order of the file when the rows are sorted: one may be its row's item"
+)
+
+_missing = source_patches("recbole", _MISSING, "_filter_nan_user_or_item drops by label")
+_labels = source_patches("recbole", _LABELS, "RecBole joins the values of a series, not the series")
+_illegal = source_patches("recbole", _ILLEGAL, "_within_intervals gives one answer for each value")
+_lowest = source_patches("recbole", _LOWEST, "_get_illegal_ids_by_inter_num looks at all intervals")
+_unsorted = source_patches("recbole", _UNSORTED, "time_based_split sorts the positions of a user too")
+_negatives = source_patches("recbole", _NEGATIVES, "DIENDataset sorts its negatives with the rows")
+_JOINED = ("feat[field].agg(np.concatenate)", "np.concatenate(feat[field].values)")
+
+PATCHES: list[Patch] = [
+    _missing("recbole-missing-feat", _DATASET, "827", "feat.drop(feat.index[dropped_feat]", "feat.drop(dropped_feat"),
+    _missing("recbole-missing-inter", _DATASET, "835",
+             "self.inter_feat.index[dropped_inter], inplace", "dropped_inter, inplace"),
+    _labels("recbole-concatenate-dataset", _DATASET, "714, 794, 810, 1191", *_JOINED, count=4),
+    _labels("recbole-concatenate-kg_dataset", "recbole.data.dataset.kg_dataset", "309", *_JOINED),
+    _illegal("recbole-illegal-interval", _DATASET, "1019",
+             "        result = True\n", "        result = np.ones(np.shape(num), dtype=bool)\n"),
+    _lowest("recbole-lowest-interval", _DATASET, "974", "inter_interval[0][1] if inter_interval",
+            "min(interval[1] for interval in inter_interval) if inter_interval"),
+    _unsorted("recbole-time-split", _DATASET, "1765", "grouped_index = np.array(grouped_index)\n",
+              "grouped_index = np.array(grouped_index)[np.argsort("
+              "self.inter_feat[self.time_field].numpy()[grouped_index], kind='stable')]\n"),
+    _negatives("recbole-dien-negatives", "recbole.data.dataset.customized_dataset", "88",
+               "self.sort(by=[self.uid_field, self.time_field], ascending=True)",
+               "self.inter_feat[self.neg_item_list_field] = self.neg_item_list; "
+               "self.sort(by=[self.uid_field, self.time_field], ascending=True); "
+               "self.neg_item_list = self.inter_feat.interaction.pop(self.neg_item_list_field)"),
+]  # fmt: skip
