@@ -8,14 +8,17 @@ from typing import Any
 
 import numpy as np
 from recbole.data import utils as recbole_data
+from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.data.dataset import SequentialDataset
 from recbole.sampler import KGSampler, Sampler
 from recbole.utils import ModelType, init_seed
 
 from recbole_mm.data.cross_domain import CrossDomainMixin, is_cross_domain
-from recbole_mm.data.dataloader import TripletDataLoader
+from recbole_mm.data.dataloader import HistoryEvalDataLoader, TripletDataLoader
 from recbole_mm.data.dataset import MultimodalMixin
 from recbole_mm.data.part import eval_part
 from recbole_mm.data.sampler import DomainSampler, NegativeSampler
+from recbole_mm.data.sequence import SequenceMixin
 from recbole_mm.errors import WrongUse
 from recbole_mm.serialize import class_of
 
@@ -36,7 +39,10 @@ def create_dataset(config: Any) -> Any:
     recbole_class = getattr(classes, f"{config.home.__name__}Dataset", getattr(classes, default))
     mixin = CrossDomainMixin if is_cross_domain(config) else MultimodalMixin
     name = f"{mixin.__name__.removesuffix('Mixin')}{recbole_class.__name__}"
-    dataset = class_of(name, (mixin, recbole_class), mixin.__module__)(config)
+    bases: tuple[type, ...] = (mixin, recbole_class)
+    if issubclass(recbole_class, SequentialDataset):
+        bases = (SequenceMixin, *bases)
+    dataset = class_of(name, bases, mixin.__module__)(config)
     if config.trait("multimodal"):
         dataset.load_modalities()
     return dataset
@@ -60,10 +66,17 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
     samplers = recbole_data.create_samplers(config, dataset, parts)
     train = _train_loader(config, dataset, parts[0], samplers[0])
     valid, test = (
-        _loader_class(config, phase)(config, eval_part(config, part, phase), sampler, shuffle=False)
+        _eval_loader(config, eval_part(config, part, phase), sampler, phase)
         for phase, part, sampler in zip(("valid", "test"), parts[1:], samplers[1:], strict=True)
     )
     return train, valid, test
+
+
+def _eval_loader(config: Any, part: Any, sampler: Any, phase: str) -> Any:
+    loader = _loader_class(config, phase)
+    if loader is FullSortEvalDataLoader and part.interactions is not None:
+        loader = HistoryEvalDataLoader
+    return loader(config, part, sampler, shuffle=False)
 
 
 def _loader_class(config: Any, phase: str) -> Any:

@@ -14,8 +14,8 @@ from recbole.data.interaction import Interaction, cat_interactions
 
 from recbole_mm.data.modality import ItemModality, ModalityTable, load_modalities
 from recbole_mm.data.review import review_vectors
+from recbole_mm.data.sequence import SequenceMixin
 from recbole_mm.data.split import cold_rows, hold_out_cold_items, split_rows
-from recbole_mm.errors import WrongUse
 from recbole_mm.modality import resolve_stores
 
 _Host: Any = object  # RecBole's data set, before which the mixin stands; to mypy it may hold anything
@@ -35,6 +35,13 @@ class MultimodalMixin(_Host):
     domain_names: Sequence[str] = ()
     #: ``[I]`` number of each item's domain, -1 for ``[PAD]`` and for items no row gives one; None where there is one
     item_domain: torch.Tensor | None = None
+    #: rows that the sequences of a part were cut from; None where ``inter_feat`` holds the rows themselves
+    interactions: Interaction | None = None
+
+    @property
+    def sequence_split(self) -> str | None:
+        """What the sequences were cut from (`SequenceMixin`); None where the model takes none."""
+        return None
 
     def load_modalities(self) -> None:
         """Align the configured stores to the remapped item ids; sets ``modality``."""
@@ -56,20 +63,18 @@ class MultimodalMixin(_Host):
 
         With ``cold_items``, a share of the items is in the test part alone, with all interactions.
         """
-        own = self.config["split"] or self.config["cold_items"]
-        if own and isinstance(self, SequentialDataset):
-            raise WrongUse(
-                f"{'split' if self.config['split'] else 'cold_items'}: sequential models take RecBole's "
-                "leave-one-out (eval_args: {split: {LS: valid_and_test}})"
-            )
         if not self.config["split"]:
-            parts = super().build()
+            parts = self._recbole_parts()
         else:
             self._change_feat_format()
             rows = split_rows(self.config, self)
             self._drop_unused_col()
             parts = [copy_of_rows(self, part) for part in rows]
         return self._hold_out(parts) if self.config["cold_items"] else parts
+
+    def _recbole_parts(self) -> list[Any]:
+        """The parts as RecBole makes them."""
+        return list(super().build())
 
     def _hold_out(self, parts: list[Any]) -> list[Any]:
         feats = [part.inter_feat for part in parts]
@@ -96,5 +101,5 @@ class MultimodalDataset(MultimodalMixin, Dataset):
     """General and context-aware data set with modalities."""
 
 
-class MultimodalSequentialDataset(MultimodalMixin, SequentialDataset):
+class MultimodalSequentialDataset(SequenceMixin, MultimodalMixin, SequentialDataset):
     """Sequential data set with modalities."""

@@ -88,10 +88,16 @@ def phase_pairs(eval_data: Any, *, train_only: bool) -> tuple[np.ndarray, np.nda
 
 
 def pairs_of(datasets: list[Any], dataset: Any) -> tuple[np.ndarray, np.ndarray]:
-    """All (user, item) pairs of some datasets."""
+    """All (user, item) pairs of some datasets, those too that sequences begin with."""
     fields = (dataset.uid_field, dataset.iid_field)
-    users, items = ([d.inter_feat[f].numpy() for d in datasets] or [np.empty(0, np.int64)] for f in fields)
+    rows = [d.inter_feat if d.interactions is None else d.interactions for d in datasets]
+    users, items = ([feat[f].numpy() for feat in rows] or [np.empty(0, np.int64)] for f in fields)
     return (users[0], items[0]) if len(users) == 1 else (np.concatenate(users), np.concatenate(items))
+
+
+def by_row(eval_data: Any) -> bool:
+    """Whether each row is a query, as in RecBole's loader of prefixes, not each user."""
+    return eval_data.is_sequential and not hasattr(eval_data, "uid_list")
 
 
 def build_task(eval_data: Any, candidates: str, train_only: bool, *, budget: int) -> EvalTask:
@@ -103,8 +109,9 @@ def build_task(eval_data: Any, candidates: str, train_only: bool, *, budget: int
     dataset = eval_data._dataset
     I = dataset.item_num  # noqa: E741
     of_item = item_domain(dataset) if candidates == "domain" else None
-    if eval_data.is_sequential:
-        user, pos_item = pairs_of([dataset], dataset)
+    pos_user, pos_item = (dataset.inter_feat[f].numpy() for f in (dataset.uid_field, dataset.iid_field))
+    if by_row(eval_data):
+        user = pos_user
         row = pos_query = np.arange(len(user))
         domain = None
         if of_item is not None:
@@ -116,7 +123,6 @@ def build_task(eval_data: Any, candidates: str, train_only: bool, *, budget: int
         table_user = eval_data.uid_list.numpy()
         row_of = np.full(dataset.user_num, -1, np.int64)
         row_of[table_user] = np.arange(len(table_user))
-        pos_user, pos_item = pairs_of([dataset], dataset)
         group = row_of[pos_user]
         if of_item is not None:
             group = of_item[pos_item] * len(table_user) + group

@@ -156,6 +156,7 @@ class Session:
             "dataset": config["dataset"],
             "seed": config["seed"],
             "split_seed": config["split_seed"],
+            "sequence_split": self.dataset.sequence_split,
             "key": self.spec.key,
             "protocol": config["protocol"],
             **{name: readable(value) for name, value in scores.items()},
