@@ -16,6 +16,7 @@ from recbole.evaluator.register import metric_types
 from recbole.utils import EvaluatorType
 from tqdm import tqdm
 
+from recbole_mm.data.seen import joined, pairs_of
 from recbole_mm.errors import WrongUse
 from recbole_mm.evaluator import aggregate
 from recbole_mm.evaluator.full import full_pass
@@ -23,7 +24,7 @@ from recbole_mm.evaluator.group import Group, TrainStats, groups_of
 from recbole_mm.evaluator.labelled import labelled_pass
 from recbole_mm.evaluator.listed import listed_pass
 from recbole_mm.evaluator.protocol import protocols
-from recbole_mm.evaluator.query import EvalTask, build_task, pairs_of
+from recbole_mm.evaluator.query import EvalTask, build_task
 from recbole_mm.evaluator.record import Record, Wanted
 from recbole_mm.evaluator.registered import Registered
 from recbole_mm.evaluator.result import EvalResult
@@ -42,8 +43,8 @@ class Evaluator:
     """Evaluates a model on RecBole's loaders. Values equal RecBole's wherever RecBole has the metric.
 
     Keys: ``metrics``, ``topk``, ``metric_decimal_place``, ``eval_batch_size`` (rows of one ``predict``), and ours:
-    ``protocol`` (a name or a list), ``eval_candidates`` (``domain`` or ``all``), ``eval_groups``, ``cold_threshold``,
-    ``cold_items``, ``split_seed``, ``eval_memory_mib``.
+    ``protocol`` (a name or a list), ``mask_seen``, ``candidates``, ``eval_candidates`` (``domain`` or ``all``),
+    ``eval_groups``, ``cold_threshold``, ``cold_items``, ``split_seed``, ``eval_memory_mib``.
     """
 
     def __init__(self, config: Any) -> None:
@@ -76,15 +77,12 @@ class Evaluator:
         self._tasks: WeakKeyDictionary[Any, tuple[EvalTask, dict[str, np.ndarray]]] = WeakKeyDictionary()
 
     def data_collect(self, train_data: Any) -> None:
-        """Take item counts and histories from the training loader.
-
-        Needed only where the evaluation loader does not know its training data: sequential models.
-        """
+        """Take item counts and histories from the training loader, as RecBole does."""
         # the loader of a knowledge model holds two
         if self.own is not None:
             self.own.data_collect(train_data)
         dataset = getattr(train_data, "general_dataloader", train_data)._dataset
-        self._train = _train_stats([dataset], dataset)
+        self._train = _train_stats(dataset, *pairs_of(dataset))
 
     @torch.no_grad()
     def evaluate(self, model: Any, eval_data: Any, show_progress: bool = False) -> EvalResult:
@@ -98,7 +96,8 @@ class Evaluator:
         scorer = Scorer(model, eval_data, dataset.item_num, size)
         if self.own is not None:
             if not self.own.knows_training:
-                self.own.data_collect(SimpleNamespace(dataset=_all_phases(eval_data)[0]))
+                parts = getattr(eval_data._sampler, "datasets", None) or [eval_data._dataset]
+                self.own.data_collect(SimpleNamespace(dataset=parts[0]))
             self.own.start()
         if self.labelled:
             asked = (self.config, self.wanted.metrics, size, scorer.device, progress, self.own)
@@ -124,15 +123,12 @@ class Evaluator:
         mib = self.config["eval_memory_mib"]
         if mib is None:
             mib = CPU_MIB if device.type == "cpu" else GPU_MIB
-        task = build_task(
-            eval_data, self.config["eval_candidates"], "mmrec" in self.names, budget=int(mib * 2**20) // 4
-        )
+        task = build_task(eval_data, self.config, budget=int(mib * 2**20) // 4)
         negatives = {}
         for protocol in self.protocols:
             if not protocol.is_full:
                 rng = np.random.default_rng([self.config["split_seed"], protocol.negatives])
-                users, items = pairs_of(_all_phases(eval_data), dataset)
-                negatives[protocol.name] = draw_lists(task, users, items, protocol.negatives, rng)
+                negatives[protocol.name] = draw_lists(task, *joined(dataset), protocol.negatives, rng)
         self._tasks[eval_data] = task, negatives
         return task, negatives
 
@@ -146,7 +142,7 @@ class Evaluator:
         for protocol in self.protocols:
             key = "full" if protocol.is_full else protocol.name
             if protocol.is_full and table is not None:
-                count = self._stats(eval_data, notes).count if self.wanted.lists else None
+                count = self._stats(eval_data).count if self.wanted.lists else None
                 part = aggregate.full_metrics(record, table, self.wanted, count, self.config["tail_ratio"])
             else:
                 part = aggregate.list_metrics(lists[protocol.name], self.wanted)
@@ -163,7 +159,7 @@ class Evaluator:
             return aggregate.query_table(record, dataset, table, lists, keys)
 
         def groups() -> pd.DataFrame:
-            stats = self._stats(eval_data, notes)
+            stats = self._stats(eval_data)
             threshold = self.config["cold_threshold"]
             asked = list(groups_of(self.groups, dataset, record.user, record.domain, stats, threshold))
             if cold:
@@ -179,26 +175,10 @@ class Evaluator:
 
         return EvalResult(metrics, self.names, queries, groups if self.groups or cold else None, notes)
 
-    def _stats(self, eval_data: Any, notes: list[str]) -> TrainStats:
-        """Training counts: of the training loader if it was given, else of the sampler's first phase."""
-        if self._train is not None:
-            return self._train
-        parts = getattr(eval_data._sampler, "datasets", None)
-        if parts:
-            return _train_stats(parts[:1], eval_data._dataset)
-        notes.append(
-            "item counts are of all phases: call Evaluator.data_collect(train_data) for training counts"
-        )
-        return _train_stats(_all_phases(eval_data), eval_data._dataset)
+    def _stats(self, eval_data: Any) -> TrainStats:
+        """Training counts: of the training loader if it was given, else of the training rows."""
+        return self._train or _train_stats(eval_data._dataset, *eval_data._dataset.pairs["train"])
 
 
-def _all_phases(eval_data: Any) -> list[Any]:
-    """The datasets that hold every interaction of all phases."""
-    sampler = eval_data._sampler
-    parts = getattr(sampler, "datasets", None)
-    return parts if parts is not None else [getattr(sampler, "dataset", eval_data._dataset)]
-
-
-def _train_stats(parts: list[Any], dataset: Any) -> TrainStats:
-    user, item = pairs_of(parts, dataset)
-    return TrainStats(np.bincount(item, minlength=dataset.item_num), user, item)
+def _train_stats(dataset: Any, users: np.ndarray, items: np.ndarray) -> TrainStats:
+    return TrainStats(np.bincount(items, minlength=dataset.item_num), users, items)
