@@ -109,7 +109,7 @@ def test_a_user_with_several_queries_is_masked_in_each(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "settings", "message"),
     [
-        ("BPR", {"protocol": "mmrec", "mask_seen": "none"}, "^mask_seen: none, but protocol: mmrec is mask_seen: train"),
+        ("BPR", {"protocol": "mmrec", "mask_seen": "none"}, "^mask_seen: none, but protocol: mmrec is mask_seen"),
         ("BPR", {"evaluator": "recbole", "mask_seen": "train"}, "^mask_seen: RecBole's evaluator does train.valid"),
         ("SASRec", {"evaluator": "recbole", "mask_seen": "train"}, "^mask_seen: RecBole's evaluator does none"),
         ("SASRec", {"repeatable": False}, r"^repeatable: .* are not ranked, set mask_seen: train\+valid$"),
