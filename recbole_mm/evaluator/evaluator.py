@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -19,12 +20,13 @@ from tqdm import tqdm
 from recbole_mm.data.seen import joined, pairs_of
 from recbole_mm.errors import WrongUse
 from recbole_mm.evaluator import aggregate
-from recbole_mm.evaluator.full import full_pass
+from recbole_mm.evaluator.full import Progress, full_pass
 from recbole_mm.evaluator.group import Group, TrainStats, groups_of
 from recbole_mm.evaluator.labelled import labelled_pass
 from recbole_mm.evaluator.listed import listed_pass
 from recbole_mm.evaluator.protocol import protocols
 from recbole_mm.evaluator.query import EvalTask, build_task
+from recbole_mm.evaluator.question import Asked, full_question, rows_question
 from recbole_mm.evaluator.record import Record, Wanted
 from recbole_mm.evaluator.registered import Registered
 from recbole_mm.evaluator.result import EvalResult
@@ -32,7 +34,9 @@ from recbole_mm.evaluator.sampled import draw_lists
 from recbole_mm.evaluator.score import Scorer
 from recbole_mm.model.traits import trait
 from recbole_mm.run.metric import METRICS
+from recbole_mm.run.question import Question
 
+Ask = Callable[[], Question] | None
 NOT_APPLICABLE = "not applicable"
 CPU_MIB, GPU_MIB = 16, 512
 """Scores of a batch where ``eval_memory_mib`` is None. On a CPU a batch that stays in the cache, and that malloc
@@ -100,20 +104,39 @@ class Evaluator:
                 self.own.data_collect(SimpleNamespace(dataset=parts[0]))
             self.own.start()
         if self.labelled:
-            asked = (self.config, self.wanted.metrics, size, scorer.device, progress, self.own)
-            metrics, rows = labelled_pass(model, eval_data, *asked)
-            rows["user"] = dataset.id2token(dataset.uid_field, rows["user"].to_numpy())
-            return EvalResult(metrics, ["labelled"], lambda: rows)
+            metrics, rows = labelled_pass(
+                model, eval_data, self.config, self.wanted.metrics, size, scorer.device, progress, self.own
+            )
+            ids = [rows[name].to_numpy() for name in ("user", "item", "label")]
+            rows["user"] = dataset.id2token(dataset.uid_field, ids[0])
+            table = rows.drop(columns="item")
+            question = partial(rows_question, dataset, *ids)
+            return EvalResult(metrics, ["labelled"], lambda: table, question=question)
+        return self._result(*self._ranked(scorer, eval_data, progress), model, eval_data)
+
+    def _ranked(self, scorer: Scorer, eval_data: Any, progress: Progress) -> tuple[Record, Ask]:
+        """The record of a loader that ranks, and what gives its question."""
+        dataset = eval_data._dataset
         if isinstance(eval_data, FullSortEvalDataLoader):
             task, negatives = self._task(eval_data, scorer.device)
             record = full_pass(scorer, eval_data, task, self.wanted, negatives, progress, self.own)
-        else:
-            if self.names != ["recbole"]:
-                raise WrongUse(
-                    f"protocol: {self.names} needs eval_args: {{mode: full}}; uniN and popN go with recbole"
-                )
-            record = listed_pass(model, eval_data, self.wanted, size, scorer.device, progress, self.own)
-        return self._result(record, model, eval_data)
+            return record, partial(full_question, dataset, task, negatives, self.wanted.ranking)
+        if self.names != ["recbole"]:
+            raise WrongUse(
+                f"protocol: {self.names} needs eval_args: {{mode: full}}; uniN and popN go with recbole"
+            )
+        # what is drawn for a validation is not hashed: it would take as long as to rank it
+        asked = Asked(dataset) if dataset.phase == "test" else None
+        how = self.wanted, scorer.pairs, scorer.device, progress, self.own, asked
+        record = listed_pass(scorer.model, eval_data, *how)
+        return record, None if asked is None else partial(getattr, asked, "question")
+
+    def question(self, eval_data: Any) -> Question | None:
+        """What will be asked over a loader that ranks; None where negatives are still to be drawn."""
+        if self.labelled or not isinstance(eval_data, FullSortEvalDataLoader):
+            return None
+        task, negatives = self._task(eval_data, torch.device(self.config["device"]))
+        return full_question(eval_data._dataset, task, negatives, self.wanted.ranking)
 
     def _task(self, eval_data: Any, device: torch.device) -> tuple[EvalTask, dict[str, np.ndarray]]:
         """The queries and sampled lists of a loader, made at its first evaluation."""
@@ -132,7 +155,7 @@ class Evaluator:
         self._tasks[eval_data] = task, negatives
         return task, negatives
 
-    def _result(self, record: Record, model: Any, eval_data: Any) -> EvalResult:
+    def _result(self, record: Record, question: Ask, model: Any, eval_data: Any) -> EvalResult:
         dataset, primary = eval_data._dataset, self.protocols[0]
         keys = {"full" if p.is_full else p.name: "" if p == primary else f"{p.name}/" for p in self.protocols}
         table = aggregate.full_queries(record, self.wanted) if self.wanted.ranking else None
@@ -173,7 +196,9 @@ class Evaluator:
                 frame.loc[last, "value"] = f"held-out items: {NOT_APPLICABLE}"
             return frame
 
-        return EvalResult(metrics, self.names, queries, groups if self.groups or cold else None, notes)
+        return EvalResult(
+            metrics, self.names, queries, groups if self.groups or cold else None, notes, question
+        )
 
     def _stats(self, eval_data: Any) -> TrainStats:
         """Training counts: of the training loader if it was given, else of the training rows."""
