@@ -93,7 +93,7 @@ class SequenceMixin(_Host):
             if without := len(np.unique(asked[(history < 0).all(axis=1)])):
                 _log.info("%s: %d users have no row before it: their history is empty", name, without)
         self.inter_feat.drop(_PLACE)
-        made = [self.copy(sequences) for sequences in cut]
+        made = [part.copy(sequences) for part, sequences in zip(parts, cut, strict=True)]
         for part, feat in zip(made, feats, strict=True):
             part.interactions = feat
         return made
