@@ -323,3 +323,15 @@ def test_one_domain_has_one_vector_of_a_user(tmp_path: Path) -> None:
     built, _ = make(tmp_path, 1, modalities=[], user_id="both")
     assert {name for name, _ in built.model.named_parameters()} == {"item_id.weight", "user_id.weight"}
     assert built.model.without_effect() == []
+
+
+def test_what_has_no_effect_is_logged_once_and_stands_in_the_record(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="recbole_mm.run"):
+        built, _ = make(tmp_path, modalities=[], user_id="shared", nproc=2, epochs=0)
+        remarks = built.session.run(saved=False).record["remarks"]
+    assert remarks[-1:] == built.model.without_effect()
+    assert remarks[0].startswith("nproc: 2 has no effect")
+    said = [record.getMessage() for record in caplog.records]
+    assert all(said.count(line) == 1 for line in remarks)
