@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from recbole.data.dataset import Dataset, SequentialDataset
+from recbole.data.dataset import Dataset, DIENDataset, SequentialDataset
 from recbole.data.interaction import Interaction, cat_interactions
 
 from recbole_mm.data.modality import ItemModality, ModalityTable, load_modalities
+from recbole_mm.data.phase_sampler import one_item
 from recbole_mm.data.review import review_vectors
 from recbole_mm.data.split import cold_rows, hold_out_cold_items, split_rows
 from recbole_mm.errors import WrongUse
@@ -35,6 +36,11 @@ class MultimodalMixin(_Host):
     domain_names: Sequence[str] = ()
     #: ``[I]`` number of each item's domain, -1 for ``[PAD]`` and for items no row gives one; None where there is one
     item_domain: torch.Tensor | None = None
+
+    def _data_processing(self) -> None:
+        super()._data_processing()
+        if isinstance(self, DIENDataset) and self.item_num <= 2:  # it would draw for ever
+            raise one_item(self)
 
     def load_modalities(self) -> None:
         """Align the configured stores to the remapped item ids; sets ``modality``."""

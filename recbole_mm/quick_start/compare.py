@@ -87,17 +87,14 @@ def compare(
     found, errors = run_all(runs, folder, fresh)
     write_plan(folder, plan, {at: run for at, (run, _) in found.items()}, errors)
     comparison = Comparison.of(plan, {at: result for at, (_, result) in found.items()}, errors)
-    text = write_results(comparison, folder)
-    if show is not None:
-        show(text)
+    write_results(comparison, folder, show)
     return comparison
 
 
-def write_results(comparison: Comparison, folder: Path) -> str:
+def write_results(comparison: Comparison, folder: Path, show: Callable[[str], object] | None = None) -> None:
     """Write table.md, table.csv, result.json, and figures where there is something to draw.
 
-    Returns:
-        The report for a terminal.
+    ``show`` is called with the report for a terminal.
     """
     tests, notes = paired_tests(comparison)
     notes += equal_rows(comparison)
@@ -107,7 +104,8 @@ def write_results(comparison: Comparison, folder: Path) -> str:
     text = json.dumps(document(comparison, tests, notes), indent=1, default=str)
     write_text(folder / "result.json", text + "\n")
     write_figures(comparison, folder)
-    return on_terminal(comparison, tests, notes, str(table))
+    if show is not None:
+        show(on_terminal(comparison, tests, notes, str(table)))
 
 
 def seed_list(seeds: int | Sequence[int]) -> list[int]:
