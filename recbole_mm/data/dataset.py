@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from recbole.data.dataset import Dataset, SequentialDataset
+from recbole.data.dataset import Dataset, DIENDataset, SequentialDataset
 from recbole.data.interaction import Interaction, cat_interactions
 
 from recbole_mm.data.modality import ItemModality, ModalityTable, load_modalities
+from recbole_mm.data.phase_sampler import one_item
 from recbole_mm.data.review import review_vectors
 from recbole_mm.data.seen import Pairs, keep_pairs
 from recbole_mm.data.sequence import SequenceMixin
@@ -48,6 +49,11 @@ class MultimodalMixin(_Host):
     def sequence_split(self) -> str | None:
         """What the sequences were cut from (`SequenceMixin`); None where the model takes none."""
         return None
+
+    def _data_processing(self) -> None:
+        super()._data_processing()
+        if isinstance(self, DIENDataset) and self.item_num <= 2:  # it would draw for ever
+            raise one_item(self)
 
     def load_modalities(self) -> None:
         """Align the configured stores to the remapped item ids; sets ``modality``."""
