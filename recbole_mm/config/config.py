@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from recbole_mm.config.check import check_values, without_effect
 from recbole_mm.config.evaluation import check_eval_args, check_metrics, find_metric, settle_valid_metric
 from recbole_mm.config.family import adapt, family_defaults, no_negatives
 from recbole_mm.config.header import Header, read_header, text_encoding
-from recbole_mm.config.known import unknown_keys
+from recbole_mm.config.known import hyper_parameters, unknown_keys
 from recbole_mm.config.properties import ConfigLoader, load_internal, load_user, properties_dir, recbole_dir
 from recbole_mm.config.requirements import check_libraries
 from recbole_mm.config.values import parse_cli, parse_value
@@ -24,6 +25,7 @@ from recbole_mm.errors import WrongUse
 from recbole_mm.files import at_home, dataset_folder
 from recbole_mm.model import defaults_of, get_model, model_spec
 from recbole_mm.model.traits import trait
+from recbole_mm.run.model_key import describe
 from recbole_mm.run.spec import RunSpec, relative_paths
 from recbole_mm.serialize import readable
 
@@ -215,7 +217,9 @@ class Config(RecBoleConfig):
             *load_internal(properties_dir() / "overall.yaml"),
             *load_internal(properties_dir() / f"model/{self.home.__name__}.yaml"),
         }
-        self._complain(check_values(given, defaults, self.sources, self._cli_texts, strict_keys))
+        described = partial(describe, model=self.home.__name__, own=hyper_parameters(self.home))
+        texts = self._cli_texts
+        self._complain(check_values(given, defaults, self.sources, texts, strict_keys, described))
 
     def _check_keys(self, settings: Mapping[str, Any], source: str | None, defaults: Iterable[str]) -> None:
         unknown = unknown_keys(settings, defaults, self.model_class)
