@@ -55,8 +55,10 @@ def checked(
     kinds = described.takes or _kinds(default, whole)
     if text is not None and kinds and kinds[0] is str and value is not None and not isinstance(value, kinds):
         value = text
-    if key == "dataset" or (described.test is is_intervals and isinstance(value, (list, tuple))):
-        value = str(value)  # [5,10] and (5,10) are read as lists, by yaml and by Python
+    number = key == "dataset" and isinstance(value, int) and not isinstance(value, bool)
+    pair = described.test is is_intervals and isinstance(value, (list, tuple))
+    if number or pair:  # [5,10] and (5,10) are read as lists, by yaml and by Python
+        value = str(value)
     if value is None and (described.choices or described.syntax):  # `none` was read as a value
         value = "none" if "none" in described.choices else default
     if isinstance(value, tuple) and list in kinds and tuple not in kinds:

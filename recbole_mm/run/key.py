@@ -162,7 +162,7 @@ KEYS: dict[str, Key] = {
     # how long and by what a run is trained
     "seed": Key(low=0, shared="run"),
     "epochs": Key(low=0, shared="budget", resumable=True),
-    "train_epochs": Key(resumable=True),  # the stages have a check of their own
+    "train_epochs": Key((list, tuple), resumable=True),  # the stages have a check of their own
     "stopping_step": Key(low=0, shared="budget"),
     "eval_step": Key(low=0, shared="budget"),
     "valid_metric": Key((str,), shared="budget"),
