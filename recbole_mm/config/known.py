@@ -42,6 +42,13 @@ def declared_keys() -> frozenset[str]:
     return frozenset(keys)
 
 
+def strict_keys(home: type) -> frozenset[str]:
+    """The keys whose default has the type that is meant; RecBole's models declare some floats as ``2``."""
+    theirs, ours = recbole_dir() / "properties", properties_dir()
+    files = (theirs / "overall.yaml", theirs / "dataset/sample.yaml", ours / "overall.yaml")
+    return frozenset().union(*map(load_internal, (*files, ours / f"model/{home.__name__}.yaml")))
+
+
 def hyper_parameters(home: type) -> frozenset[str]:
     """The keys of one of RecBole's models or ours: what its yamls declare and what its file reads."""
     if home.__module__.split(".")[0] not in ("recbole", "recbole_mm"):

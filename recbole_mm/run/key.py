@@ -82,6 +82,7 @@ _COLUMNS = Key(
     form="a list of fields, or *",
     each=_TEXT,
 )
+_MEASURED = ("loaded", "float")
 _LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
 _TRANSFORMS = ("mask_itemseq", "inverse_itemseq", "crop_itemseq", "reorder_itemseq", "user_defined")
 
@@ -126,23 +127,24 @@ KEYS: dict[str, Key] = {
     "dataset": Key((str, int)),
     "encoding": Key((str,), test=_is_codec, form="the name of an encoding such as utf-8 or gb18030", resumable=True),
     "load_col": Key((dict,), each=_COLUMNS, shared="run"),
-    "unload_col": Key((dict,), each=_COLUMNS, field_of=("*",)),
-    "unused_col": Key((dict,), each=_COLUMNS, field_of=("*",)),
+    "unload_col": Key((dict,), each=_COLUMNS, fields=("known",)),
+    "unused_col": Key((dict,), each=_COLUMNS, fields=("known",)),
     "additional_feat_suffix": Key((str, list), each=_TEXT),
     "benchmark_filename": Key((list,), each=_TEXT),
     **dict.fromkeys(_NAMES, _TEXT),
-    "seq_len": Key((dict,), each=Key((int,), low=1), field_of=("*",)),
+    "seq_len": Key((dict,), each=Key((int,), low=1), fields=("known",)),
     "threshold": Key(
-        (dict,), test=lambda given: len(given) == 1, form="one field and its number", each=_NUMBER, field_of=("inter",)
+        (dict,), test=lambda given: len(given) == 1, form="one field and its number", each=_NUMBER,
+        fields=("inter", *_MEASURED),
     ),
-    "numerical_features": Key((list,), each=_TEXT, field_of=("*",)),
-    "normalize_field": Key((list,), each=_TEXT, field_of=("*",)),
+    "numerical_features": Key((list,), each=_TEXT, fields=_MEASURED),
+    "normalize_field": Key((list,), each=_TEXT, fields=_MEASURED),
     "normalize_all": _FLAG,
-    "discretization": Key((dict,), each=_BUCKETS, field_of=("*",)),
-    "preload_weight": Key((dict,), each=_TEXT, field_of=("*",)),
+    "discretization": Key((dict,), each=_BUCKETS, fields=_MEASURED),
+    "preload_weight": Key((dict,), each=_TEXT, fields=("loaded",)),
     **dict.fromkeys([f"alias_of_{what}_id" for what in ("user", "item", "entity", "relation")], _TEXTS),
     "rm_dup_inter": Key((str,), choices=("first", "last")),
-    "val_interval": Key((dict,), each=_VALUES, field_of=("*",)),
+    "val_interval": Key((dict,), each=_VALUES, fields=("loaded",)),
     **dict.fromkeys([f"{what}_num_interval" for what in _COUNTED], _INTERVALS),
     "domains": Key((list,), each=_TEXT, shared="run"),
     "domain_field": Key((str,), shared="run"),

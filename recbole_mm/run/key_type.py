@@ -27,7 +27,8 @@ class Key:
     parts      the names inside a mapping, each with what it may hold
     each       what the elements of a list and the values of a mapping may hold
     optional   as a part or an element, it may be None
-    field_of   it names fields of these atomic files; "*": of any
+    fields     it names fields of the atomic files, as elements or as keys, and these are: ``known``, ``loaded``,
+               ``float``, of ``inter``
     shared     the same for all lines of a table and never searched, being a part of this: ``budget``, ``split``,
                ``protocol`` (compared before anything runs) or ``run`` (given once)
     silent     no figure depends on it
@@ -51,7 +52,7 @@ class Key:
     parts: Mapping[str, Key] = field(default_factory=dict)
     each: Key | None = None
     optional: bool = False
-    field_of: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
     shared: str = ""
     silent: bool = False
     resumable: bool = False
