@@ -47,8 +47,8 @@ def adapt(
     """
     plan = _Plan(internal, given, model_class, header)
     steps = (
-        plan.unset, plan.negatives, plan.labels, plan.item_features, plan.pretraining, plan.columns,
-        plan.catalogue,
+        plan.unset, plan.unload, plan.negatives, plan.labels, plan.item_features, plan.pretraining,
+        plan.columns, plan.catalogue,
     )  # fmt: skip
     for step in steps:
         step()
@@ -92,6 +92,14 @@ class _Plan:
         for key, value in family_defaults(self.model_class).items():
             if value is not None and self.internal.get(key) is None:
                 self.set(key, value)
+
+    def unload(self) -> None:
+        """``unload_col`` beside the default of ``load_col``, which RecBole refuses: all other columns are loaded."""
+        left, load_col = self.get("unload_col") or {}, self.get("load_col")
+        if isinstance(load_col, dict) and "load_col" not in self.given and left:
+            self.set("load_col", {**load_col, **dict.fromkeys(left, "*")})
+            files = " and ".join(f".{suffix}" for suffix in left)
+            self.notes.append(f"unload_col: all other columns of {files} are loaded")
 
     def negatives(self) -> None:
         """Sequential models that rank the whole catalogue in the loss take no negatives, others need them."""

@@ -51,7 +51,8 @@ def read_header(folder: Path, name: str, config: Mapping[str, Any]) -> Header:
     """Read the headers that are there and well formed; ``check_dataset`` complains of the others."""
     benchmark = config.get("benchmark_filename")
     fields = {}
-    for suffix in _SUFFIXES:
+    more = config.get("additional_feat_suffix") or ()
+    for suffix in dict.fromkeys([*_SUFFIXES, *([more] if isinstance(more, str) else more)]):
         stem = f"{benchmark[0]}.inter" if suffix == "inter" and benchmark else suffix
         try:
             with (folder / f"{name}.{stem}").open(encoding=text_encoding(config.get("encoding"))) as stream:

@@ -129,8 +129,11 @@ def test_no_order_of_time(tmp_path: Path) -> None:
 def test_filters_load_their_fields(tmp_path: Path) -> None:
     root = data(tmp_path, "rating", "timestamp")
     assert "rating" in shop("BPR", root, val_interval={"rating": "[3,inf)"})["load_col"]["inter"]
-    chosen = {"inter": ["user_id", "item_id"]}
-    assert shop("BPR", root, val_interval={"rating": "[3,inf)"}, load_col=chosen)["load_col"] == chosen
+    chosen = {"inter": ["user_id", "item_id"]}  # a choice of columns stands
+    with pytest.raises(
+        WrongUse, match=r"^val_interval: the field 'rating' of \.inter is not loaded; add it to"
+    ):
+        shop("BPR", root, val_interval={"rating": "[3,inf)"}, load_col=chosen)
 
 
 @pytest.mark.parametrize("model", ["GRU4RecF", "SASRecF", "FDSA", "S3Rec"])
