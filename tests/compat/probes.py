@@ -575,6 +575,31 @@ def autocast() -> None:
         assert NCLTrainer._train_epoch(epoch_like(), [MagicMock()], 0) == 2
 
 
+@probe("recbole-exlib")
+def recbole_exlib() -> None:
+    sys.modules["lightgbm"] = None  # type: ignore[assignment]
+    sys.modules["xgboost"] = SimpleNamespace(Booster=object)  # type: ignore[assignment]
+    room = importlib.import_module("recbole.model.exlib_recommender")
+    assert room.XGBoost.__name__ == "XGBoost" and not hasattr(room, "CatBoost")
+    with suppress(ModuleNotFoundError):
+        raise AssertionError(room.LightGBM)
+
+
+@probe("hyperopt-generator")
+def hyperopt_generator() -> None:
+    from recbole.trainer import HyperTuning
+
+    def objective(values: Any, files: Any) -> dict[str, Any]:
+        score = -values["a"]
+        return {"model": "M", "best_valid_score": score, "valid_score_bigger": True, **results}
+
+    results = {"best_valid_result": {}, "test_result": {}}
+    tuning = HyperTuning(objective, params_dict={"choice": {"a": [1, 2], "b": [3, 4]}})
+    tuning.run()
+    assert sorted(tuning.params_list) == ["a:1, b:3", "a:1, b:4", "a:2, b:3", "a:2, b:4"]
+    assert tuning.best_params["a"] == 1
+
+
 @probe("torchvision-nms")
 def torchvision_nms() -> None:
     importlib.import_module("torchvision")
