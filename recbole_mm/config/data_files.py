@@ -27,6 +27,19 @@ def check_dataset(config: Any) -> None:
             _check_inter(config, place / f"{each}.{f'{part}.inter' if part else 'inter'}", each)
     if not domains:
         _check_others(config, folder, name)
+    _check_stores(config)
+
+
+def _check_stores(config: Any) -> None:
+    """A folder of stores that was named is there; those of RecBole's bundled ml-100k are made."""
+    asked, root = config["modalities"], Path(str(config["modality_path"]))
+    named = "modality_path" in config.external_config_dict and config["dataset"] != "ml-100k"
+    reads = config.trait("multimodal") and asked != [] and not isinstance(asked, dict)
+    if named and reads and not root.is_dir():
+        raise WrongUse(
+            f"modality_path: there is no folder {root}; it should hold {root.name}/{config['dataset']}/MODALITY, "
+            "or leave the items' vectors out with modalities: []"
+        )
 
 
 def _check_others(config: Any, folder: Path, name: str) -> None:

@@ -57,7 +57,14 @@ class MultimodalMixin(_Host):
 
     def load_modalities(self) -> None:
         """Align the configured stores to the remapped item ids; sets ``modality``."""
-        self.modality = load_modalities(self.config, self.store_parts(), self.item_num)
+        parts = self.store_parts()
+        if not parts and self.config["modalities"] != []:
+            where = Path(self.config["modality_path"]) / self.config["dataset"]
+            getLogger("recbole_mm.data").warning(
+                "%s: no vectors of the items in %s, so this is a run on ids only; recbole-mm extract makes them",
+                self.config["model"], where,
+            )  # fmt: skip
+        self.modality = load_modalities(self.config, parts, self.item_num)
 
     def load_reviews(self) -> ItemModality:
         """The review vector of each row; call it on the training part, so that no other review is read."""

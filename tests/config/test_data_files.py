@@ -114,3 +114,15 @@ def test_vectors_of_entities(shop: Path) -> None:
 def test_domains_are_checked_each(shop: Path) -> None:
     assert "no data set 'club'; did you" not in line(shop, domains=["shop", "club"])
     assert "no data set 'club'" in line(shop, domains=["shop", "club"])
+
+
+def test_a_folder_of_vectors_that_was_named_is_there(shop: Path) -> None:
+    there = shop / "vectors"
+    assert line(shop, model="CMC", modality_path=str(there)) == (
+        f"modality_path: there is no folder {there}; it should hold vectors/shop/MODALITY, or leave the items' vectors "
+        "out with modalities: []"
+    )
+    check(shop, model="CMC", modality_path=str(there), modalities=[])
+    check(shop, model="BPR", modality_path=str(there))
+    there.mkdir()
+    check(shop, model="CMC", modality_path=str(there))
