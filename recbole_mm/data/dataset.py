@@ -13,6 +13,7 @@ from recbole.data.dataset import Dataset, SequentialDataset
 from recbole.data.interaction import Interaction, cat_interactions
 
 from recbole_mm.data.modality import ItemModality, ModalityTable, load_modalities
+from recbole_mm.data.presplit import presplit_parts
 from recbole_mm.data.review import review_vectors
 from recbole_mm.data.sequence import SequenceMixin
 from recbole_mm.data.split import cold_rows, hold_out_cold_items, split_rows
@@ -63,7 +64,9 @@ class MultimodalMixin(_Host):
 
         With ``cold_items``, a share of the items is in the test part alone, with all interactions.
         """
-        if not self.config["split"]:
+        if self.config["benchmark_filename"] is not None:
+            parts = presplit_parts(self)
+        elif not self.config["split"]:
             parts = self._recbole_parts()
         else:
             self._change_feat_format()
