@@ -203,6 +203,10 @@ class _Plan:
                 lack = f"{self.header.file('inter')} has no field '{time}' (TIME_FIELD)"
                 raise WrongUse(f"{who} needs the order of time, and {lack}; it has {', '.join(inter)}")
             self._load("inter", [time])
+        elif by_time:
+            self._load("inter", [time] if time in inter else [])
+            if sequential:
+                self._sequences(inter)
         fields = [*(self.get("threshold") or {}), *(self.get("val_interval") or {})]
         if self.type in ("CONTEXT", "DECISIONTREE"):
             fields.append(self.get("LABEL_FIELD"))
@@ -230,6 +234,23 @@ class _Plan:
         loaded = self.get("load_col")
         if isinstance(loaded, dict) and loaded.get("item") != "*" and item not in loaded.get("item", ()):
             raise WrongUse(f"load_col: candidates: catalogue needs item: [{item}]")
+
+    def _sequences(self, inter: Mapping[str, str]) -> None:
+        """Files of parts may hold sequences, each row its own (RecBole's ``benchmark_filename``)."""
+        item, suffix = self.get("ITEM_ID_FIELD"), self.get("LIST_SUFFIX")
+        sequence, alias = f"{item}{suffix}", f"alias_of_{item}"
+        if sequence not in inter:
+            return
+        loaded = (self.given.get("load_col") or {}).get("inter", "*")
+        if loaded != "*" and sequence not in loaded:
+            raise WrongUse(
+                f"load_col: the rows of {self.header.folder / self.header.name}.*.inter come with their sequences "
+                f"({sequence}), which it leaves out; add {sequence}"
+            )
+        if sequence not in (self.given.get(alias) or [sequence]):
+            raise WrongUse(f"{alias}: {sequence} holds items too; add it")
+        self._load("inter", [field for field in inter if field.endswith(suffix)])
+        self.set(alias, [sequence])
 
     def _load(self, suffix: str, fields: list[str]) -> None:
         """Add fields to ``load_col``, unless a person chose the columns."""

@@ -25,6 +25,12 @@ from recbole_mm.serialize import class_of
 _CLASS_OF_TYPE = {ModelType.SEQUENTIAL: "SequentialDataset", ModelType.KNOWLEDGE: "KnowledgeBasedDataset"}
 
 
+_WITHOUT = (
+    "no validation part: no early stopping, the last epoch is tested, and nothing may be chosen by its result",
+    "no test part: nothing is tested",
+)
+
+
 def create_dataset(config: Any) -> Any:
     """Load, filter and remap the data set of ``config``; aligns modalities if the model uses them.
 
@@ -49,7 +55,7 @@ def create_dataset(config: Any) -> Any:
 
 
 def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
-    """Training, validation and test loaders.
+    """Training, validation and test loaders; None for validation or test where the split leaves it no row.
 
     The split and everything drawn while it is made depend on ``split_seed`` alone; ``seed`` decides the order of
     training rows and the negatives.
@@ -58,18 +64,20 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
         raise WrongUse("save_dataloaders, dataloaders_save_path: pickled loaders are not supported")
     init_seed(config["split_seed"], config["reproducibility"])
     parts = dataset.build()
-    for name, part in zip(("training", "validation", "test"), parts, strict=True):
+    if not len(parts[0]):
+        raise WrongUse(
+            f"the training part of {config['dataset']} is empty; see split, eval_args and the filters"
+        )
+    for part, without in zip(parts[1:], _WITHOUT, strict=True):
         if not len(part):
-            raise WrongUse(
-                f"the {name} part of {config['dataset']} is empty; see split, eval_args and the filters"
-            )
+            getLogger("recbole_mm.data").warning(without)
     samplers = create_samplers(config, dataset, parts)
     train = _train_loader(config, dataset, parts[0], samplers[0])
     valid, test = (
-        _eval_loader(config, eval_part(config, part, phase), sampler, phase)
+        _eval_loader(config, eval_part(config, part, phase), sampler, phase) if len(part) else None
         for phase, part, sampler in zip(("valid", "test"), parts[1:], samplers[1:], strict=True)
     )
-    for loader in (train, valid, test):  # now, not in the middle of an epoch or when training has ended
+    for loader in filter(None, (train, valid, test)):  # now, not in the middle of an epoch or when training has ended
         if hasattr(loader, "neg_sample_num") and hasattr(loader._sampler, "refuse_full"):
             loader._sampler.refuse_full(loader._dataset.inter_feat[dataset.uid_field].unique().numpy())
     return train, valid, test

@@ -14,6 +14,7 @@ from recbole.data.interaction import Interaction, cat_interactions
 
 from recbole_mm.data.modality import ItemModality, ModalityTable, load_modalities
 from recbole_mm.data.phase_sampler import one_item
+from recbole_mm.data.presplit import presplit_parts
 from recbole_mm.data.review import review_vectors
 from recbole_mm.data.seen import Pairs, keep_pairs
 from recbole_mm.data.sequence import SequenceMixin
@@ -82,7 +83,9 @@ class MultimodalMixin(_Host):
 
         With ``cold_items``, a share of the items is in the test part alone, with all interactions.
         """
-        if not self.config["split"]:
+        if self.config["benchmark_filename"] is not None:
+            parts = presplit_parts(self)
+        elif not self.config["split"]:
             parts = self._recbole_parts()
         else:
             self._change_feat_format()

@@ -19,7 +19,7 @@ from recbole_mm.errors import WrongUse
 _Host: Any = object  # RecBole's data set, before which the mixin stands; to mypy it may hold anything
 
 _log = getLogger("recbole_mm.data")
-_PLACE = "_place"  # of a row in the order of time; any split carries it along
+PLACE = "_place"  # of a row in the order of time; any split carries it along
 BY_PARTS, BY_PREFIXES = "interactions", "prefixes"
 
 
@@ -32,12 +32,14 @@ class SequenceMixin(_Host):
     that of the file), alike for all rows of a user in the part. A user without any has a history of one ``[PAD]``.
     """
 
+    inter_feat: Any  # RecBole's
+
     @property
     def sequence_split(self) -> str | None:
         """``interactions``: cut after the split; ``prefixes``: before; ``files``: the files hold sequences."""
         if self.config["benchmark_filename"] is None:
             return self.config["sequence_split"]  # type: ignore[no-any-return]  # checked
-        return "files" if self.iid_field + self.config["LIST_SUFFIX"] in self.field2type else BY_PARTS
+        return "files" if self._with_sequences else BY_PARTS
 
     @property
     def cut_from_parts(self) -> bool:
@@ -45,7 +47,8 @@ class SequenceMixin(_Host):
         return self.sequence_split == BY_PARTS
 
     def _benchmark_presets(self) -> None:
-        if not self.cut_from_parts:
+        self._with_sequences = self.iid_field + self.config["LIST_SUFFIX"] in self.inter_feat
+        if self._with_sequences:
             super()._benchmark_presets()
 
     def _change_feat_format(self) -> None:
@@ -53,8 +56,10 @@ class SequenceMixin(_Host):
             super()._change_feat_format()
             return
         super(SequentialDataset, self)._change_feat_format()
+        if self.time_field not in self.inter_feat:
+            _log.info("no field %r: histories are in the order of the rows", self.time_field)
         self._aug_presets()
-        added = {_PLACE: _places(self.inter_feat, self.time_field)}
+        added = {PLACE: _places(self.inter_feat, self.time_field)}
         if self._negative_list is not None:  # DIEN: a negative for each moment of a history
             added[self._negative_list] = self.neg_item_list
         self.inter_feat.update(Interaction(added))
@@ -81,7 +86,7 @@ class SequenceMixin(_Host):
         feats = [part.inter_feat for part in parts]
         before = [feats[0], cat_interactions(feats[:2])]
         size = self.max_item_list_len
-        users, places = ([feat[name].numpy() for feat in before] for name in (self.uid_field, _PLACE))
+        users, places = ([feat[name].numpy() for feat in before] for name in (self.uid_field, PLACE))
         target, history = prefixes(users[0], places[0], size)
         cut = [self._sequences(feats[0][target], feats[0], history)]
         for name, feat, rows, user, place in zip(
@@ -92,7 +97,9 @@ class SequenceMixin(_Host):
             cut.append(self._sequences(feat, rows, history))
             if without := len(np.unique(asked[(history < 0).all(axis=1)])):
                 _log.info("%s: %d users have no row before it: their history is empty", name, without)
-        self.inter_feat.drop(_PLACE)
+        self.inter_feat.drop(PLACE)
+        # RecBole's own code looks for sequences here (FLOPs, matrices); all rows are in `interactions`
+        self.inter_feat, self.interactions = cut[0], self.inter_feat
         made = [part.copy(sequences) for part, sequences in zip(parts, cut, strict=True)]
         for part, feat in zip(made, feats, strict=True):
             part.interactions = feat
@@ -105,13 +112,13 @@ class SequenceMixin(_Host):
         }
         at, empty = torch.from_numpy(history.clip(min=0)), torch.from_numpy(history < 0)
         for field in rows.columns:
-            if field in (self.uid_field, _PLACE):
+            if field in (self.uid_field, PLACE):
                 continue
             name = field if field == self._negative_list else getattr(self, f"{field}_list_field")
             values = rows[field][at] if len(rows) else rows[field].new_zeros(history.shape)
             values[empty] = 0
             lists[name] = values
-        fields = {field: asked[field] for field in asked.columns if field != _PLACE}
+        fields = {field: asked[field] for field in asked.columns if field != PLACE}
         return Interaction({**fields, **lists})
 
 

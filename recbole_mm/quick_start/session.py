@@ -113,6 +113,8 @@ class Session:
     def evaluate(self, part: str = "test") -> dict[str, float]:
         """Metrics of the model as it is on ``valid`` or ``test``; tables are in ``trainer.eval_result``."""
         loader = {"valid": self.valid_data, "test": self.test_data}[part]
+        if loader is None:
+            raise WrongUse(f"evaluate: the split leaves no row to {part}")
         return dict(self.trainer.evaluate(loader, load_best_model=False))
 
     def run(
@@ -137,9 +139,10 @@ class Session:
         best_score, best_result = trainer.fit(
             self.train_data, self.valid_data, saved=saved, show_progress=show_progress
         )
+        best_score = best_score if best_result else None  # RecBole's worst where nothing was validated
         scores = {"best_valid_score": best_score, "best_valid_result": best_result, "test_result": None}
         queries = groups = None
-        if test:
+        if test and self.test_data is not None:
             scores["test_result"] = trainer.evaluate(
                 self.test_data, load_best_model=saved, show_progress=show_progress
             )

@@ -48,6 +48,8 @@ class TreeTrainerMixin(_Base):
         callback_fn: Any = None,
     ) -> Any:
         """RecBole's ``fit``, which takes no callback here."""
+        if valid_data is None:
+            raise WrongUse(f"{self.config['model']} needs validation rows to end its trees; see eval_args")
         try:
             return super().fit(train_data, valid_data, verbose, saved, show_progress)
         except KeyboardInterrupt as error:
