@@ -77,7 +77,8 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
         _eval_loader(config, eval_part(config, part, phase), sampler, phase) if len(part) else None
         for phase, part, sampler in zip(("valid", "test"), parts[1:], samplers[1:], strict=True)
     )
-    for loader in filter(None, (train, valid, test)):  # now, not in the middle of an epoch or when training has ended
+    # now, not in the middle of an epoch or when training has ended
+    for loader in filter(None, (train, valid, test)):
         if hasattr(loader, "neg_sample_num") and hasattr(loader._sampler, "refuse_full"):
             loader._sampler.refuse_full(loader._dataset.inter_feat[dataset.uid_field].unique().numpy())
     return train, valid, test
