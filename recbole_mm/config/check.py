@@ -27,18 +27,6 @@ def check_values(
     return problems
 
 
-def without_effect(given: Mapping[str, Any]) -> list[str]:
-    """A sentence for each of RecBole's keys that are given and that a run does not read."""
-    several = [key for key in ("nproc", "world_size") if (given.get(key) or 1) > 1]
-    if "local_rank" in given:  # one process of `recbole.quick_start.run`
-        return []
-    return [
-        f"{key}: {given[key]} has no effect, a run is one process; recbole.quick_start.run(..., {key}={given[key]}) "
-        "uses several GPUs, and runs of their own take one each (--gpu_id)"
-        for key in several
-    ]
-
-
 def checked(
     key: str, described: Key, value: Any, default: Any, *, text: str | None, whole: bool
 ) -> tuple[Any, str | None]:

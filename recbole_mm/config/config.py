@@ -13,9 +13,10 @@ from typing import Any
 from recbole.config import Config as RecBoleConfig
 from recbole.utils import ModelType
 
-from recbole_mm.config.check import check_values, without_effect
+from recbole_mm.config.check import check_values
+from recbole_mm.config.effect import without_effect
 from recbole_mm.config.evaluation import check_eval_args, check_metrics, find_metric, settle_valid_metric
-from recbole_mm.config.family import adapt, family_defaults, no_negatives
+from recbole_mm.config.family import adapt, family_defaults, no_negatives, takes_no_negatives
 from recbole_mm.config.fields import field_problems
 from recbole_mm.config.header import Header, read_header, text_encoding
 from recbole_mm.config.known import hyper_parameters, strict_keys, unknown_keys
@@ -44,7 +45,7 @@ class Config(RecBoleConfig):
     Attributes:
         sources: key -> where its value was given (a file, "config_dict" or "command line").
         model_spec: the model as it was named (a user's ``file.py:Class``, where ``model`` is the class's name).
-        notes: a sentence for each default that was chosen and that a person should know of.
+        notes: a sentence for each default that was chosen and for each key without effect, of which one should know.
 
     Raises:
         WrongUse: one line that names the key, where it was given and what to do.
@@ -69,6 +70,7 @@ class Config(RecBoleConfig):
             config_file_list = [config_file_list]
         super().__init__(model, dataset, config_file_list, config_dict)
         check_libraries(self.model_class)
+        self.notes += without_effect(self)
 
     @classmethod
     def of(cls, spec: RunSpec) -> Config:
@@ -189,7 +191,6 @@ class Config(RecBoleConfig):
         self._check_given(self.external_config_dict, self.sources, merged)
         header = self._header(merged)
         changes, self.notes = adapt(merged, self.external_config_dict, model_class, header)
-        self.notes += without_effect(self.external_config_dict)
         self.internal_config_dict = {**merged, **changes}
         given = {**user, **self.external_config_dict}
         self._complain(field_problems(self.internal_config_dict, given, header))
@@ -236,7 +237,7 @@ class Config(RecBoleConfig):
 
     def _get_final_config_dict(self) -> dict[str, Any]:
         final = {**copy.deepcopy(self.internal_config_dict), **copy.deepcopy(self.external_config_dict)}
-        if no_negatives(final.get("train_neg_sample_args")):
+        if no_negatives(final.get("train_neg_sample_args")) or takes_no_negatives(self.model_class):
             final["train_neg_sample_args"] = None
         final["encoding"] = text_encoding(final.get("encoding"))
         return final

@@ -55,6 +55,14 @@ def adapt(
     return plan.changes, plan.notes
 
 
+def takes_no_negatives(model_class: type) -> bool:
+    """Whether sampled negatives are of no use to a model of RecBole's, or would count as interactions."""
+    settings = family_defaults(model_class)
+    return (
+        _is_recbole(defaults_of(model_class)) and settings.get("train_neg_sample_args", model_class) is None
+    )
+
+
 def no_negatives(args: Any) -> bool:
     """Whether ``train_neg_sample_args`` asks for none, in any of the ways that RecBole writes it."""
     value = args.get("distribution", "uniform") if isinstance(args, Mapping) else args

@@ -52,13 +52,17 @@ def test_the_loss_decides_for_sequential_models() -> None:
 
 
 def test_what_is_given_stands() -> None:
-    given = {"distribution": "popularity", "sample_num": 3}
-    assert (
-        Config("Pop", "ml-100k", config_dict={"train_neg_sample_args": given})["train_neg_sample_args"][
-            "sample_num"
-        ]
-        == 3
-    )
+    given = {"train_neg_sample_args": {"distribution": "popularity", "sample_num": 3}}
+    assert Config("BPR", "ml-100k", config_dict=given)["train_neg_sample_args"]["sample_num"] == 3
+
+
+@pytest.mark.parametrize("model", ["Pop", "EASE", "MultiVAE", "RepeatNet"])
+def test_negatives_are_not_drawn_where_they_would_count_as_interactions(model: str) -> None:
+    given = {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}}
+    made = Config(model, "ml-100k", config_dict=given)
+    assert made["train_neg_sample_args"]["distribution"] == "none"
+    assert made.notes == [f"train_neg_sample_args: no effect with {model}: it learns without negatives"]
+    assert Config(model, "ml-100k", config_dict={"train_neg_sample_args": None}).notes == []
 
 
 def test_labels_from_stars(tmp_path: Path) -> None:
