@@ -56,7 +56,6 @@ def test_a_folder_of_ones_own_named_ml_100k_is_used(shop: Path) -> None:
     [
         ("", "is empty"),
         ("\n", "is empty"),
-        ("user_id:token\titem_id:token\n", "has a header and no rows"),
         ("196\t242\t3\t881250949\n1\t2\t3\t4\n", "line 1: no header"),
         ("user_id\titem_id\nu\ti\n", "line 1: no header"),
         ("user_id:token,item_id:token\nu,i\n", "line 1: no header"),
