@@ -26,6 +26,9 @@ _UNSORTED = (
 _NEGATIVES = (
     "DIEN's negatives stay in the order of the file when the rows are sorted: one may be its row's item"
 )
+_READING = (
+    "pandas takes rows with too few or too many fields in silence, and names no place of a word among numbers"
+)
 
 _missing = source_patches("recbole", _MISSING, "_filter_nan_user_or_item drops by label")
 _labels = source_patches("recbole", _LABELS, "RecBole joins the values of a series, not the series")
@@ -33,9 +36,25 @@ _illegal = source_patches("recbole", _ILLEGAL, "_within_intervals gives one answ
 _lowest = source_patches("recbole", _LOWEST, "_get_illegal_ids_by_inter_num looks at all intervals")
 _unsorted = source_patches("recbole", _UNSORTED, "time_based_split sorts the positions of a user too")
 _negatives = source_patches("recbole", _NEGATIVES, "DIENDataset sorts its negatives with the rows")
+_reading = source_patches("recbole", _READING, "_load_feat refuses uneven rows, with file and line")
 _JOINED = ("feat[field].agg(np.concatenate)", "np.concatenate(feat[field].values)")
 
 PATCHES: list[Patch] = [
+    _reading("recbole-read-header", _DATASET, "459, 460",
+             '        with open(filepath, "r", encoding=encoding) as f:\n            head = f.readline()[:-1]\n',
+             "        from recbole_mm.atomic import float_sequences, header_line, read_atomic\n"
+             "        head = header_line(filepath, field_separator, encoding)\n"),
+    _reading("recbole-read-rows", _DATASET, "486, 488, 489, 490, 492",
+             "pd.read_csv(\n            filepath,\n            delimiter=field_separator,\n"
+             '            usecols=usecols,\n            dtype=dtype,\n            encoding=encoding,\n'
+             '            engine="python",\n',
+             "read_atomic(\n            filepath,\n            separator=field_separator,\n            columns=dtype,\n"
+             "\n            encoding=encoding,\n\n"),
+    _reading("recbole-read-floats", _DATASET, "508, 509, 510, 511",
+             "df[field] = [\n                    np.array(list(map(float, filter(None, _.split(seq_separator)))))\n"
+             "                    for _ in df[field].values\n                ]\n",
+             "df[field] = float_sequences(\n                    filepath, field_separator, encoding, field,\n"
+             "                    df[field].values, seq_separator,\n                )\n"),
     _missing("recbole-missing-feat", _DATASET, "827", "feat.drop(feat.index[dropped_feat]", "feat.drop(dropped_feat"),
     _missing("recbole-missing-inter", _DATASET, "835",
              "self.inter_feat.index[dropped_inter], inplace", "dropped_inter, inplace"),

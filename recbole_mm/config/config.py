@@ -13,12 +13,13 @@ from typing import Any
 from recbole.config import Config as RecBoleConfig
 from recbole.utils import ModelType
 
+from recbole_mm.atomic import text_encoding
 from recbole_mm.config.check import check_values
 from recbole_mm.config.effect import without_effect
 from recbole_mm.config.evaluation import check_eval_args, check_metrics, find_metric, settle_valid_metric
 from recbole_mm.config.family import adapt, family_defaults, no_negatives, takes_no_negatives
 from recbole_mm.config.fields import field_problems
-from recbole_mm.config.header import Header, read_header, text_encoding
+from recbole_mm.config.header import Header, read_header
 from recbole_mm.config.known import hyper_parameters, strict_keys, unknown_keys
 from recbole_mm.config.mask import settle_mask
 from recbole_mm.config.properties import ConfigLoader, load_internal, load_user, properties_dir, recbole_dir

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from recbole_mm.atomic import check_rows
 from recbole_mm.convert.atomic import write_atomic, write_items_parquet
 from recbole_mm.convert.filter import count_repeated
 from recbole_mm.convert.frames import ITEM, TIME, USER
@@ -116,7 +117,8 @@ def _interactions(folder: Path) -> tuple[pd.DataFrame, np.ndarray, Path]:
     paths = sorted(folder.glob("*.inter")) if folder.is_dir() else []
     if len(paths) != 1:
         raise WrongUse(f"{folder}: {len(paths) or 'no'} .inter files; MMRec's folder has exactly one")
-    frame = pd.read_csv(paths[0], sep="\t", encoding="utf-8")
+    check_rows(paths[0])
+    frame = pd.read_csv(paths[0], sep="\t", encoding="utf-8-sig")
     names = next((ids for ids in IDS if set(ids) <= set(frame.columns)), None)
     if names is None or "x_label" not in frame.columns:
         raise WrongUse(f"{paths[0]}: columns {', '.join(frame.columns)}; expected userID, itemID, x_label")
@@ -158,6 +160,7 @@ def _mapping(path: Path, column: str) -> dict[str, str]:
     """MMRec's number -> original id."""
     if not path.is_file():
         raise WrongUse(f"{path}: no such file; --original-ids needs it")
+    check_rows(path)
     frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     other = [name for name in frame.columns if name != column]
     if column not in frame.columns or len(other) != 1:

@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from recbole.utils import FeatureSource, FeatureType
 
+from recbole_mm.atomic import header_fields, read_atomic
 from recbole_mm.data.dataset import MultimodalMixin
 from recbole_mm.data.link import domain_tokens, overlaps, own_tokens
 from recbole_mm.errors import WrongUse
@@ -121,7 +122,7 @@ class CrossDomainMixin(MultimodalMixin):
         if rule not in (None, "genre"):
             raise WrongUse(f"domain_rule: expected 'genre', got {rule!r}")
         source = field or self.config["domain_rule_field"]
-        of_item = _read_item_field(item_file, self.iid_field, source)
+        of_item = _read_item_field(self.config, item_file, source)
         if rule:
             groups = self.config["domain_groups"]
             of_item = {item: group_of_tags(str(tags).split(), groups) for item, tags in of_item.items()}
@@ -220,13 +221,16 @@ def group_of_tags(tags: Sequence[str], groups: Mapping[str, Sequence[str]]) -> s
     return next(name for tag in tags for name in best if tag in groups[name])
 
 
-def _read_item_field(path: Path, id_field: str, field: str) -> dict[str, str]:
+def _read_item_field(config: Any, path: Path, field: str) -> dict[str, str]:
     """``item token -> value`` of one field of an ``.item`` file."""
     if not path.is_file():
         raise WrongUse(f"{path} does not exist, but {field!r} shall name the items' domains")
-    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=3)
-    table.columns = [column.split(":")[0] for column in table.columns]
-    for column in (id_field, field):
-        if column not in table:
-            raise WrongUse(f"{path}: no field {column!r}; there are {', '.join(table.columns)}")
-    return dict(zip(table[id_field], table[field], strict=True))
+    form = config["field_separator"], config["encoding"]
+    there = header_fields(path, *form)
+    columns = {}
+    for column in (config["ITEM_ID_FIELD"], field):
+        if column not in there:
+            raise WrongUse(f"{path}: no field {column!r}; there are {', '.join(there)}")
+        columns[column] = f"{column}:{there[column]}"
+    table = read_atomic(path, *form, dict.fromkeys(columns.values(), str), keep_default_na=False)
+    return dict(zip(*(table[name] for name in columns.values()), strict=True))

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from logging import getLogger
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock, create_autospec
@@ -197,6 +198,41 @@ def tensors_can_be_written() -> None:
         tensors = Dataset._dataframe_to_interaction(dataset_like(), table)
     tensors["t"][0] = 7
     assert table["t"].tolist() == [1, 2]
+
+
+def feat_of(text: str) -> Any:
+    """The columns that RecBole loads from an atomic file of this text."""
+    from recbole.data.dataset import Dataset
+
+    settings = {"field_separator": "\t", "seq_separator": " ", "encoding": "utf-8", "seq_len": None}
+    like = dataset_like(config=settings, field2source={}, field2bucketnum={})
+    like._get_load_and_unload_col = lambda source: (None, None)
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "a.item"
+        file.write_text(text)
+        try:
+            return Dataset._load_feat(like, str(file), "item")
+        except ValueError as error:
+            return str(error).removeprefix(folder)
+
+
+@probe("recbole-read-header")
+def read_header() -> None:
+    """RecBole cuts off the last character, be it a line break or not; the second field of a name has no values."""
+    assert "given twice" in feat_of("i:token\tt:token\tt:token\n1\t2\t3\n")
+
+
+@probe("recbole-read-rows")
+def read_rows() -> None:
+    assert "line 3: 1 field, the header has 2" in feat_of("i:token\tt:token\n1\t2\n3\n")
+    assert feat_of("i:token\tf:float\n1\t2\n3\t4.5\n")["f"].tolist() == [2, 4.5]
+
+
+@probe("recbole-read-floats")
+def read_floats() -> None:
+    assert "line 3: fs:float_seq is 'x'" in feat_of("i:token\tfs:float_seq\n1\t2\n3\t4 x\n")
+    values = feat_of("i:token\tfs:float_seq\n1\t2\n3\t4 5\n4\t\n")["fs"]
+    assert [list(value) for value in values] == [[2], [4, 5], []]
 
 
 @probe("recbole-missing-feat")
