@@ -215,14 +215,15 @@ class Config(RecBoleConfig):
             *load_internal(properties_dir() / "overall.yaml"),
             *load_internal(properties_dir() / f"model/{self.home.__name__}.yaml"),
         }
-        self._complain(check_values(given, defaults, self.sources, self._cli_texts, strict_keys))
+        self.complain(check_values(given, defaults, self.sources, self._cli_texts, strict_keys))
 
     def _check_keys(self, settings: Mapping[str, Any], source: str | None, defaults: Iterable[str]) -> None:
         unknown = unknown_keys(settings, defaults, self.model_class)
         place = {key: source or self.sources.get(key, _DICT) for key in unknown}
-        self._complain([f"unknown key '{key}' ({place[key]}){hint}" for key, hint in unknown.items()])
+        self.complain([f"unknown key '{key}' ({place[key]}){hint}" for key, hint in unknown.items()])
 
-    def _complain(self, problems: list[str]) -> None:
+    def complain(self, problems: list[str]) -> None:
+        """Raise ``WrongUse`` with what is wrong, or warn where ``strict_config`` is off."""
         if not problems:
             return
         if self.external_config_dict.get("strict_config", True) is not False:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from recbole.data import utils as recbole_data
-from recbole.sampler import KGSampler, Sampler
+from recbole.sampler import Sampler
 from recbole.utils import ModelType, init_seed
 
 from recbole_mm.data.cross_domain import CrossDomainMixin, is_cross_domain
@@ -33,7 +33,8 @@ def create_dataset(config: Any) -> Any:
         )
     classes = importlib.import_module("recbole.data.dataset")
     default = _CLASS_OF_TYPE.get(config["MODEL_TYPE"], "Dataset")
-    recbole_class = getattr(classes, f"{config.home.__name__}Dataset", getattr(classes, default))
+    names = (f"{config['model']}Dataset", f"{config.home.__name__}Dataset", default)
+    recbole_class = next(getattr(classes, name) for name in names if hasattr(classes, name))
     mixin = CrossDomainMixin if is_cross_domain(config) else MultimodalMixin
     name = f"{mixin.__name__.removesuffix('Mixin')}{recbole_class.__name__}"
     dataset = class_of(name, (mixin, recbole_class), mixin.__module__)(config)
@@ -102,6 +103,6 @@ def _train_loader(config: Any, dataset: Any, part: Any, sampler: Any) -> Any:
             max(config["train_batch_size"] // args["sample_num"], 1),
         )  # fmt: skip
     if config["MODEL_TYPE"] == ModelType.KNOWLEDGE:
-        kg_sampler = KGSampler(dataset, args["distribution"], args["alpha"])
+        kg_sampler = recbole_data.KGSampler(dataset, args["distribution"], args["alpha"])
         return loader(config, part, sampler, kg_sampler, shuffle=True)
     return loader(config, part, sampler, shuffle=config["shuffle"])
