@@ -1,10 +1,12 @@
-"""RecBole's own slips in its data code, whatever the libraries: labels of rows taken for positions, and the like.
+"""RecBole's own slips, whatever the libraries: labels of rows taken for positions, and the like.
 
 After a removal the labels of a table have gaps. What reads them as positions takes other rows, without an error
 as long as the table is long enough.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from recbole_mm.compat.patch import Patch, source_patches
 
@@ -29,6 +31,15 @@ _NEGATIVES = (
 _READING = (
     "pandas takes rows with too few or too many fields in silence, and names no place of a word among numbers"
 )
+_COUNTS = (
+    "metrics that need counts (ItemCoverage, GiniIndex, AveragePopularity, …) ask numbers for their .cpu()"
+)
+
+
+def on_cpu(value: Any) -> Any:
+    """A tensor on the CPU; what is no tensor, as it is."""
+    return value.cpu() if hasattr(value, "cpu") else value
+
 
 _missing = source_patches("recbole", _MISSING, "_filter_nan_user_or_item drops by label")
 _labels = source_patches("recbole", _LABELS, "RecBole joins the values of a series, not the series")
@@ -37,6 +48,7 @@ _lowest = source_patches("recbole", _LOWEST, "_get_illegal_ids_by_inter_num look
 _unsorted = source_patches("recbole", _UNSORTED, "time_based_split sorts the positions of a user too")
 _negatives = source_patches("recbole", _NEGATIVES, "DIENDataset sorts its negatives with the rows")
 _reading = source_patches("recbole", _READING, "_load_feat refuses uneven rows, with file and line")
+_counts = source_patches("recbole", _COUNTS, "Collector.get_data_struct moves tensors only")
 _JOINED = ("feat[field].agg(np.concatenate)", "np.concatenate(feat[field].values)")
 
 PATCHES: list[Patch] = [
@@ -72,4 +84,7 @@ PATCHES: list[Patch] = [
                "self.inter_feat[self.neg_item_list_field] = self.neg_item_list; "
                "self.sort(by=[self.uid_field, self.time_field], ascending=True); "
                "self.neg_item_list = self.inter_feat.interaction.pop(self.neg_item_list_field)"),
+    _counts("recbole-collector-counts", "recbole.evaluator.collector", "227",
+            "self.data_struct._data_dict[key].cpu()", "_compat_on_cpu(self.data_struct._data_dict[key])",
+            _compat_on_cpu=on_cpu),
 ]  # fmt: skip

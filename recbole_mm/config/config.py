@@ -194,7 +194,7 @@ class Config(RecBoleConfig):
         changes, self.notes = adapt(merged, self.external_config_dict, model_class, header)
         self.internal_config_dict = {**merged, **changes}
         given = {**user, **self.external_config_dict}
-        self._complain(field_problems(self.internal_config_dict, given, header))
+        self.complain(field_problems(self.internal_config_dict, given, header))
 
     def _folder(self, layers: Mapping[str, Mapping[str, Any]]) -> Path:
         """Where the atomic files are: for ml-100k RecBole's wheel, unless a person has a folder of that name."""
@@ -219,14 +219,15 @@ class Config(RecBoleConfig):
     ) -> None:
         """Keys and values of what was given from outside; replaces values by those the code wants."""
         unknown = unknown_keys(given, defaults, self.model_class)
-        self._complain(
+        self.complain(
             [f"unknown key '{key}' ({sources.get(key, _DICT)}){hint}" for key, hint in unknown.items()]
         )
         described = partial(describe, model=self.home.__name__, own=hyper_parameters(self.home))
         texts = self._cli_texts if given is self.external_config_dict else {}
-        self._complain(check_values(given, defaults, sources, texts, strict_keys(self.home), described))
+        self.complain(check_values(given, defaults, sources, texts, strict_keys(self.home), described))
 
-    def _complain(self, problems: list[str]) -> None:
+    def complain(self, problems: list[str]) -> None:
+        """Raise ``WrongUse`` with what is wrong, or warn where ``strict_config`` is off."""
         if not problems:
             return
         if self.external_config_dict.get("strict_config", True) is not False:

@@ -110,9 +110,8 @@ def _check_keys(config: Any, suffix: str, fields: dict[str, str], file: Path) ->
 def _check_columns(config: Any, suffix: str, fields: dict[str, str], file: Path) -> None:
     """Fields a person asked for; those of RecBole's presets are loaded where they exist."""
     wanted = (config.external_config_dict.get("load_col") or {}).get(suffix)
-    for name in wanted if isinstance(wanted, (list, tuple)) else ():
-        if name not in fields:
-            raise WrongUse(f"load_col: {file} has no field '{name}'{suggest(name, fields)}")
+    lost = [name for name in wanted if name not in fields] if isinstance(wanted, (list, tuple)) else []
+    config.complain([f"load_col: {file} has no field '{name}'{suggest(name, fields)}" for name in lost])
 
 
 def _needed(config: Any) -> Iterator[tuple[str, str]]:

@@ -113,7 +113,7 @@ class _Plan:
         """Sequential models that rank the whole catalogue in the loss take no negatives, others need them."""
         input_type = getattr(getattr(self.model_class, "input_type", None), "name", None)
         key = "train_neg_sample_args"
-        loss_ranks_all = self.type == "SEQUENTIAL" and self.get("loss_type") == "CE"
+        loss_ranks_all = self.type == "SEQUENTIAL" and self.get("loss_type") in ("CE", "NLL")
         if input_type == "LISTWISE" or loss_ranks_all:
             self.set(key, None)
         wants_none = loss_ranks_all or key in family_defaults(self.model_class)

@@ -16,7 +16,7 @@ from recbole_mm.data.cross_domain import CrossDomainMixin, is_cross_domain
 from recbole_mm.data.dataloader import HistoryEvalDataLoader, TripletDataLoader
 from recbole_mm.data.dataset import MultimodalMixin
 from recbole_mm.data.part import eval_part
-from recbole_mm.data.phase_sampler import NamingKGSampler, PhaseSampler, create_samplers
+from recbole_mm.data.phase_sampler import PhaseSampler, create_kg_sampler, create_samplers
 from recbole_mm.data.sampler import DomainSampler, NegativeSampler
 from recbole_mm.data.sequence import SequenceMixin
 from recbole_mm.errors import WrongUse
@@ -42,7 +42,8 @@ def create_dataset(config: Any) -> Any:
         )
     classes = importlib.import_module("recbole.data.dataset")
     default = _CLASS_OF_TYPE.get(config["MODEL_TYPE"], "Dataset")
-    recbole_class = getattr(classes, f"{config.home.__name__}Dataset", getattr(classes, default))
+    names = (f"{config['model']}Dataset", f"{config.home.__name__}Dataset", default)
+    recbole_class = next(getattr(classes, name) for name in names if hasattr(classes, name))
     mixin = CrossDomainMixin if is_cross_domain(config) else MultimodalMixin
     name = f"{mixin.__name__.removesuffix('Mixin')}{recbole_class.__name__}"
     bases: tuple[type, ...] = (mixin, recbole_class)
@@ -127,6 +128,6 @@ def _train_loader(config: Any, dataset: Any, part: Any, sampler: Any) -> Any:
             max(config["train_batch_size"] // args["sample_num"], 1),
         )  # fmt: skip
     if config["MODEL_TYPE"] == ModelType.KNOWLEDGE:
-        kg_sampler = NamingKGSampler(dataset, args["distribution"], args["alpha"])
+        kg_sampler = create_kg_sampler(dataset, args["distribution"], args["alpha"])
         return loader(config, part, sampler, kg_sampler, shuffle=True)
     return loader(config, part, sampler, shuffle=config["shuffle"])

@@ -621,6 +621,19 @@ def recbole_exlib() -> None:
         raise AssertionError(room.LightGBM)
 
 
+@probe("recbole-collector-counts")
+def recbole_collector_counts() -> None:
+    import torch
+    from recbole.evaluator.collector import Collector, DataStruct
+
+    like: Any = SimpleNamespace(data_struct=DataStruct())
+    held = {"rec.items": torch.tensor([[1]]), "data.num_items": 3, "data.count_items": {1: 2}}
+    for key, value in held.items():
+        like.data_struct.set(key, value)
+    found = Collector.get_data_struct(like)
+    assert [found.get(key) for key in held] == list(held.values())
+
+
 @probe("hyperopt-generator")
 def hyperopt_generator() -> None:
     from recbole.trainer import HyperTuning

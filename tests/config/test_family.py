@@ -51,6 +51,11 @@ def test_the_loss_decides_for_sequential_models() -> None:
     )
 
 
+def test_sine_ranks_all_items_with_two_losses() -> None:
+    made = Config("SINE", "ml-100k", config_dict={"loss_type": "NLL", "train_neg_sample_args": None})
+    assert made["train_neg_sample_args"]["distribution"] == "none"
+
+
 def test_what_is_given_stands() -> None:
     given = {"train_neg_sample_args": {"distribution": "popularity", "sample_num": 3}}
     assert Config("BPR", "ml-100k", config_dict=given)["train_neg_sample_args"]["sample_num"] == 3

@@ -1,7 +1,7 @@
 """RecBole's own tests, unchanged, in both modes, against the outcomes that are expected of them.
 
 ``make test-recbole-suite RECBOLE_SRC=path``; the tree is read only, what the tests write goes to ``--out``. Stopped
-and called again it goes on where it stopped; ``--again`` starts anew.
+and called again it goes on where it stopped; ``--again NAME`` forgets the outcomes of tests whose name holds NAME.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from outcomes import STARTED, read_outcomes, write_outcome
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 EXPECTED = HERE / "expected.yaml"
+EXAMPLES = "examples.py"
 HOW = """\
 RECBOLE_SRC is the source tree of RecBole 1.2.1 with its tests, which the wheel leaves out:
   git clone --depth 1 --branch v1.2.1 https://github.com/RUCAIBox/RecBole /somewhere/RecBole
@@ -38,46 +39,50 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "results/recbole_suite")
     parser.add_argument("--mode", choices=MODES, action="append", help="one mode alone")
     parser.add_argument("--only", default="", help="files whose name holds this")
-    parser.add_argument("--again", action="store_true", help="forget the outcomes of before")
+    parser.add_argument(
+        "--again", metavar="NAME", action="append", help="run these tests again; '' means all"
+    )
+    parser.add_argument("--test-seconds", type=int, default=1800, help="the time limit of a test")
     given = parser.parse_args()
     if given.source is None or not (given.source / "tests/model/test_model_auto.py").is_file():
         print(HOW, file=sys.stderr)
         return 2
-    if given.again:
-        shutil.rmtree(given.out, ignore_errors=True)
     modes = given.mode or MODES
     for mode in modes:
-        prepare(given.source, given.out / mode)
+        prepare(given.source, given.out / mode, given.again or [])
     files = [file for file in test_files(given.source) if given.only in file]
     for file in files:
         for mode in modes:
-            run_file(file, mode, given.out / mode)
+            run_file(file, mode, given.out / mode, given.test_seconds)
     return report(given.out, modes, files)
 
 
-def prepare(source: Path, folder: Path) -> None:
+def prepare(source: Path, folder: Path, again: list[str]) -> None:
     """A folder with what of RecBole's tree is run, without RecBole itself: the installed one is asked."""
     for name in COPIED:
         if not (folder / name).exists():
             shutil.copytree(source / name, folder / name)
     for name in SCRIPTS:
         shutil.copy(source / name, folder / name)
+    shutil.copy(HERE / EXAMPLES, folder / EXAMPLES)
     (folder / "pytest.ini").write_text("[pytest]\n")
     outcomes = folder / "outcomes.jsonl"
-    if outcomes.is_file():  # a test that was interrupted is run again
-        kept = [row for row in read_outcomes(outcomes).values() if row["outcome"] != STARTED]
-        outcomes.unlink()
-        for row in kept:
+    kept = [
+        row for row in read_outcomes(outcomes).values() if row["outcome"] != STARTED
+    ]  # interrupted: run again
+    outcomes.unlink(missing_ok=True)
+    for row in kept:
+        if not any(name in row["test"] for name in again):
             write_outcome(outcomes, **row)
 
 
 def test_files(source: Path) -> list[str]:
     """The files of RecBole's tests as seen from its tree, and ours with the examples of its documentation."""
     found = [file for room in ROOMS for file in sorted((source / "tests" / room).glob("test_*.py"))]
-    return [*(str(file.relative_to(source)) for file in found), str(HERE / "examples.py")]
+    return [*(str(file.relative_to(source)) for file in found), EXAMPLES]
 
 
-def run_file(file: str, mode: str, folder: Path) -> None:
+def run_file(file: str, mode: str, folder: Path, seconds: int) -> None:
     """Sessions of pytest until each test of the file has an outcome; a test that ends its process has `crashed`."""
     outcomes = folder / "outcomes.jsonl"
     paths = [str(HERE), str(ROOT), os.environ.get("PYTHONPATH", "")]
