@@ -6,6 +6,7 @@ SASRec, and each row of a test part has a history of its own, which holds the te
 
 from __future__ import annotations
 
+from collections import Counter
 from logging import getLogger
 from typing import Any
 
@@ -104,6 +105,14 @@ class SequenceMixin(_Host):
         for part, feat in zip(made, feats, strict=True):
             part.interactions = feat
         return made
+
+    def counter(self, field: str) -> Any:
+        """RecBole's: how often each token of a field stands in the rows, those too that sequences begin with."""
+        return (
+            super().counter(field)
+            if self.interactions is None
+            else Counter(self.interactions[field].tolist())
+        )
 
     def _sequences(self, asked: Interaction, rows: Interaction, history: np.ndarray) -> Interaction:
         """``asked [n]`` with ``history [n, L]``: numbers of ``rows``, -1 behind the last."""

@@ -80,10 +80,10 @@ class Evaluator:
 
         Needed only where the evaluation loader does not know its training data: sequential models.
         """
-        # the loader of a knowledge model holds two
+        loader = getattr(train_data, "general_dataloader", train_data)  # that of a knowledge model holds two
         if self.own is not None:
-            self.own.data_collect(train_data)
-        dataset = getattr(train_data, "general_dataloader", train_data)._dataset
+            self.own.data_collect(loader)
+        dataset = loader._dataset
         self._train = _train_stats([dataset], dataset)
 
     @torch.no_grad()
