@@ -101,7 +101,7 @@ class SequenceMixin(_Host):
         self.inter_feat.drop(PLACE)
         # RecBole's own code looks for sequences here (FLOPs, matrices); all rows are in `interactions`
         self.inter_feat, self.interactions = cut[0], self.inter_feat
-        made = [self.copy(sequences) for sequences in cut]
+        made = [part.copy(sequences) for part, sequences in zip(parts, cut, strict=True)]
         for part, feat in zip(made, feats, strict=True):
             part.interactions = feat
         return made
