@@ -17,6 +17,7 @@ from recbole_mm.config.evaluation import check_eval_args, check_metrics, find_me
 from recbole_mm.config.family import adapt, family_defaults, no_negatives
 from recbole_mm.config.header import Header, read_header, text_encoding
 from recbole_mm.config.known import unknown_keys
+from recbole_mm.config.mask import settle_mask
 from recbole_mm.config.properties import ConfigLoader, load_internal, load_user, properties_dir, recbole_dir
 from recbole_mm.config.requirements import check_libraries
 from recbole_mm.config.values import parse_cli, parse_value
@@ -254,6 +255,7 @@ class Config(RecBoleConfig):
         topk = final["topk"]
         if isinstance(topk, bool) or not isinstance(topk, (int, list)) or not topk:
             raise WrongUse(f"topk: expected int or list, got {topk!r}")
+        final["mask_seen"] = settle_mask(final, final["MODEL_TYPE"] == ModelType.SEQUENTIAL)
         try:
             super()._set_default_parameters()
         except (ValueError, TypeError, RuntimeError, KeyError, AttributeError) as error:

@@ -46,7 +46,11 @@ def adapt(
         WrongUse: the data set lacks what the model cannot do without.
     """
     plan = _Plan(internal, given, model_class, header)
-    for step in (plan.unset, plan.negatives, plan.labels, plan.item_features, plan.pretraining, plan.columns):
+    steps = (
+        plan.unset, plan.negatives, plan.labels, plan.item_features, plan.pretraining, plan.columns,
+        plan.catalogue,
+    )  # fmt: skip
+    for step in steps:
         step()
     return plan.changes, plan.notes
 
@@ -224,6 +228,21 @@ class _Plan:
             raise WrongUse(f"{alias}: {sequence} holds items too; add it")
         self._load("inter", [field for field in inter if field.endswith(suffix)])
         self.set(alias, [sequence])
+
+    def catalogue(self) -> None:
+        """``candidates: catalogue``: load the ids of all items, whether or not the model reads their table."""
+        if self.get("candidates") != "catalogue" or not self.header.of("inter"):
+            return
+        item = self.get("ITEM_ID_FIELD")
+        if item not in self.header.of("item"):
+            raise WrongUse(
+                f"candidates: catalogue is all items of the table of items, and {self.header.file('item')} has no "
+                f"field '{item}'"
+            )
+        self._load("item", [item])
+        loaded = self.get("load_col")
+        if isinstance(loaded, dict) and loaded.get("item") != "*" and item not in loaded.get("item", ()):
+            raise WrongUse(f"load_col: candidates: catalogue needs item: [{item}]")
 
     def _load(self, suffix: str, fields: list[str]) -> None:
         """Add fields to ``load_col``, unless a person chose the columns."""

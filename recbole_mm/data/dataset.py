@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from recbole.data.interaction import Interaction, cat_interactions
 from recbole_mm.data.modality import ItemModality, ModalityTable, load_modalities
 from recbole_mm.data.presplit import presplit_parts
 from recbole_mm.data.review import review_vectors
+from recbole_mm.data.seen import Pairs, keep_pairs
 from recbole_mm.data.sequence import SequenceMixin
 from recbole_mm.data.split import cold_rows, hold_out_cold_items, split_rows
 from recbole_mm.modality import resolve_stores
@@ -36,8 +37,11 @@ class MultimodalMixin(_Host):
     domain_names: Sequence[str] = ()
     #: ``[I]`` number of each item's domain, -1 for ``[PAD]`` and for items no row gives one; None where there is one
     item_domain: torch.Tensor | None = None
-    #: rows that the sequences of a part were cut from; None where ``inter_feat`` holds the rows themselves
-    interactions: Interaction | None = None
+    #: of a part, its name, and the pairs of user and item of all parts by theirs (`recbole_mm.data.seen`)
+    phase: str
+    pairs: Mapping[str, Pairs]
+    #: of a part: ``[I]`` bool, whether an item has a row in any part
+    interacted: np.ndarray
 
     @property
     def sequence_split(self) -> str | None:
@@ -73,7 +77,9 @@ class MultimodalMixin(_Host):
             rows = split_rows(self.config, self)
             self._drop_unused_col()
             parts = [copy_of_rows(self, part) for part in rows]
-        return self._hold_out(parts) if self.config["cold_items"] else parts
+        parts = self._hold_out(parts) if self.config["cold_items"] else parts
+        keep_pairs(parts)
+        return parts
 
     def _recbole_parts(self) -> list[Any]:
         """The parts as RecBole makes them."""

@@ -159,6 +159,8 @@ KEYS: dict[str, Key] = {
         (str, list), choices=("recbole", "mmrec", "sampled-N"), syntax=r"recbole|mmrec|sampled-[1-9]\d*",
         shared="protocol",
     ),
+    "candidates": Key(choices=("interacted", "catalogue"), shared="protocol"),
+    "mask_seen": Key(choices=("protocol", "train+valid", "train", "none"), shared="protocol"),
     "eval_candidates": Key(choices=("domain", "all"), shared="protocol"),
     "eval_groups": Key(choices=("domain", "cold", "popularity", "history", "modality")),
     "metrics": Key((str, list), shared="protocol", resumable=True),

@@ -74,7 +74,7 @@ def loaders(root: Path, model: str, **more: Any) -> tuple[Any, Any, Any]:
 
 def questions(loader: Any) -> list[tuple[str, tuple[str, ...]]]:
     """(user token, tokens of the positives) of each query, as the evaluator asks."""
-    task, dataset = build_task(loader, "all", False, budget=10**6), loader._dataset
+    task, dataset = build_task(loader, loader.config, budget=10**6), loader._dataset
     items = dataset.id2token("item_id", task.pos_item)
     found = []
     for query, user in enumerate(dataset.id2token("user_id", task.user)):
