@@ -18,7 +18,7 @@ from recbole_mm.data.dataset import MultimodalMixin
 from recbole_mm.data.part import eval_part
 from recbole_mm.data.phase_sampler import PhaseSampler, create_kg_sampler, create_samplers
 from recbole_mm.data.sampler import DomainSampler, NegativeSampler
-from recbole_mm.data.sequence import SequenceMixin
+from recbole_mm.data.sequence import BY_PARTS, SequenceMixin
 from recbole_mm.errors import WrongUse
 from recbole_mm.serialize import class_of
 
@@ -87,7 +87,7 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
 
 def _eval_loader(config: Any, part: Any, sampler: Any, phase: str) -> Any:
     loader = _loader_class(config, phase)
-    if loader is FullSortEvalDataLoader and part.interactions is not None:
+    if loader is FullSortEvalDataLoader and part.sequence_split == BY_PARTS:
         loader = HistoryEvalDataLoader
     return loader(config, part, sampler, shuffle=False)
 

@@ -38,8 +38,6 @@ class MultimodalMixin(_Host):
     domain_names: Sequence[str] = ()
     #: ``[I]`` number of each item's domain, -1 for ``[PAD]`` and for items no row gives one; None where there is one
     item_domain: torch.Tensor | None = None
-    #: rows that the sequences of a part were cut from; None where ``inter_feat`` holds the rows themselves
-    interactions: Interaction | None = None
     #: of a part, its name, and the pairs of user and item of all parts by theirs (`recbole_mm.data.seen`)
     phase: str
     pairs: Mapping[str, Pairs]

@@ -6,6 +6,7 @@ SASRec, and each row of a test part has a history of its own, which holds the te
 
 from __future__ import annotations
 
+from collections import Counter
 from logging import getLogger
 from typing import Any
 
@@ -97,13 +98,15 @@ class SequenceMixin(_Host):
             cut.append(self._sequences(feat, rows, history))
             if without := len(np.unique(asked[(history < 0).all(axis=1)])):
                 _log.info("%s: %d users have no row before it: their history is empty", name, without)
-        self.inter_feat.drop(PLACE)
-        # RecBole's own code looks for sequences here (FLOPs, matrices); all rows are in `interactions`
-        self.inter_feat, self.interactions = cut[0], self.inter_feat
-        made = [part.copy(sequences) for part, sequences in zip(parts, cut, strict=True)]
-        for part, feat in zip(made, feats, strict=True):
-            part.interactions = feat
-        return made
+        self.inter_feat = cut[0]  # where RecBole's own code looks for sequences (FLOPs, matrices)
+        return [part.copy(sequences) for part, sequences in zip(parts, cut, strict=True)]
+
+    def counter(self, field: str) -> Any:
+        """RecBole's: how often each token stands in the rows of a part, those too that sequences begin with."""
+        ids = (self.uid_field, self.iid_field)
+        if not self.cut_from_parts or field not in ids or not hasattr(self, "pairs"):
+            return super().counter(field)
+        return Counter(self.pairs[self.phase][ids.index(field)].tolist())
 
     def _sequences(self, asked: Interaction, rows: Interaction, history: np.ndarray) -> Interaction:
         """``asked [n]`` with ``history [n, L]``: numbers of ``rows``, -1 behind the last."""

@@ -79,6 +79,7 @@ class Session:
             config.spec, label=spec.label, key=spec.key or run_key(config, config["seed"])
         )
         self.trainer.callbacks += callbacks
+        self.trainer.know_training(self.train_data)
 
     @classmethod
     def build(cls, spec: RunSpec, callbacks: Sequence[Callback] = ()) -> Session:

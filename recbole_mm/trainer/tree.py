@@ -34,6 +34,10 @@ class TreeTrainerMixin(_Base):
             return ""
         return "early stopping" if self.cur_step > self.stopping_step else "cap"
 
+    def know_training(self, train_data: Any) -> None:
+        """Let RecBole's evaluator count the training rows."""
+        self.eval_collector.data_collect(train_data)
+
     def resume(self, last_file: str, train_data: Any, valid_data: Any = None) -> None:
         """Refuses: the library trains its trees in one go."""
         raise WrongUse(f"resume: {self.config['model']} cannot go on from a checkpoint; run it again")
