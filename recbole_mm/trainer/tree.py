@@ -34,6 +34,9 @@ class TreeTrainerMixin(_Base):
             return ""
         return "early stopping" if self.cur_step > self.stopping_step else "cap"
 
+    def question(self, eval_data: Any) -> None:
+        """RecBole evaluates the trees and does not say what it asked."""
+
     def resume(self, last_file: str, train_data: Any, valid_data: Any = None) -> None:
         """Refuses: the library trains its trees in one go."""
         raise WrongUse(f"resume: {self.config['model']} cannot go on from a checkpoint; run it again")
