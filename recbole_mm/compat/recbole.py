@@ -27,12 +27,15 @@ _NEGATIVES = (
     "DIEN's negatives stay in the order of the file when the rows are sorted: one may be its row's item"
 )
 
+_COUNTS = "the collector asks every value for .cpu(), its counts of items too: item metrics end in an AttributeError"
+
 _missing = source_patches("recbole", _MISSING, "_filter_nan_user_or_item drops by label")
 _labels = source_patches("recbole", _LABELS, "RecBole joins the values of a series, not the series")
 _illegal = source_patches("recbole", _ILLEGAL, "_within_intervals gives one answer for each value")
 _lowest = source_patches("recbole", _LOWEST, "_get_illegal_ids_by_inter_num looks at all intervals")
 _unsorted = source_patches("recbole", _UNSORTED, "time_based_split sorts the positions of a user too")
 _negatives = source_patches("recbole", _NEGATIVES, "DIENDataset sorts its negatives with the rows")
+_counts = source_patches("recbole", _COUNTS, "Collector.get_data_struct moves tensors alone")
 _JOINED = ("feat[field].agg(np.concatenate)", "np.concatenate(feat[field].values)")
 
 PATCHES: list[Patch] = [
@@ -53,4 +56,7 @@ PATCHES: list[Patch] = [
                "self.inter_feat[self.neg_item_list_field] = self.neg_item_list; "
                "self.sort(by=[self.uid_field, self.time_field], ascending=True); "
                "self.neg_item_list = self.inter_feat.interaction.pop(self.neg_item_list_field)"),
+    _counts("recbole-collected-counts", "recbole.evaluator.collector", "227",
+            "= self.data_struct._data_dict[key].cpu()",
+            "= getattr(self.data_struct._data_dict[key], 'cpu', lambda: self.data_struct._data_dict[key])()"),
 ]  # fmt: skip

@@ -18,12 +18,18 @@ def check_dataset(config: Any) -> None:
     header, the user's or the item's field or a field of ``load_col`` not in it, no file the model cannot do without.
     """
     folder, name = Path(config["data_path"]), config["dataset"]
+    files = config["benchmark_filename"]
+    if files is not None and len(files) not in (2, 3):
+        raise WrongUse(
+            f"benchmark_filename: expected [train, valid, test] or [train, test], got {files} (the names between "
+            f"{name}. and .inter)"
+        )
     domains = config["domains"]  # several data sets over one id space, side by side
     sets = {str(each): folder.parent / str(each) for each in domains or ()} or {name: folder}
     for each, place in sets.items():
         if not place.is_dir():
             raise WrongUse(_no_dataset(place, each))
-        for part in config["benchmark_filename"] or [None]:
+        for part in files or [None]:
             _check_inter(config, place / f"{each}.{f'{part}.inter' if part else 'inter'}", each)
     if not domains:
         _check_others(config, folder, name)

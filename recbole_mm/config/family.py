@@ -195,6 +195,10 @@ class _Plan:
                 lack = f"{self.header.file('inter')} has no field '{time}' (TIME_FIELD)"
                 raise WrongUse(f"{who} needs the order of time, and {lack}; it has {', '.join(inter)}")
             self._load("inter", [time])
+        elif by_time:
+            self._load("inter", [time] if time in inter else [])
+            if sequential:
+                self._sequences(inter)
         fields = [*(self.get("threshold") or {}), *(self.get("val_interval") or {})]
         if self.type in ("CONTEXT", "DECISIONTREE"):
             fields.append(self.get("LABEL_FIELD"))
@@ -207,6 +211,23 @@ class _Plan:
             self.set("additional_feat_suffix", suffixes)
             for suffix in ("kg", "link", *suffixes):
                 self._load(suffix, list(self.header.of(suffix)))
+
+    def _sequences(self, inter: Mapping[str, str]) -> None:
+        """Files of parts may hold sequences, each row its own (RecBole's ``benchmark_filename``)."""
+        item, suffix = self.get("ITEM_ID_FIELD"), self.get("LIST_SUFFIX")
+        sequence, alias = f"{item}{suffix}", f"alias_of_{item}"
+        if sequence not in inter:
+            return
+        loaded = (self.given.get("load_col") or {}).get("inter", "*")
+        if loaded != "*" and sequence not in loaded:
+            raise WrongUse(
+                f"load_col: the rows of {self.header.folder / self.header.name}.*.inter come with their sequences "
+                f"({sequence}), which it leaves out; add {sequence}"
+            )
+        if sequence not in (self.given.get(alias) or [sequence]):
+            raise WrongUse(f"{alias}: {sequence} holds items too; add it")
+        self._load("inter", [field for field in inter if field.endswith(suffix)])
+        self.set(alias, [sequence])
 
     def catalogue(self) -> None:
         """``candidates: catalogue``: load the ids of all items, whether or not the model reads their table."""

@@ -8,18 +8,27 @@ from typing import Any
 
 import numpy as np
 from recbole.data import utils as recbole_data
+from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.data.dataset import SequentialDataset
 from recbole.sampler import KGSampler, Sampler
 from recbole.utils import ModelType, init_seed
 
 from recbole_mm.data.cross_domain import CrossDomainMixin, is_cross_domain
-from recbole_mm.data.dataloader import TripletDataLoader
+from recbole_mm.data.dataloader import HistoryEvalDataLoader, TripletDataLoader
 from recbole_mm.data.dataset import MultimodalMixin
 from recbole_mm.data.part import eval_part
 from recbole_mm.data.sampler import DomainSampler, NegativeSampler
+from recbole_mm.data.sequence import BY_PARTS, SequenceMixin
 from recbole_mm.errors import WrongUse
 from recbole_mm.serialize import class_of
 
 _CLASS_OF_TYPE = {ModelType.SEQUENTIAL: "SequentialDataset", ModelType.KNOWLEDGE: "KnowledgeBasedDataset"}
+
+
+_WITHOUT = (
+    "no validation part: no early stopping, the last epoch is tested, and nothing may be chosen by its result",
+    "no test part: nothing is tested",
+)
 
 
 def create_dataset(config: Any) -> Any:
@@ -36,14 +45,17 @@ def create_dataset(config: Any) -> Any:
     recbole_class = getattr(classes, f"{config.home.__name__}Dataset", getattr(classes, default))
     mixin = CrossDomainMixin if is_cross_domain(config) else MultimodalMixin
     name = f"{mixin.__name__.removesuffix('Mixin')}{recbole_class.__name__}"
-    dataset = class_of(name, (mixin, recbole_class), mixin.__module__)(config)
+    bases: tuple[type, ...] = (mixin, recbole_class)
+    if issubclass(recbole_class, SequentialDataset):
+        bases = (SequenceMixin, *bases)
+    dataset = class_of(name, bases, mixin.__module__)(config)
     if config.trait("multimodal"):
         dataset.load_modalities()
     return dataset
 
 
 def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
-    """Training, validation and test loaders.
+    """Training, validation and test loaders; None for validation or test where the split leaves it no row.
 
     The split and everything drawn while it is made depend on ``split_seed`` alone; ``seed`` decides the order of
     training rows and the negatives.
@@ -52,18 +64,27 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
         raise WrongUse("save_dataloaders, dataloaders_save_path: pickled loaders are not supported")
     init_seed(config["split_seed"], config["reproducibility"])
     parts = dataset.build()
-    for name, part in zip(("training", "validation", "test"), parts, strict=True):
+    if not len(parts[0]):
+        raise WrongUse(
+            f"the training part of {config['dataset']} is empty; see split, eval_args and the filters"
+        )
+    for part, without in zip(parts[1:], _WITHOUT, strict=True):
         if not len(part):
-            raise WrongUse(
-                f"the {name} part of {config['dataset']} is empty; see split, eval_args and the filters"
-            )
+            getLogger("recbole_mm.data").warning(without)
     samplers = recbole_data.create_samplers(config, dataset, parts)
     train = _train_loader(config, dataset, parts[0], samplers[0])
     valid, test = (
-        _loader_class(config, phase)(config, eval_part(config, part, phase), sampler, shuffle=False)
+        _eval_loader(config, eval_part(config, part, phase), sampler, phase) if len(part) else None
         for phase, part, sampler in zip(("valid", "test"), parts[1:], samplers[1:], strict=True)
     )
     return train, valid, test
+
+
+def _eval_loader(config: Any, part: Any, sampler: Any, phase: str) -> Any:
+    loader = _loader_class(config, phase)
+    if loader is FullSortEvalDataLoader and part.sequence_split == BY_PARTS:
+        loader = HistoryEvalDataLoader
+    return loader(config, part, sampler, shuffle=False)
 
 
 def _loader_class(config: Any, phase: str) -> Any:

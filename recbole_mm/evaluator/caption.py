@@ -56,7 +56,8 @@ def split_words(config: Any, part: Any) -> str:
     else:
         held = ""
     sizes = " / ".join(f"{len(users):,}" for users, _ in part.pairs.values())
-    return f"{_made(config, part, split, seed)}{held}; {sizes} rows"
+    prefixes = " of prefixes" if part.sequence_split == "prefixes" else ""
+    return f"{_made(config, part, split, seed)}{prefixes}{held}; {sizes} rows"
 
 
 def _made(config: Any, part: Any, split: Any, seed: str) -> str:

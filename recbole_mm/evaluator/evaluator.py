@@ -82,11 +82,13 @@ class Evaluator:
 
     def data_collect(self, train_data: Any) -> None:
         """Take item counts and histories from the training loader, as RecBole does."""
-        # the loader of a knowledge model holds two
+        loader = getattr(train_data, "general_dataloader", train_data)  # that of a knowledge model holds two
         if self.own is not None:
-            self.own.data_collect(train_data)
-        dataset = getattr(train_data, "general_dataloader", train_data)._dataset
-        self._train = _train_stats(dataset, *pairs_of(dataset))
+            self.own.data_collect(loader)
+        dataset = loader._dataset
+        # sequences that were cut from a part begin with rows that are asked for nowhere
+        cut = dataset.sequence_split == "interactions"
+        self._train = _train_stats(dataset, *(dataset.pairs["train"] if cut else pairs_of(dataset)))
 
     @torch.no_grad()
     def evaluate(self, model: Any, eval_data: Any, show_progress: bool = False) -> EvalResult:

@@ -75,6 +75,11 @@ def pool_of(dataset: Any, candidates: str) -> np.ndarray:
     return pool
 
 
+def by_row(eval_data: Any) -> bool:
+    """Whether each row is a query, as in RecBole's loader of prefixes, not each user."""
+    return eval_data.is_sequential and not hasattr(eval_data, "uid_list")
+
+
 def build_task(eval_data: Any, config: Any, *, budget: int) -> EvalTask:
     """Read the queries of a full-ranking loader.
 
@@ -90,8 +95,9 @@ def build_task(eval_data: Any, config: Any, *, budget: int) -> EvalTask:
         raise WrongUse(
             f"candidates: catalogue: {lost} items have no row, so their domain is unknown; use eval_candidates: all"
         )
-    if eval_data.is_sequential:
-        user, pos_item = pairs_of(dataset)
+    pos_user, pos_item = pairs_of(dataset)
+    if by_row(eval_data):
+        user = pos_user
         row = pos_query = np.arange(len(user))
         domain = None
         if of_item is not None:
@@ -102,7 +108,6 @@ def build_task(eval_data: Any, config: Any, *, budget: int) -> EvalTask:
         table_user = eval_data.uid_list.numpy()
         row_of = np.full(dataset.user_num, -1, np.int64)
         row_of[table_user] = np.arange(len(table_user))
-        pos_user, pos_item = pairs_of(dataset)
         group = row_of[pos_user]
         if of_item is not None:
             group = of_item[pos_item] * len(table_user) + group

@@ -45,6 +45,10 @@ def run_one(
         return before, before.result()
     with init_logger(Config.of(spec), verbosity="quiet", folder=log):
         session = Session.build(spec, callbacks)
+        # a search chooses by validation, a table shows the test
+        needed = "test" if options.get("test", True) else "validation"
+        if (session.test_data if needed == "test" else session.valid_data) is None:
+            raise WrongUse(f"the split leaves no {needed} row; see eval_args, split and benchmark_filename")
         if one is not None:
             one.check(spec.label, session.question())
         cut_off = before is not None and before.last.is_file() and session.trainer.resumable

@@ -152,6 +152,7 @@ KEYS: dict[str, Key] = {
     # what it is evaluated on
     "split": Key(shared="split"),
     "split_seed": Key(low=0, shared="split"),
+    "sequence_split": Key(choices=("interactions", "prefixes"), shared="split"),
     "eval_args": Key(parts=_EVAL_ARGS, shared="split"),
     "evaluator": Key(choices=("mm", "recbole")),
     "protocol": Key(

@@ -18,7 +18,7 @@ def write_shop(folder: Path, rows: int = 8) -> dict[str, Any]:
 
     Args:
         folder: an empty folder.
-        rows: of each of the 60 users, of different items out of the 30 sold.
+        rows: of each of the 60 users, of different items out of the 30 sold; the first user has two.
     """
     rng = np.random.default_rng(3)
     (folder / "shop").mkdir(parents=True)
@@ -26,7 +26,7 @@ def write_shop(folder: Path, rows: int = 8) -> dict[str, Any]:
         [
             (f"u{user}", f"i{item}", 1 + item % 5, 1000 * user + k)
             for user in range(USERS)
-            for k, item in enumerate(rng.permutation(SOLD)[:rows])
+            for k, item in enumerate(rng.permutation(SOLD)[: rows if user else 2])
         ],
         columns=["user_id:token", "item_id:token", "rating:float", "timestamp:float"],
     )

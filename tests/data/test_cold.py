@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recbole_mm.errors import WrongUse
 from recbole_mm.quick_start.session import Session
 from recbole_mm.run.spec import RunSpec
 from recbole_mm.testing import Built, write_toy
@@ -40,9 +39,3 @@ def test_only_models_with_features_are_given_a_cold_score(
     assert row["group"] == "cold start"
     assert (row["ndcg@10"] > 0) if scored else np.isnan(row["ndcg@10"])
     assert scored or "not applicable" in row["value"]
-
-
-def test_sequences_cannot_lose_items(tmp_path: Path) -> None:
-    settings = {**write_toy(tmp_path), "cold_items": 0.2, "split": None}
-    with pytest.raises(WrongUse, match="cold_items: sequential"):
-        Built("SASRec", settings)

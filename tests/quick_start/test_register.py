@@ -38,6 +38,16 @@ for model, more in (("CMC", {{}}), ("LightGCN", {{}}), ("tiny.py:TinyMF", own)):
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     print("loaded", name, trainer.evaluate(test, load_best_model=False) == result["test_result"])
 
+whole = {{**settings, "split": None, "epochs": 2}}
+args = {{"order": "TO", "group_by": "user", "mode": "full"}}
+for model in ("BPR", "GRU4Rec"):
+    for split in ({{"LS": "test_only"}}, {{"RS": [0.8, 0, 0.2]}}, {{"LS": "valid_only"}}):
+        given = {{**whole, "eval_args": {{**args, "split": split}}}}
+        if model == "GRU4Rec":
+            given["train_neg_sample_args"] = None
+        result = run_recbole(model=model, dataset="toy", config_dict=given)
+        print("parts", model, result["best_valid_result"] is None, result["test_result"] is None)
+
 odd = {{**settings, "learning_rate": 0, "eval_setting": "RO_RS,full"}}
 assert run_recbole(model="BPR", dataset="toy", config_dict=odd)["test_result"]
 config = Config(model="BPR", dataset="toy", config_dict=odd)
@@ -69,6 +79,15 @@ def test_recboles_run_recbole_runs_our_models(script: subprocess.CompletedProces
 
 def test_recboles_load_data_and_model_brings_them_back(script: subprocess.CompletedProcess[str]) -> None:
     assert said(script, "loaded") == ["CMC True", "LightGCN True", "TinyMF True"]
+
+
+def test_a_split_without_validation_or_test_runs_as_in_recbole(
+    script: subprocess.CompletedProcess[str],
+) -> None:
+    kinds = ["True False", "True False", "False True"]
+    assert said(script, "parts") == [f"{model} {kind}" for model in ("BPR", "GRU4Rec") for kind in kinds]
+    assert script.stderr.count("no validation part: no early stopping") == 4
+    assert script.stderr.count("no test part: nothing is tested") == 2
 
 
 def test_the_command_line_of_another_program_is_left_alone_and_a_key_on_it_counts(
