@@ -40,9 +40,9 @@ def write_dataset(
     """Filter ``inter``; write it with the items and users that are left, ``items.parquet`` and the summary.
 
     ``inter``, ``items``, ``users``: columns "field:type", among them ``user_id:token``, ``item_id:token``;
-    items and users that no interaction has are left out. ``texts``: ``item_id``, text columns, ``image_path``,
-    for ``items.parquet``. ``others``: suffix to frame, written as they are. ``source``: the file to name for a
-    repeated pair. ``strict``: whether ``problems`` are errors.
+    the tables get a line for each item and user that is left, an empty one where they say nothing of it. ``texts``:
+    ``item_id``, text columns, ``image_path``, for ``items.parquet``. ``others``: suffix to frame, written as they
+    are. ``source``: the file to name for a repeated pair. ``strict``: whether ``problems`` are errors.
     """
     user_codes, user_tokens = pd.factorize(inter[USER])
     item_codes, item_tokens = pd.factorize(inter[ITEM])
@@ -52,9 +52,12 @@ def write_dataset(
     count_repeated(problems, f"{source} row ", user_codes, item_codes)
     problems.raise_if(strict)
     keep, dropped = filters.keep(user_codes, item_codes, ratings, times)
-    left_users = set(user_tokens[np.unique(user_codes[keep])])
-    left_items = set(item_tokens[np.unique(item_codes[keep])])
-    tables = inter[keep], _only(items, ITEM, left_items), _only(users, USER, left_users)
+    kept_users, kept_items = (
+        user_tokens[np.unique(user_codes[keep])],
+        item_tokens[np.unique(item_codes[keep])],
+    )
+    left_users, left_items = set(kept_users), set(kept_items)
+    tables = inter[keep], _lines(items, ITEM, kept_items), _lines(users, USER, kept_users)
     write_atomic(staging.folder, staging.name, *tables, others=others)
     having = {}
     if texts is not None:
@@ -102,6 +105,23 @@ def read_atomic(path: str | Path, problems: Problems | None = None) -> pd.DataFr
     return atomic.read_atomic(path, unreadable=count, keep_default_na=False, na_values=words)
 
 
-def _only(frame: pd.DataFrame | None, column: str, wanted: set[str]) -> pd.DataFrame | None:
-    left = None if frame is None else frame[frame[column].isin(wanted)].drop_duplicates(column)
-    return None if left is None or left.empty else left
+def lines_of(frame: pd.DataFrame, column: str, tokens: Iterable[str]) -> pd.DataFrame:
+    """The first line of each of ``tokens``, in the order of the frame; then empty lines for those that have none.
+
+    RecBole drops the interactions of an item (user) that its table lacks, for models that read the table alone.
+    """
+    wanted = dict.fromkeys(tokens)
+    known = frame[frame[column].isin(wanted)].drop_duplicates(column)
+    there = set(known[column])
+    lacking = [token for token in wanted if token not in there]
+    if not lacking:
+        return known
+    empty = {name: None if str(name).endswith("float") else "" for name in frame.columns}
+    return pd.concat([known, pd.DataFrame({**empty, column: lacking})], ignore_index=True)
+
+
+def _lines(frame: pd.DataFrame | None, column: str, tokens: Iterable[str]) -> pd.DataFrame | None:
+    """`lines_of`; None where nothing is described."""
+    if frame is None or not frame[column].isin(tokens := list(tokens)).any():
+        return None
+    return lines_of(frame, column, tokens)

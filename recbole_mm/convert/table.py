@@ -20,7 +20,7 @@ from tqdm import tqdm
 from recbole_mm.convert import cells
 from recbole_mm.convert.atomic import TYPES, write_atomic, write_items_parquet
 from recbole_mm.convert.filter import repeated_pairs
-from recbole_mm.convert.frames import ITEM, RATING, TIME, USER, count_described
+from recbole_mm.convert.frames import ITEM, RATING, TIME, USER, count_described, lines_of
 from recbole_mm.convert.item_table import read_items
 from recbole_mm.convert.problems import Problems
 from recbole_mm.convert.read_table import Table
@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text", **several, metavar="COL", help="columns for items.parquet")
     parser.add_argument("--category", **several, metavar="COL", help="columns for the .item file")
     parser.add_argument("--category-separator", metavar="TEXT", help="splits a category into several")
+    parser.add_argument("--all-items", action="store_true", help="in .item also items without an interaction")
     parser.add_argument("--image-path", help="image files, relative to the table of items", metavar="COL")
     parser.add_argument("--separator", help="of the fields in a text file (default: by its ending)")
     parser.add_argument("--encoding", default="utf8", help="of text files (default: utf8)")
@@ -56,8 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Convert, print the figures."""
-    if not args.items and (args.item_id or args.text or args.category or args.image_path):
-        raise WrongUse("--item-id, --text, --category and --image-path describe --items FILE; give it too")
+    describing = args.item_id, args.text, args.category, args.image_path, args.all_items
+    if not args.items and any(describing):
+        raise WrongUse(
+            "--item-id, --text, --category, --image-path and --all-items describe --items FILE; give it too"
+        )
     separator = "\t" if args.separator == "\\t" else args.separator
     reader = InteractionTable(Table(Path(args.interactions), separator, args.encoding), args)
 
@@ -66,7 +70,9 @@ def main(args: argparse.Namespace) -> int:
         if args.items:
             table = Table(Path(args.items), separator, args.encoding)
             atomic, described = read_items(table, args, staging.target)
-        write_atomic(staging.folder, args.name, reader.frames(), atomic)
+        # made when the interactions have been read
+        lines = None if atomic is None else _item_lines(atomic, reader, args.all_items)
+        write_atomic(staging.folder, args.name, reader.frames(), lines)
         if described is not None:
             write_items_parquet(staging.folder, described)
         kept = [_field(name) for name, _ in reader.kept]
@@ -185,6 +191,11 @@ def _encode(text: pa.Array, known: dict[str, int]) -> np.ndarray:
 def _name_and_type(column: str) -> tuple[str, str]:
     name, separator, kind = column.rpartition(":")
     return (name, kind) if separator and kind in TYPES else (column, "token")
+
+
+def _item_lines(atomic: pd.DataFrame, reader: InteractionTable, all_items: bool) -> Iterator[pd.DataFrame]:
+    """The lines of ``.item``: the items with a row, or all."""
+    yield lines_of(atomic, ITEM, [*(atomic[ITEM] if all_items else ()), *reader.items])
 
 
 def _field(column: str) -> str:

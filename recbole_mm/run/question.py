@@ -1,8 +1,8 @@
-"""What an evaluation asked, as values: two runs belong into one table only where it is the same."""
+"""What an evaluation asked, as values: only runs that were asked the same make one table."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,18 +24,18 @@ class Digest:
     """
 
     def __init__(self) -> None:
-        self.count, self._sum = 0, np.uint64(0)
+        self.count, self._sum = 0, 0
 
     def add(self, *columns: np.ndarray) -> None:
         """Take rows; ``columns``: the hashes of the tokens (`hash_tokens`), ``[N]`` each."""
         rows = pd.util.hash_pandas_object(pd.DataFrame(dict(enumerate(columns))), index=False)
         self.count += len(rows)
-        self._sum += rows.to_numpy().sum(dtype=np.uint64)
+        self._sum = (self._sum + int(rows.to_numpy().sum(dtype=np.uint64))) % 2**64
 
     @property
     def value(self) -> str:
         """The hash of the rows so far."""
-        return f"{int(self._sum):016x}"
+        return f"{self._sum:016x}"
 
 
 def hash_tokens(tokens: Any) -> np.ndarray:
@@ -73,30 +73,30 @@ class Question:
         return cls(**record["question"]) if record.get("question") else None
 
 
-def check_same(label: str, question: Question, first: str, of_first: Question) -> None:
-    """Raise ``WrongUse``, naming the parts that differ, unless two lines of a table were asked the same."""
-    differ = [part for part in PARTS if question.hashes[part] != of_first.hashes[part]]
-    if differ:
-        said = ", ".join(f"{part} ({question.counts[part]} and {of_first.counts[part]})" for part in differ)
-        raise WrongUse(
-            f"one table asks one question, and {label} and {first} differ in {said}; give them the same data, "
-            "split, candidates and mask_seen (docs/evaluation.md)"
-        )
+class OtherQuestion(WrongUse):
+    """Two lines of a table were not asked the same."""
 
 
-def same_questions(records: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
-    """Check the records of the runs of a table, with their labels; the labels of those that do not say what was asked.
+class OneQuestion:
+    """Holds all runs of a table to the question of the first that says what it was asked."""
 
-    Raises ``WrongUse`` as `check_same`.
-    """
-    first: tuple[str, Question] | None = None
-    silent = []
-    for label, record in records:
-        question = Question.read(record)
+    def __init__(self) -> None:
+        self._first: tuple[str, Question] | None = None
+
+    def check(self, label: str, question: Question | None) -> None:
+        """Take the question of a run.
+
+        Raises:
+            OtherQuestion: it differs from that of the first; the message names the parts.
+        """
         if question is None:
-            silent.append(label)
-        elif first is None:
-            first = label, question
-        else:
-            check_same(label, question, *first)
-    return list(dict.fromkeys(silent))
+            return
+        self._first = self._first or (label, question)
+        first, of_first = self._first
+        differ = [part for part in PARTS if question.hashes[part] != of_first.hashes[part]]
+        if differ:
+            counts = [f"{part} ({question.counts[part]} and {of_first.counts[part]})" for part in differ]
+            raise OtherQuestion(
+                f"one table asks one question, and {label} and {first} differ in {', '.join(counts)}; give them the "
+                "same data, split, candidates and mask_seen (docs/evaluation.md)"
+            )

@@ -1,4 +1,4 @@
-"""A shop with times, kinds of items, a vector of each, and more items in its catalogue than were ever sold."""
+"""A shop with times, kinds, vectors and knowledge of items, and more items in its catalogue than were sold."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def write_shop(folder: Path, rows: int = 8) -> dict[str, Any]:
 
     Args:
         folder: an empty folder.
-        rows: of each of the 60 users, of different items out of the 30 sold.
+        rows: of each of the 60 users, of different items out of the 30 sold; the first user has two.
     """
     rng = np.random.default_rng(3)
     (folder / "shop").mkdir(parents=True)
@@ -26,7 +26,7 @@ def write_shop(folder: Path, rows: int = 8) -> dict[str, Any]:
         [
             (f"u{user}", f"i{item}", 1 + item % 5, 1000 * user + k)
             for user in range(USERS)
-            for k, item in enumerate(rng.permutation(SOLD)[:rows])
+            for k, item in enumerate(rng.permutation(SOLD)[: rows if user else 2])
         ],
         columns=["user_id:token", "item_id:token", "rating:float", "timestamp:float"],
     )
@@ -35,6 +35,12 @@ def write_shop(folder: Path, rows: int = 8) -> dict[str, Any]:
     kinds = [f"k{item % 4}" for item in range(ITEMS)]
     items = pd.DataFrame({"item_id:token": tokens, "class:token": kinds})
     items.to_csv(folder / "shop/shop.item", sep="\t", index=False)
+    (folder / "shop/shop.link").write_text(
+        "item_id:token\tentity_id:token\n" + "".join(f"i{item}\te{item}\n" for item in range(SOLD))
+    )
+    triples = [(f"e{item}", "of_kind", f"kind{item % 4}") for item in range(SOLD)]
+    columns = ["head_id:token", "relation_id:token", "tail_id:token"]
+    pd.DataFrame(triples, columns=columns).to_csv(folder / "shop/shop.kg", sep="\t", index=False)
     values = rng.standard_normal((ITEMS, 6)).astype(np.float32)
     ModalityStore.write(folder / "modality/shop/text", values, tokens, modality="text", encoder="toy")
     return {

@@ -13,6 +13,7 @@ from recbole.trainer.trainer import TraditionalTrainer, Trainer
 from recbole_mm.errors import Failure, WrongUse
 from recbole_mm.evaluator import Evaluator
 from recbole_mm.model.traits import trait
+from recbole_mm.run.question import Question
 from recbole_mm.trainer.callback import EarlyStopping
 from recbole_mm.trainer.checkpoint import read_checkpoint, write_checkpoint
 from recbole_mm.trainer.drift import ModelDrift
@@ -170,6 +171,10 @@ class TrainerMixin(StagedFit):
         self.eval_result = self._evaluator.evaluate(self.model, eval_data, bars)
         self.wandblogger.log_eval_metrics(self.eval_result.metrics, head="eval")
         return self.eval_result.metrics
+
+    def question(self, eval_data: Any) -> Question | None:
+        """What an evaluation will ask (`Evaluator.question`); None of RecBole's evaluator."""
+        return None if self._evaluator is None else self._evaluator.question(eval_data)
 
     # ---- files
 

@@ -34,6 +34,9 @@ class TreeTrainerMixin(_Base):
             return ""
         return "early stopping" if self.cur_step > self.stopping_step else "cap"
 
+    def question(self, eval_data: Any) -> None:
+        """RecBole evaluates the trees and does not say what it asked."""
+
     def know_training(self, train_data: Any) -> None:
         """Let RecBole's evaluator count the training rows."""
         self.eval_collector.data_collect(train_data)

@@ -49,6 +49,20 @@ def test_k_core_of_a_set_with_its_items(tmp_path):
     assert json.loads((out / "summary.json").read_text())["dropped"] == {"repeated": 0, "k_core": 1}
 
 
+def test_every_item_and_user_that_is_left_has_a_line(tmp_path):
+    """RecBole drops the interactions of an item that a table of items lacks, for models that read the table."""
+    folder = write_set(tmp_path / "in", "s", [("u", "1"), ("v", "3"), ("u", "2")])
+    (folder / "s.item").write_text("item_id:token\ttitle:token_seq\tyear:float\n2\ta b\t7\n9\tc\t8\n")
+    (folder / "s.user").write_text("user_id:token\tage:float\nv\t20\nx\t30\n")
+    call(atomic_set, folder, "--out", tmp_path / "out")
+    assert atomic(tmp_path / "out/s/s.item").values.tolist() == [
+        ["2", "a b", "7"],
+        ["1", "", ""],
+        ["3", "", ""],
+    ]
+    assert atomic(tmp_path / "out/s/s.user").values.tolist() == [["v", "20"], ["u", ""]]
+
+
 def test_without_filters_the_files_come_back_byte_by_byte(tmp_path):
     folder = write_set(tmp_path / "in", "s", [("u", "01"), ("u", "2"), ('"q', "01")])
     call(atomic_set, f"t={folder}", "--out", tmp_path / "out")

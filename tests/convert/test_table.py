@@ -65,8 +65,8 @@ def test_interactions_and_items(folder, capsys):
         "stars:token": ["5", "4", "3"],
     }
     assert columns_of("dataset/toy/toy.item") == {
-        "item_id:token": ["0108775015", "8", "9"],
-        "kind:token_seq": ["x y_z", "", "w"],
+        "item_id:token": ["0108775015", "7"],  # 8 and 9 have no row, 7 no description
+        "kind:token_seq": ["x y_z", ""],
     }
     items = pd.read_parquet("dataset/toy/items.parquet")
     assert items["item_id"].tolist() == ["0108775015", "8", "9"]
@@ -78,6 +78,14 @@ def test_interactions_and_items(folder, capsys):
     shown = capsys.readouterr().out
     assert "1 rows repeat a pair" in shown
     assert "1 of 2 items are not in the table of items" in shown
+
+
+def test_the_whole_catalogue_on_demand(folder):
+    convert(*ITEM_WORDS, "--category", "kind", "--all-items")
+    assert columns_of("dataset/toy/toy.item") == {
+        "item_id:token": ["0108775015", "8", "9", "7"],
+        "kind:token": ["x|y z", "", "w", ""],
+    }
 
 
 def test_the_figures_as_json(folder, capsys):
@@ -213,6 +221,7 @@ ITEM_WORDS = (*BASE, "--items", "items.csv", "--item-id", "id")
         ({}, (*BASE, "--keep", "note:float"), "row 1 has 'A B' in 'note'"),
         ({}, (*BASE, "--keep", "item", "note", "note"), "would have 'note' twice"),
         ({}, (*BASE, "--text", "title"), "describe --items FILE"),
+        ({}, (*BASE, "--all-items"), "describe --items FILE"),
         (
             {},
             (*BASE, "--items", "items.csv"),
