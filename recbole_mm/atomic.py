@@ -187,12 +187,18 @@ class _Table(NamedTuple):
 
     def rows(self) -> Iterator[_Row]:
         """The rows behind the header, one by one; blank lines are none."""
-        lines = io.StringIO(self.data.decode(), newline="\n")
-        reader = csv.reader(lines, delimiter=self.separator, quoting=self.quoting, strict=True)  # type: ignore[arg-type]
+        line = ""
+
+        def lines() -> Iterator[str]:
+            nonlocal line
+            for line in io.StringIO(self.data.decode(), newline="\n"):  # noqa: UP028 (it is looked at below)
+                yield line
+
+        reader = csv.reader(lines(), delimiter=self.separator, quoting=self.quoting, strict=True)  # type: ignore[arg-type]
         before = 0
         try:
             for cells in reader:
-                if before and (len(cells) > 1 or "".join(cells).strip(" \t")):
+                if before and (len(cells) > 1 or line.strip(" \t\n")):
                     yield _Row(before + 1, reader.line_num, cells)
                 before = reader.line_num
         except csv.Error as error:

@@ -13,7 +13,6 @@ from typing import Any
 from recbole.config import Config as RecBoleConfig
 from recbole.utils import ModelType
 
-from recbole_mm.atomic import text_encoding
 from recbole_mm.config.check import check_values
 from recbole_mm.config.effect import without_effect
 from recbole_mm.config.evaluation import check_eval_args, check_metrics, find_metric, settle_valid_metric
@@ -23,6 +22,7 @@ from recbole_mm.config.header import Header, read_header
 from recbole_mm.config.known import hyper_parameters, strict_keys, unknown_keys
 from recbole_mm.config.mask import settle_mask
 from recbole_mm.config.properties import ConfigLoader, load_internal, load_user, properties_dir, recbole_dir
+from recbole_mm.config.recbole_cdr import refuse_recbole_cdr
 from recbole_mm.config.requirements import check_libraries
 from recbole_mm.config.values import parse_cli, parse_value
 from recbole_mm.errors import WrongUse
@@ -139,7 +139,7 @@ class Config(RecBoleConfig):
 
     def _get_model_and_dataset(self, model: Any, dataset: Any) -> tuple[str, type, str]:
         given = self.external_config_dict
-        given.update(at_home(given))
+        given.update(at_home(refuse_recbole_cdr(given, self.sources)))
         model = given.get("model") if model is None else model
         dataset = given.get("dataset") if dataset is None else dataset
         for value, what, key in ((model, "model", "model"), (dataset, "data set", "dataset")):
@@ -241,7 +241,6 @@ class Config(RecBoleConfig):
         final = {**copy.deepcopy(self.internal_config_dict), **copy.deepcopy(self.external_config_dict)}
         if no_negatives(final.get("train_neg_sample_args")) or takes_no_negatives(self.model_class):
             final["train_neg_sample_args"] = None
-        final["encoding"] = text_encoding(final.get("encoding"))
         return final
 
     def _set_default_parameters(self) -> None:

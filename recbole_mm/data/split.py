@@ -51,7 +51,7 @@ def field_split(tokens: np.ndarray, field: str) -> list[np.ndarray]:
 def split_rows(config: Any, dataset: Any) -> list[np.ndarray]:
     """Rows of the three parts of ``dataset.inter_feat`` as ``config['split']`` asks.
 
-    ``{random: [.72, .08, .20], by: [user, domain]}`` or ``{field: part}``.
+    ``{random: [.72, .08, .20], by: [user, domain]}`` (that is the default of ``by``) or ``{field: part}``.
 
     Raises:
         WrongUse: the key is malformed or names a field that is not loaded.
@@ -71,7 +71,7 @@ def split_rows(config: Any, dataset: Any) -> list[np.ndarray]:
     if len(ratios) != 3 or min(ratios) < 0 or abs(sum(ratios) - 1) > 1e-6:
         raise WrongUse(f"split: random takes three shares that sum to 1, got {ratios!r}")
     key = np.zeros(len(dataset.inter_feat), dtype=np.int64)
-    for name in spec.get("by", ["user"]):
+    for name in spec.get("by", ["user", "domain"]):
         column = _column(dataset, {"user": dataset.uid_field, "item": dataset.iid_field}.get(name, name))
         key = key * (int(column.max(initial=0)) + 1) + column
     return random_split(key, tuple(ratios), config["split_seed"])
