@@ -11,6 +11,7 @@ import sys
 
 from recbole_mm.compat import (
     exlib,
+    features,
     hyperopt,
     numpy,
     pandas,
@@ -29,7 +30,20 @@ __all__ = ["ALL_PATCHES", "RECBOLE_VERSION", "REMEDY", "SourcePatch", "active_pa
 
 ALL_PATCHES: list[Patch] = [
     patch
-    for room in (numpy, pandas, recbole, exlib, scipy, torch, ray, worker, hyperopt, thop, torchvision)
+    for room in (
+        numpy,
+        pandas,
+        recbole,
+        exlib,
+        features,
+        scipy,
+        torch,
+        ray,
+        worker,
+        hyperopt,
+        thop,
+        torchvision,
+    )
     for patch in room.PATCHES
 ]
 _finder = PatchingFinder(ALL_PATCHES)

@@ -8,6 +8,7 @@ from typing import Any
 from recbole_mm.config.evaluation import split_by_type
 from recbole_mm.config.header import Header, first_values
 from recbole_mm.config.properties import load_internal, properties_dir
+from recbole_mm.config.side import EMBEDDING_ALL, SELECTING, columns_of, numbers_to_read, unread
 from recbole_mm.errors import WrongUse
 from recbole_mm.model import defaults_of
 
@@ -47,8 +48,8 @@ def adapt(
     """
     plan = _Plan(internal, given, model_class, header)
     steps = (
-        plan.unset, plan.unload, plan.negatives, plan.labels, plan.item_features, plan.pretraining,
-        plan.columns, plan.catalogue,
+        plan.unset, plan.unload, plan.negatives, plan.labels, plan.item_features, plan.numbers,
+        plan.pretraining, plan.columns, plan.catalogue,
     )  # fmt: skip
     for step in steps:
         step()
@@ -154,9 +155,7 @@ class _Plan:
 
     def item_features(self) -> None:
         """Models on item features read ``class``, a field of ml-100k; elsewhere take one of that kind."""
-        key = (
-            "selected_features" if self.home.__name__ in ("FDSA", "GRU4RecF", "SASRecF") else "item_attribute"
-        )
+        key = "selected_features" if self.home.__name__ in SELECTING else "item_attribute"
         if self.type != "SEQUENTIAL" or not _is_recbole(self.home) or self.get(key) is None:
             return
         if not self.header.of("inter"):  # no data set to choose from; check_dataset says so
@@ -172,7 +171,32 @@ class _Plan:
         if missing:
             lack = f"{self.header.file('item')} has no field '{missing[0]}'"
             raise WrongUse(f"{key}: {lack}; it has {', '.join(have) or 'none'}")
+        kind = have[wanted[0]]
+        if key == "item_attribute" and not kind.startswith("token"):
+            tokens = [f for f in have if have[f].startswith("token") and f != self.get("ITEM_ID_FIELD")]
+            takes = f"{self.name} takes a token field: {', '.join(tokens) or 'there is none'}"
+            raise WrongUse(f"{key}: '{wanted[0]}' is a {kind} field, and {takes}")
         self._load("item", [self.get("ITEM_ID_FIELD"), *wanted])
+
+    def numbers(self) -> None:
+        """Models read a float field of users or items only where ``numerical_features`` names it."""
+        key, name, header = "numerical_features", self.home.__name__, self.header
+        of_all = self.type == "CONTEXT" or name in EMBEDDING_ALL
+        if not (of_all or name in SELECTING) or not header.of("inter"):
+            return
+        wanted = self.get("selected_features") if name in SELECTING else ()
+        before = list(self.get(key) or ())
+        named = numbers_to_read(self.name, header, self.get, wanted, key in self.given)
+        if named != before:
+            self.set(key, named)
+            self.notes.append(f"{self.name}: float fields {', '.join(named)} ({key})")
+        for suffix, columns in columns_of(header, self.get, named).items():
+            self._load(suffix, columns)
+        if of_all and (left := unread(header, self.get, named)):
+            fields = f"float field{'s' * (len(left) > 1)} {', '.join(left)}"
+            self.notes.append(
+                f"{self.name}: {fields} not read; {key}: [{', '.join([*named, *left])}] does it"
+            )
 
     def _kind_field(self, have: Mapping[str, str]) -> str:
         item_id = self.get("ITEM_ID_FIELD")

@@ -29,7 +29,7 @@ class PhaseSampler(Sampler):
     def get_used_ids(self) -> dict[str, np.ndarray]:
         """By phase a set of items for each user."""
         used: dict[str, np.ndarray] = {}
-        last = [set() for _ in range(self.user_num)]
+        last: list[set[int]] = [set() for _ in range(self.user_num)]
         for phase, dataset in zip(self.phases, self.datasets, strict=True):
             last = [set(items) for items in last]
             rows = (dataset.inter_feat[field].tolist() for field in (self.uid_field, self.iid_field))

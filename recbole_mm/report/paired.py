@@ -129,7 +129,9 @@ def _values(tables: Mapping[int, pd.DataFrame]) -> str:
     digest = hashlib.sha256()
     for seed, table in sorted(tables.items()):
         keys = [key for key in KEYS if key in table]
-        ordered = table.sort_values(keys).reset_index(drop=True)[[*keys, *sorted(set(table) - set(keys))]]
+        ordered = table.sort_values(keys, kind="stable").reset_index(drop=True)[
+            [*keys, *sorted(str(name) for name in table if name not in keys)]
+        ]
         digest.update(f"{seed} {[*ordered]}".encode())
         digest.update(pd.util.hash_pandas_object(ordered, index=False).to_numpy().tobytes())
     return digest.hexdigest()

@@ -345,6 +345,102 @@ def time_split() -> None:
     assert [part["time"].tolist() for part in parts] == [[1, 2], [3], [4]]
 
 
+class Keys(dict):
+    """A configuration in which every key is known."""
+
+    def __missing__(self, key: str) -> Any:
+        return None
+
+
+def features_like(*fields: str, user: tuple[str, ...] = ()) -> Any:
+    """A data set whose items have ``fields`` and users ``user``, each named by its type; values are 1, 2, 3."""
+    import torch
+    from recbole.data.interaction import Interaction
+    from recbole.utils import FeatureSource, FeatureType
+
+    def fields_of(source: list[Any]) -> list[str]:
+        return [
+            *(user if FeatureSource.USER in source else ()),
+            *(fields if FeatureSource.ITEM in source else ()),
+        ]
+
+    every = [*user, *fields]
+    rows = torch.arange(3.0)[:, None]
+    floats = torch.cat([rows + 1, torch.zeros(3, 1)], dim=1)  # value, bucket
+    lists = torch.stack([torch.ones(3, 2), torch.ones(3, 2)], dim=-1)
+    table = Interaction({field: lists if field.startswith("float_seq") else floats for field in fields})
+    kinds = {field: FeatureType(field.rstrip("0123456789")) for field in every}
+    return SimpleNamespace(
+        field2type=kinds | {"item_id": FeatureType.TOKEN, "user_id": FeatureType.TOKEN},
+        config=Keys(numerical_features=every),
+        num=lambda field: 3,
+        fields=lambda source: fields_of(source),
+        get_item_feature=lambda: table,
+    )
+
+
+@probe("recbole-float-features")
+def float_features() -> None:
+    """Two float fields of an item are two embeddings, each times its value."""
+    import torch
+    from recbole.model.layers import FeatureSeqEmbLayer
+
+    data = features_like("float1", "float2")
+    layer = FeatureSeqEmbLayer(data, 4, ["float1", "float2"], "mean", "cpu")
+    dense = layer(None, torch.tensor([[0, 2]]))[1]["item"]
+    weights = layer.float_embedding_table["item"].embedding.weight[[0, 3]]
+    assert dense.shape == (1, 2, 2, 4)
+    assert torch.equal(dense[0], torch.stack([weights, 3 * weights]))
+
+
+@probe("recbole-float-lists")
+def float_lists_of_items() -> None:
+    import torch
+    from recbole.model.sequential_recommender import SASRecF
+
+    sizes = {"n_layers": 1, "n_heads": 1, "hidden_size": 4, "inner_size": 4, "MAX_ITEM_LIST_LENGTH": 2}
+    rates = dict.fromkeys(
+        ("hidden_dropout_prob", "attn_dropout_prob", "layer_norm_eps", "initializer_range"), 0.1
+    )
+    words = {"hidden_act": "gelu", "pooling_mode": "mean", "loss_type": "CE", "device": "cpu"}
+    words |= {"ITEM_ID_FIELD": "item_id", "LIST_SUFFIX": "_list", "NEG_PREFIX": "neg_"}
+    model = SASRecF(Keys(sizes | rates | words, selected_features=["float_seq"]), features_like("float_seq"))
+    assert model.forward(torch.tensor([[1, 2]]), torch.tensor([2])).shape == (1, 4)
+
+
+@probe("recbole-user-tower")
+def user_tower() -> None:
+    from recbole.model.abstract_recommender import ContextRecommender
+
+    config = Keys(double_tower=True, embedding_size=4, device="cpu", numerical_features=["float2"])
+    model = ContextRecommender(config, features_like("token", user=("float1", "float2")))
+    assert model.user_float_field_num == len(model.float_field_names) == 1
+
+
+@probe("recbole-item-tower")
+def item_tower() -> None:
+    from recbole.model.abstract_recommender import ContextRecommender
+
+    config = Keys(double_tower=True, embedding_size=4, device="cpu", numerical_features=["float2"])
+    model = ContextRecommender(config, features_like("token", "float1", "float2"))
+    assert model.item_float_field_num == len(model.float_field_names) == 1
+
+
+@probe("recbole-fwfm-features")
+def fwfm_features() -> None:
+    """Features are numbered in the order in which their embeddings stand."""
+    from recbole.model.context_aware_recommender import FwFM
+
+    fields = ("token", "token_seq", "float", "float_seq")
+    config = Keys(embedding_size=4, device="cpu", numerical_features=list(fields), dropout_prob=0.0)
+    assert list(FwFM(config, features_like(*fields)).feature2id) == [
+        "token_seq",
+        "token",
+        "float_seq",
+        "float",
+    ]
+
+
 @probe("recbole-dien-negatives")
 def dien_negatives() -> None:
     """A negative stays with the item it was drawn for."""
