@@ -96,9 +96,8 @@ def _drawn(config: Any, loader: Any) -> str:
     for_each = f"{args['sample_num']} items for each of them, drawn {how}"
     if config["resample_eval"] is False:
         masked = "" if config["mask_seen"] == "none" else f", {_MASKED[config['mask_seen']]}"
-        return (
-            f"{for_each} once from split_seed {config['split_seed']}, among {_candidates(config, loader._dataset)} without "
-            f"the positives{masked}"
-        )
+        pool = _candidates(config, loader._dataset)
+        once = f"once from split_seed {config['split_seed']}"
+        return f"{for_each} {once}, among {pool} without the positives{masked}"
     which = "all but the one positive" if config["repeatable"] else "what the user never touched"
     return f"{for_each} at each evaluation anew, among {which}"
