@@ -161,6 +161,7 @@ KEYS: dict[str, Key] = {
     ),
     "candidates": Key(choices=("interacted", "catalogue"), shared="protocol"),
     "mask_seen": Key(choices=("protocol", "train+valid", "train", "none"), shared="protocol"),
+    "resample_eval": Key((bool,), shared="protocol"),
     "eval_candidates": Key(choices=("domain", "all"), shared="protocol"),
     "eval_groups": Key(choices=("domain", "cold", "popularity", "history", "modality")),
     "metrics": Key((str, list), shared="protocol", resumable=True),
