@@ -277,14 +277,6 @@ class Config(RecBoleConfig):
         except ValueError as error:
             raise WrongUse(str(error)) from error
 
-    def _set_eval_neg_sample_args(self, phase: Any) -> None:
-        final = self.final_config_dict
-        # ours: the scores of all items are there, the lists are drawn by the evaluator
-        if final["eval_args"]["mode"][phase].startswith("sampled-"):
-            final[f"{phase}_neg_sample_args"] = {"distribution": "uniform", "sample_num": "none"}
-        else:
-            super()._set_eval_neg_sample_args(phase)
-
     def _init_device(self) -> None:
         """RecBole's choice of device; hides no GPU from a process that uses none or was told which to use."""
         final, before = self.final_config_dict, os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -15,6 +15,7 @@ from recbole.utils import ModelType, init_seed
 from recbole_mm.data.cross_domain import CrossDomainMixin, is_cross_domain
 from recbole_mm.data.dataloader import HistoryEvalDataLoader, TripletDataLoader
 from recbole_mm.data.dataset import MultimodalMixin
+from recbole_mm.data.draws import FixedDraws
 from recbole_mm.data.part import eval_part
 from recbole_mm.data.phase_sampler import PhaseSampler, create_kg_sampler, create_samplers
 from recbole_mm.data.sampler import DomainSampler, NegativeSampler
@@ -63,6 +64,7 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
     """
     if config["save_dataloaders"] or config["dataloaders_save_path"]:
         raise WrongUse("save_dataloaders, dataloaders_save_path: pickled loaders are not supported")
+    _refuse_labels(config, dataset)
     init_seed(config["split_seed"], config["reproducibility"])
     parts = dataset.build()
     if not len(parts[0]):
@@ -85,10 +87,31 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
     return train, valid, test
 
 
+def _refuse_labels(config: Any, dataset: Any) -> None:
+    """Rows of label 0 are no positives, and only the mode ``labeled`` knows that. A warning in RecBole's scripts."""
+    field, modes = dataset.label_field, set(config["eval_args"]["mode"].values()) - {"labeled"}
+    if field not in dataset.inter_feat or not modes:
+        return
+    labels = dataset.inter_feat[field]
+    if not (negative := int((labels <= 0).sum())):
+        return
+    origin = f"threshold: {config['threshold']}" if config["threshold"] else f"LABEL_FIELD: {field}"
+    problem = (
+        f"{origin}: {negative} of {len(labels)} rows have label 0, and eval_args.mode {min(modes)} ranks them as "
+        "positives; use mode: labeled with AUC and LogLoss, or keep the other rows alone (val_interval)"
+    )
+    if config["strict_config"] is not False:
+        raise WrongUse(problem)
+    getLogger("recbole_mm.data").warning(problem)
+
+
 def _eval_loader(config: Any, part: Any, sampler: Any, phase: str) -> Any:
     loader = _loader_class(config, phase)
     if loader is FullSortEvalDataLoader and part.sequence_split == BY_PARTS:
         loader = HistoryEvalDataLoader
+    args = config[f"{phase}_neg_sample_args"]
+    if "none" not in (args["distribution"], args["sample_num"]) and not config["resample_eval"]:
+        sampler = FixedDraws(config, part, args["distribution"])
     return loader(config, part, sampler, shuffle=False)
 
 

@@ -24,7 +24,7 @@ def caption(config: Any, loader: Any) -> dict[str, str]:
     found = {"split": split_words(config, part)}
     if config["eval_type"] == EvaluatorType.VALUE:
         negatives = _drawn(config, loader)
-        return {**found, "scored": "each labelled row" + (f" and {negatives}" if negatives else "")}
+        return {**found, "scored": "each labelled row" + (f", and {negatives}" if negatives else "")}
     if not isinstance(loader, FullSortEvalDataLoader):
         found |= {"ranked": f"the positives of a user and {_drawn(config, loader)}"}
         return {**found, "ties": "equal scores in the order of torch.topk, one half in an AUC"}
@@ -93,6 +93,11 @@ def _drawn(config: Any, loader: Any) -> str:
     if args["distribution"] == "none" or args["sample_num"] == "none":
         return ""
     how = "uniformly" if args["distribution"] == "uniform" else f"by {args['distribution']}"
-    when = "once" if config["resample_eval"] is False else "anew at each evaluation"
-    which = "with anything but the positive" if config["repeatable"] else "that the user never touched"
-    return f"{args['sample_num']} items {which} for each positive, drawn {how}, {when}"
+    for_each = f"{args['sample_num']} items for each of them, drawn {how}"
+    if config["resample_eval"] is False:
+        masked = "" if config["mask_seen"] == "none" else f", {_MASKED[config['mask_seen']]}"
+        pool = _candidates(config, loader._dataset)
+        once = f"once from split_seed {config['split_seed']}"
+        return f"{for_each} {once}, among {pool} without the positives{masked}"
+    which = "all but the one positive" if config["repeatable"] else "what the user never touched"
+    return f"{for_each} at each evaluation anew, among {which}"

@@ -192,6 +192,7 @@ KEYS: dict[str, Key] = {
     ),
     "candidates": Key(choices=("interacted", "catalogue"), shared="protocol"),
     "mask_seen": Key(choices=("protocol", "train+valid", "train", "none"), shared="protocol"),
+    "resample_eval": Key((bool,), shared="protocol"),
     "eval_candidates": Key(choices=("domain", "all"), shared="protocol"),
     "eval_memory_mib": Key((int, float), low=0, open=True),
     "tail_ratio": Key((int, float), low=0),

@@ -280,9 +280,11 @@ def test_more_processes_are_said_to_have_no_effect() -> None:
     assert config("--nproc=1").notes == [] and line("--nproc=0") and line("--nproc=two")
 
 
-def test_full_modes_of_our_own() -> None:
-    made = config(eval_args={"mode": {"valid": "full", "test": "sampled-9"}})
-    assert made["test_neg_sample_args"] == {"distribution": "uniform", "sample_num": "none"}
+def test_lists_of_one_positive_are_a_protocol() -> None:
+    with pytest.raises(
+        WrongUse, match=r"^eval_args.mode: sampled-9 is a protocol; set mode: full and protocol: sampled-9$"
+    ):
+        config(eval_args={"mode": {"valid": "full", "test": "sampled-9"}})
 
 
 def test_no_model_or_data_set_given() -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from recbole_mm.errors import WrongUse
+from recbole_mm.evaluator.caption import caption
 from recbole_mm.quick_start.compare import compare
 from recbole_mm.quick_start.session import Session
 from recbole_mm.run.question import PARTS, OneQuestion, Question
@@ -63,17 +64,94 @@ def test_every_family_is_asked_the_same(
         one.check(model, question)
 
 
-@pytest.mark.parametrize("model", ["BPR", "FM", "SASRec", "DIN"])
-@pytest.mark.parametrize("mode", ["uni9", "pop9"])
-def test_drawn_lists_are_in_the_record(tmp_path: Path, model: str, mode: str) -> None:
-    eval_args = {**LEAVE_ONE_OUT, "mode": mode}
-    made = session(tmp_path / "run", model, eval_args=eval_args, sequence_split="interactions")
-    assert made.question() is None
-    record = made.run().record
-    counts = Question.read(record).counts
-    assert counts["queries"] == counts["positives"] == USERS
-    assert 0.7 * 9 * USERS < counts["candidates"] <= 9 * USERS  # an item drawn twice counts once
-    assert "9 items" in record["evaluation"]["ranked"]
+@pytest.mark.parametrize(("mode", "how"), [("uni9", "uniformly"), ("pop9", "by popularity")])
+def test_drawn_lists_are_the_same_for_every_family(tmp_path: Path, mode: str, how: str) -> None:
+    one = OneQuestion()
+    settings = {**FULL, "eval_args": {**LEAVE_ONE_OUT, "mode": mode}, "mask_seen": "train+valid"}
+    for model in ["BPR", "ItemKNN", "CFKG", "FM", "SASRec", "DIN", "VBPR"]:
+        made = session(tmp_path / model, model, **settings)
+        assert made.question() is None  # known when it has been evaluated
+        record = made.run().record
+        question = Question.read(record)
+        assert question is not None
+        assert question.counts["queries"] == question.counts["positives"] == USERS
+        assert 0.7 * 9 * USERS < question.counts["candidates"] <= 9 * USERS  # an item drawn twice counts once
+        one.check(model, question)
+        assert record["evaluation"]["ranked"] == (
+            f"the positives of a user and 9 items for each of them, drawn {how} once from split_seed 2020, among the "
+            "30 items with a row without the positives, the user's training and validation items"
+        )
+
+
+def test_draws_of_recbole_are_another_question(tmp_path: Path) -> None:
+    settings = {"eval_args": {**LEAVE_ONE_OUT, "mode": "uni9"}, "resample_eval": True}
+    made = session(tmp_path / "run", "BPR", **settings)
+    asked = []
+    for _ in range(2):
+        made.evaluate()
+        asked.append(made.trainer.eval_result.question)
+    assert asked[0].hashes["candidates"] != asked[1].hashes["candidates"]
+    assert (
+        "9 items for each of them, drawn uniformly at each evaluation anew"
+        in made.run().record["evaluation"]["ranked"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (
+            {
+                "eval_args": {
+                    "split": {"RS": [0.8, 0.1, 0.1]},
+                    "order": "RO",
+                    "group_by": "user",
+                    "mode": "full",
+                }
+            },
+            {"split": "RecBole's RS 0.8 / 0.1 / 0.1, order RO, by user, split_seed 2020; 355 / 59 / 60 rows"},
+        ),
+        (
+            {"split": {"random": [0.5, 0.25, 0.25], "by": ["user"]}, "split_seed": 3, "protocol": "mmrec"},
+            {
+                "split": "at random 0.5 / 0.25 / 0.25 by user, split_seed 3; 238 / 118 / 118 rows",
+                "not ranked": "the user's training items",
+                "protocol": "mmrec",
+            },
+        ),
+        (
+            {**FULL, "candidates": "catalogue", "protocol": ["recbole", "sampled-9"]},
+            {
+                "ranked": "the 100 items of the catalogue",
+                "sampled-9": "a list for each positive with 9 items that the user never touched, of the 100 items of "
+                "the catalogue, drawn once from split_seed 2020; of equal scores the mean over their orders",
+                "protocol": "recbole, sampled-9",
+            },
+        ),
+        (
+            {**FULL, "evaluator": "recbole"},
+            {"ranked": "all 30 items that are loaded", "protocol": "RecBole's evaluator"},
+        ),
+    ],
+)
+def test_the_caption_says_what_was_done(
+    tmp_path: Path, settings: dict[str, Any], words: dict[str, str]
+) -> None:
+    made = session(tmp_path / "run", "BPR", **settings)
+    found = caption(made.config, made.test_data)
+    assert {heading: found[heading] for heading in words} == words
+
+
+def test_the_caption_of_files_that_were_split_before(tmp_path: Path) -> None:
+    """They were said to be split by RecBole's ratio, the default of the configuration."""
+    (tmp_path / "run").mkdir()
+    settings = {**write_shop(tmp_path / "run"), "benchmark_filename": ["early", "late", "last"]}
+    rows = pd.read_csv(tmp_path / "run/shop/shop.inter", sep="\t")
+    for k, name in enumerate(settings["benchmark_filename"]):
+        rows[k * 150 : (k + 1) * 150].to_csv(tmp_path / f"run/shop/shop.{name}.inter", sep="\t", index=False)
+    made = Session.build(RunSpec("BPR", "shop", settings))
+    words = caption(made.config, made.test_data)["split"]
+    assert words == "as the files early, late, last hold it; 150 / 150 / 150 rows"
 
 
 def test_labelled_rows_are_in_the_record(tmp_path: Path) -> None:
