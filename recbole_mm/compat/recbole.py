@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from recbole_mm.compat.patch import Patch, source_patches
+from recbole_mm.errors import WrongUse
 
 _DATASET = "recbole.data.dataset.dataset"
 _MISSING = (
@@ -41,6 +42,28 @@ def on_cpu(value: Any) -> Any:
     return value.cpu() if hasattr(value, "cpu") else value
 
 
+_ABSENT = (
+    "top-k for a user without test rows: an error of tensors, and of a sequential model fewer rows than users"
+)
+
+
+def _with_rows(test_data: Any, users: Any) -> Any:
+    """The field of the users' ids. Raises ``WrongUse`` on users who have no row in the part, with their tokens."""
+    dataset = test_data._dataset
+    field = dataset.uid_field
+    there = set(dataset.inter_feat[field].tolist())
+    if absent := [user for user in users.tolist() if user not in there]:
+        tokens = [
+            str(dataset.id2token(field, u)) if 0 < u < dataset.user_num else f"no user {u}"
+            for u in absent[:5]
+        ]
+        raise WrongUse(
+            f"full_sort_topk, full_sort_scores: {len(absent)} of {len(users)} users have no row in this part, so that "
+            f"nothing is known of what to rank for them: {', '.join(tokens)}{', …' * (len(absent) > 5)}"
+        )
+    return field
+
+
 _missing = source_patches("recbole", _MISSING, "_filter_nan_user_or_item drops by label")
 _labels = source_patches("recbole", _LABELS, "RecBole joins the values of a series, not the series")
 _illegal = source_patches("recbole", _ILLEGAL, "_within_intervals gives one answer for each value")
@@ -49,6 +72,7 @@ _unsorted = source_patches("recbole", _UNSORTED, "time_based_split sorts the pos
 _negatives = source_patches("recbole", _NEGATIVES, "DIENDataset sorts its negatives with the rows")
 _reading = source_patches("recbole", _READING, "_load_feat refuses uneven rows, with file and line")
 _counts = source_patches("recbole", _COUNTS, "Collector.get_data_struct moves tensors only")
+_absent = source_patches("recbole", _ABSENT, "full_sort_scores names the users without a row")
 _JOINED = ("feat[field].agg(np.concatenate)", "np.concatenate(feat[field].values)")
 
 PATCHES: list[Patch] = [
@@ -87,4 +111,7 @@ PATCHES: list[Patch] = [
     _counts("recbole-collector-counts", "recbole.evaluator.collector", "227",
             "self.data_struct._data_dict[key].cpu()", "_compat_on_cpu(self.data_struct._data_dict[key])",
             _compat_on_cpu=on_cpu),
+    _absent("recbole-topk-absent", "recbole.utils.case_study", "40",
+            "uid_field = test_data.dataset.uid_field", "uid_field = with_rows(test_data, uid_series)",
+            with_rows=_with_rows),
 ]  # fmt: skip

@@ -441,6 +441,26 @@ def fwfm_features() -> None:
     ]
 
 
+@probe("recbole-topk-absent")
+def topk_absent() -> None:
+    import torch
+    from recbole.data.interaction import Interaction
+    from recbole.utils.case_study import full_sort_scores
+
+    dataset = SimpleNamespace(
+        uid_field="user", user_num=9, inter_feat=Interaction({"user": torch.tensor([3, 5])}),
+        id2token=lambda field, user: f"u{user}",
+    )  # fmt: skip
+    data = SimpleNamespace(
+        dataset=dataset, _dataset=dataset, is_sequential=False, uid2history_item=[None] * 9
+    )
+    try:
+        full_sort_scores([3, 4, 0], MagicMock(), data)
+    except ValueError as error:
+        said = str(error)
+    assert "2 of 3 users have no row in this part" in said and said.endswith(": u4, no user 0")
+
+
 @probe("recbole-dien-negatives")
 def dien_negatives() -> None:
     """A negative stays with the item it was drawn for."""
