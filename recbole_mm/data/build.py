@@ -16,6 +16,7 @@ from recbole_mm.data.dataloader import TripletDataLoader
 from recbole_mm.data.dataset import MultimodalMixin
 from recbole_mm.data.part import eval_part
 from recbole_mm.data.sampler import DomainSampler, NegativeSampler
+from recbole_mm.data.split import report_cold
 from recbole_mm.errors import WrongUse
 from recbole_mm.serialize import class_of
 
@@ -63,6 +64,7 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
         _loader_class(config, phase)(config, eval_part(config, part, phase), sampler, shuffle=False)
         for phase, part, sampler in zip(("valid", "test"), parts[1:], samplers[1:], strict=True)
     )
+    report_cold(parts)
     return train, valid, test
 
 
