@@ -179,10 +179,9 @@ class _Table(NamedTuple):
             ends = np.append(np.flatnonzero(block == ord("\n")), len(block))
             found = np.searchsorted(np.flatnonzero(block == ord(self.separator)), ends)
             blank = np.diff(ends, prepend=-1) == 1
-            if (blank | (np.diff(found, prepend=0) == self.fields - 1)).all():
-                start += len(block)
-            else:
+            if not (blank | (np.diff(found, prepend=0) == self.fields - 1)).all():
                 return False
+            start += len(block)
         return True
 
     def rows(self) -> Iterator[_Row]:
@@ -236,15 +235,10 @@ class _Table(NamedTuple):
         return self._replace(data=b"\n".join(lines))
 
     def read(self, columns: Mapping[str, Any], **options: Any) -> pd.DataFrame:
-        fixed: dict[str, Any] = {
-            "sep": self.separator,
-            "quoting": self.quoting,
-            "encoding": "utf-8",
-            "index_col": False,
-        }
-        wanted: dict[str, Any] = {"usecols": list(columns), "dtype": dict(columns)}
+        form: dict[str, Any] = {"sep": self.separator, "quoting": self.quoting, "index_col": False}
+        wanted: dict[str, Any] = {"usecols": list(columns), "dtype": dict(columns), **options}
         frame: pd.DataFrame = pd.read_csv(
-            io.BytesIO(self.data), engine="c", low_memory=False, **fixed, **wanted, **options
+            io.BytesIO(self.data), engine="c", low_memory=False, **form, **wanted
         )
         return frame
 
@@ -256,9 +250,8 @@ class _Table(NamedTuple):
         """The error for the first cell of these columns that is neither missing nor a finite number."""
         for name in names:
             cells = self.read({name: str}, **options)[name].astype(object)
-            wrong = cells.notna().to_numpy() & ~np.isfinite(
-                pd.to_numeric(cells, errors="coerce").to_numpy(float)
-            )
+            numbers = pd.to_numeric(cells, errors="coerce").to_numpy(float)
+            wrong = cells.notna().to_numpy() & ~np.isfinite(numbers)
             if wrong.any():
                 row = int(wrong.argmax())
                 raise WrongUse(_no_number(self.path, self.line(row), name, cells.iloc[row]))

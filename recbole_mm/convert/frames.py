@@ -13,7 +13,7 @@ from recbole_mm import atomic
 from recbole_mm.atomic import header_line
 from recbole_mm.convert.atomic import write_atomic, write_items_parquet
 from recbole_mm.convert.cells import NULL_LIKE
-from recbole_mm.convert.filter import Filters, count_repeated
+from recbole_mm.convert.filter import Filters, count_doubtful, count_repeated, usable
 from recbole_mm.convert.problems import Problems
 from recbole_mm.convert.sets import Written
 from recbole_mm.convert.staging import Staging
@@ -50,6 +50,7 @@ def write_dataset(
         inter[name].to_numpy(np.float64) if name in inter.columns else None for name in (RATING, TIME)
     )
     count_repeated(problems, f"{source} row ", user_codes, item_codes)
+    count_doubtful(problems, f"{source} row ", usable(user_codes, item_codes), ratings, times)
     problems.raise_if(strict)
     keep, dropped = filters.keep(user_codes, item_codes, ratings, times)
     kept_users, kept_items = (

@@ -16,8 +16,8 @@ import pandas as pd
 
 from recbole_mm.atomic import check_rows
 from recbole_mm.convert.atomic import write_atomic, write_items_parquet
-from recbole_mm.convert.filter import count_repeated
-from recbole_mm.convert.frames import ITEM, TIME, USER
+from recbole_mm.convert.filter import count_doubtful, count_repeated, usable
+from recbole_mm.convert.frames import ITEM, RATING, TIME, USER
 from recbole_mm.convert.problems import Problems
 from recbole_mm.convert.sets import Written, add_output_arguments, write_sets
 from recbole_mm.convert.staging import Staging
@@ -55,6 +55,8 @@ def main(args: argparse.Namespace) -> int:
         inter, labels = inter[~cold].reset_index(drop=True), labels[~cold]
     users, items = (pd.factorize(inter[column])[0] for column in (USER, ITEM))
     count_repeated(problems, f"{path.name}:", users, items, before=1)
+    rating, time = (inter[name].to_numpy() if name in inter.columns else None for name in (RATING, TIME))
+    count_doubtful(problems, f"{path.name}:", usable(users, items), rating, time, before=1)
     for code, part in enumerate(PARTS):
         if not (labels == code).any():
             raise WrongUse(f"{path}: no row has x_label {code} ({part}); without it the split is not MMRec's")

@@ -20,6 +20,7 @@ from recbole_mm.data.part import eval_part
 from recbole_mm.data.phase_sampler import PhaseSampler, create_kg_sampler, create_samplers
 from recbole_mm.data.sampler import DomainSampler, NegativeSampler
 from recbole_mm.data.sequence import BY_PARTS, SequenceMixin
+from recbole_mm.data.split import report_cold
 from recbole_mm.errors import WrongUse
 from recbole_mm.serialize import class_of
 
@@ -84,6 +85,7 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
     for loader in filter(None, (train, valid, test)):
         if hasattr(loader, "neg_sample_num") and hasattr(loader._sampler, "refuse_full"):
             loader._sampler.refuse_full(loader._dataset.inter_feat[dataset.uid_field].unique().numpy())
+    report_cold(parts)
     return train, valid, test
 
 
