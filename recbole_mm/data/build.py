@@ -55,9 +55,10 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
     parts = dataset.build()
     for name, part in zip(("training", "validation", "test"), parts, strict=True):
         if not len(part):
-            raise WrongUse(
-                f"the {name} part of {config['dataset']} is empty; see split, eval_args and the filters"
-            )
+            problem = f"the {name} part of {config['dataset']} is empty; see split, eval_args and the filters"
+            if name == "training":
+                raise WrongUse(problem)
+            config.complain([problem])
     samplers = recbole_data.create_samplers(config, dataset, parts)
     train = _train_loader(config, dataset, parts[0], samplers[0])
     valid, test = (
