@@ -534,21 +534,6 @@ def ray_report() -> None:
     tune.report.assert_called_once_with({"ndcg@10": 0.5})
 
 
-@probe("recbole-collected-counts")
-def collected_counts() -> None:
-    import torch
-    from recbole.evaluator.collector import Collector, DataStruct
-
-    like = object.__new__(Collector)
-    like.data_struct = DataStruct()
-    like.data_struct.set("data.num_items", 3)
-    like.data_struct.set("data.count_items", Counter({1: 2}))
-    like.data_struct.set("rec.items", torch.tensor([1]))
-    struct = like.get_data_struct()
-    assert struct.get("data.num_items") == 3 and struct.get("data.count_items")[1] == 2
-    assert struct.get("rec.items").tolist() == [1]
-
-
 @probe("flops-never-stop")
 def flops() -> None:
     import torch

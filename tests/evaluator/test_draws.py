@@ -14,7 +14,7 @@ from recbole.data import data_preparation as recbole_loaders
 from recbole_mm.config import Config
 from recbole_mm.data import create_dataset, data_preparation
 from recbole_mm.data.draws import FixedDraws
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import Failure, WrongUse
 from recbole_mm.evaluator import Evaluator
 from recbole_mm.quick_start.session import Session
 from recbole_mm.run.spec import RunSpec
@@ -178,11 +178,11 @@ def test_a_user_with_every_candidate_is_named(shop: Path) -> None:
     everything = np.flatnonzero(part.interacted)
     part.pairs = {**part.pairs, "train": (np.full(len(everything), user), everything)}
     draws = FixedDraws(Config("BPR", "shop", config_dict=settings(shop)), part, "uniform")
-    with pytest.raises(WrongUse) as caught:
+    with pytest.raises(Failure) as caught:
         draws.sample_by_user_ids([user], [everything[0]], 2)
     assert str(caught.value) == (
-        "eval_args.mode: user 'u3' has a row with every candidate, so no item can be drawn; leave such users out with "
-        "user_inter_num_interval"
+        f"1 user has interacted with all {len(everything)} items that can be drawn, so no negative can be drawn: u3; "
+        "filter such users with user_inter_num_interval"
     )
 
 

@@ -70,8 +70,6 @@ class Own(BPR):
         config["embedding_size"] = 4
         super().__init__(config, dataset)
 
-parts = {{"eval_args": {{"split": {{"RS": [0.9, 0, 0.1]}}, "order": "RO", "mode": "full"}}, "split": None}}
-print("empty", run_recbole(model="BPR", dataset="toy", config_dict={{**settings, **parts}})["best_valid_result"])
 
 print("class", sorted(run_recbole(model=Own, dataset="toy", config_dict=settings))[-1])
 settings.pop("split")  # a key of ours
@@ -176,11 +174,6 @@ def test_the_command_line_of_another_program_is_left_alone_and_a_key_on_it_count
     assert "unknown key 'eval_setting'" in script.stderr
     assert "toy.inter has no field 'colour'" in script.stderr
     assert "save_dataset: no effect, recbole_mm keeps no pickled data" in script.stderr
-
-
-def test_without_validation_rows(script: subprocess.CompletedProcess[str]) -> None:
-    assert said(script, "empty") == ["None"]
-    assert "the validation part of toy is empty; see split, eval_args and the filters" in script.stderr
 
 
 def test_a_class_in_place_of_a_name(script: subprocess.CompletedProcess[str]) -> None:
