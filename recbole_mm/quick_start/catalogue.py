@@ -70,7 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Print the list that the command names."""
     found = models() if args.command == "models" else keys(args.model)
-    print(json.dumps(found, indent=1) if args.json else "\n".join(_lines(found, getattr(args, "model", None))))
+    print(
+        json.dumps(found, indent=1) if args.json else "\n".join(_lines(found, getattr(args, "model", None)))
+    )
     return 0
 
 

@@ -31,7 +31,7 @@ def register() -> None:
         module.get_model = get_model
         module.get_trainer = _trainer_by_name
     entry.Config = _config
-    entry.create_dataset = load_dataset
+    entry.create_dataset = _create_dataset
     entry.data_preparation = data_preparation
     entry.load_data_and_model = recbole.quick_start.load_data_and_model = load_data_and_model
 
@@ -53,6 +53,12 @@ def _config(
     if foreign:
         getLogger("recbole_mm.config").debug("no keys, left alone: %s (command line)", " ".join(foreign))
     return Config(model, dataset, config_file_list, given, list(words.values()))
+
+
+def _create_dataset(config: Config) -> Any:
+    for note in config.notes:
+        getLogger("recbole_mm.config").info("%s", note)
+    return load_dataset(config)
 
 
 def _trainer_by_name(model_type: Any, model_name: str) -> type:

@@ -38,7 +38,7 @@ for model, more in (("CMC", {{}}), ("LightGCN", {{}}), ("tiny.py:TinyMF", own)):
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     print("loaded", name, trainer.evaluate(test, load_best_model=False) == result["test_result"])
 
-odd = {{**settings, "learning_rate": 0, "eval_setting": "RO_RS,full"}}
+odd = {{**settings, "learning_rate": 0, "hidden_size": 3, "eval_setting": "RO_RS,full"}}
 assert run_recbole(model="BPR", dataset="toy", config_dict=odd)["test_result"]
 config = Config(model="BPR", dataset="toy", config_dict=odd)
 print("foreign", config["epochs"], "tb" in config, config["learning_rate"])
@@ -76,3 +76,7 @@ def test_the_command_line_of_another_program_is_left_alone_and_a_key_on_it_count
 ) -> None:
     assert said(script, "foreign") == ["1 False 0"]
     assert "unknown key 'eval_setting'" in script.stderr
+
+
+def test_a_key_without_effect_is_said_there_too(script: subprocess.CompletedProcess[str]) -> None:
+    assert "hidden_size: no effect with BPR: it has no such key" in script.stdout + script.stderr
