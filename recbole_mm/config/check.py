@@ -54,7 +54,7 @@ def checked(
     if isinstance(value, float) and value.is_integer() and int in kinds and float not in kinds:
         value = int(value)
     if value is None:
-        missing = isinstance(default, (bool, int, float))
+        missing = described.needed or isinstance(default, (bool, int, float))
         return value, f"expected {words(kinds)}, got None" if missing else None
     if value == "None" and dict in kinds:  # RecBole's way to write an empty mapping
         return value, None

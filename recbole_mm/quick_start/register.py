@@ -102,7 +102,13 @@ def _by_config(theirs: Callable[..., Any], ours: Callable[..., Any]) -> Callable
     return chosen
 
 
-_create_dataset = _by_config(entry.create_dataset, load_dataset)
+def _load_noted(config: Config) -> Any:
+    for note in config.notes:
+        _log.info("%s", note)
+    return load_dataset(config)
+
+
+_create_dataset = _by_config(entry.create_dataset, _load_noted)
 _data_preparation = _by_config(entry.data_preparation, data_preparation)
 
 

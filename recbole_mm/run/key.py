@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from dataclasses import replace
 from typing import Any
 
 from recbole_mm.run.key_type import Key, is_intervals
@@ -72,7 +73,7 @@ _COUNTED = ("user_inter", "item_inter", "entity_kg", "relation_kg")
 _NAMES = (
     *(f"{what}_FIELD" for what in ("USER_ID", "ITEM_ID", "RATING", "TIME", "LABEL", "ITEM_LIST_LENGTH", "POSITION")),
     *(f"{what}_ID_FIELD" for what in ("HEAD_ENTITY", "TAIL_ENTITY", "RELATION", "ENTITY")),
-    "LIST_SUFFIX", "NEG_PREFIX", "field_separator", "seq_separator", "domain_rule_field",
+    "field_separator", "seq_separator", "domain_rule_field",
 )  # fmt: skip
 _INTERVALS = Key((str,), test=is_intervals, form="intervals such as [5,inf) or (0,1];[3,4)")
 _VALUES = Key((str, list, tuple), test=is_intervals, form="intervals such as [5,inf), or a list of tokens")
@@ -108,17 +109,17 @@ KEYS: dict[str, Key] = {
     "log_wandb": Key(silent=True, resumable=True),
     "wandb_project": Key((str,), silent=True, resumable=True),
     # files
-    "checkpoint_dir": Key(silent=True, resumable=True, path=True),
+    "checkpoint_dir": Key(needed=True, silent=True, resumable=True, path=True),
     "keep_checkpoints": Key(choices=("best", "all", "none"), silent=True, resumable=True),
     "save_last": Key(silent=True, resumable=True),
     "resume": Key((str,), silent=True, resumable=True, path=True),
     "init_from": Key((str,), resumable=True, path=True),
-    "data_path": Key(shared="run", resumable=True, path=True),
+    "data_path": Key(needed=True, shared="run", resumable=True, path=True),
     "dataset_save_path": _TEXT,
     "dataloaders_save_path": _TEXT,
     "config_file": Key((str, list), each=_TEXT),
     "config_files": Key((str, list), each=_TEXT),
-    "modality_path": Key(resumable=True, path=True),
+    "modality_path": Key(needed=True, resumable=True, path=True),
     "modalities": Key((str, list, tuple, dict), each=Key((str,), optional=True), path=True),
     "user_link": Key((str,), path=True),
     "item_link": Key((str,), path=True),
@@ -132,12 +133,13 @@ KEYS: dict[str, Key] = {
     "additional_feat_suffix": Key((str, list), each=_TEXT),
     "benchmark_filename": Key((list,), each=_TEXT),
     **dict.fromkeys(_NAMES, _TEXT),
+    **dict.fromkeys(["LIST_SUFFIX", "NEG_PREFIX"], replace(_TEXT, needed=True)),
     "seq_len": Key((dict,), each=Key((int,), low=1), fields=("known",)),
     "threshold": Key(
         (dict,), test=lambda given: len(given) == 1, form="one field and its number", each=_NUMBER,
         fields=("inter", *_MEASURED),
     ),
-    "numerical_features": Key((list,), each=_TEXT, fields=_MEASURED),
+    "numerical_features": Key((list,), needed=True, each=_TEXT, fields=_MEASURED),
     "normalize_field": Key((list,), each=_TEXT, fields=_MEASURED),
     "normalize_all": _FLAG,
     "discretization": Key((dict,), each=_BUCKETS, fields=_MEASURED),
@@ -167,7 +169,7 @@ KEYS: dict[str, Key] = {
     "train_epochs": Key((list, tuple), resumable=True),  # the stages have a check of their own
     "stopping_step": Key(low=0, shared="budget"),
     "eval_step": Key(low=0, shared="budget"),
-    "valid_metric": Key((str,), shared="budget"),
+    "valid_metric": Key((str,), needed=True, shared="budget"),
     "valid_metric_bigger": Key(shared="budget"),
     "train_batch_size": Key(low=1),
     "learner": Key(choices=_LEARNERS, folded=True),
@@ -197,7 +199,7 @@ KEYS: dict[str, Key] = {
     "eval_memory_mib": Key((int, float), low=0, open=True),
     "tail_ratio": Key((int, float), low=0),
     "eval_groups": Key((list,), choices=("domain", "cold", "popularity", "history", "modality")),
-    "metrics": Key((str, list), each=_TEXT, shared="protocol", resumable=True),
+    "metrics": Key((str, list), needed=True, each=_TEXT, shared="protocol", resumable=True),
     "topk": Key((int, list), low=1, form="a value made of positive integers", shared="protocol", resumable=True),
     "eval_batch_size": Key(low=1),
     "metric_decimal_place": Key(low=0, shared="run"),

@@ -26,6 +26,7 @@ class Key:
     form       words for the bounds and the test
     parts      the names inside a mapping, each with what it may hold
     each       what the elements of a list and the values of a mapping may hold
+    needed     it may not be None, whatever its default
     optional   as a part or an element, it may be None
     fields     it names fields of the atomic files, as elements or as keys, and these are: ``known``, ``loaded``,
                ``float``, of ``inter``
@@ -51,6 +52,7 @@ class Key:
     form: str = ""
     parts: Mapping[str, Key] = field(default_factory=dict)
     each: Key | None = None
+    needed: bool = False
     optional: bool = False
     fields: tuple[str, ...] = ()
     shared: str = ""

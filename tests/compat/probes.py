@@ -318,7 +318,6 @@ def illegal_interval() -> None:
 
 @probe("recbole-lowest-interval")
 def lowest_interval() -> None:
-    from collections import Counter
 
     import pandas as pd
     from recbole.data.dataset import Dataset

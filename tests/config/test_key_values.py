@@ -92,6 +92,8 @@ def wrong_values(kind: Key, default: Any) -> Iterator[Any]:
         return
     if kind.test is not None:
         yield from (one for one in right if not kind.test(one))
+    if kind.needed or (isinstance(default, (bool, int, float)) and not kind.choices):
+        yield None
     inner: list[Any] = []
     if kind.low is not None and not (kind.syntax or kind.choices):
         inner += [

@@ -53,7 +53,7 @@ for model in ("BPR", "GRU4Rec"):
 
 columns = ["user_id", "item_id", "part", "colour"]
 odd = {{**settings, "learning_rate": 0, "eval_setting": "RO_RS,full", "load_col": {{"inter": columns}}}}
-odd |= {{"save_dataset": True, "save_dataloaders": True}}
+odd |= {{"hidden_size": 3, "save_dataset": True, "save_dataloaders": True}}
 assert run_recbole(model="BPR", dataset="toy", config_dict=odd)["test_result"]
 config = Config(model="BPR", dataset="toy", config_dict=odd)
 print("foreign", config["epochs"], "tb" in config, config["learning_rate"])
@@ -174,6 +174,10 @@ def test_the_command_line_of_another_program_is_left_alone_and_a_key_on_it_count
     assert "unknown key 'eval_setting'" in script.stderr
     assert "toy.inter has no field 'colour'" in script.stderr
     assert "save_dataset: no effect, recbole_mm keeps no pickled data" in script.stderr
+
+
+def test_a_key_without_effect_is_said_there_too(script: subprocess.CompletedProcess[str]) -> None:
+    assert "hidden_size: no effect with BPR: it has no such key" in script.stdout + script.stderr
 
 
 def test_a_class_in_place_of_a_name(script: subprocess.CompletedProcess[str]) -> None:
