@@ -7,11 +7,14 @@ and called again it goes on where it stopped; ``--again NAME`` forgets the outco
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import shutil
 import subprocess
 import sys
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -124,37 +127,42 @@ def run_file(file: str, mode: str, folder: Path, seconds: int) -> None:
         print(f"{file} ({mode}): {len(after) - len(before)} tests", flush=True)
 
 
-def expected_of(test: str, mode: str, entries: dict[str, dict[str, Any]]) -> tuple[str, str]:
-    """(the outcome, a piece of its message) that is expected of a test."""
-    entry = entries.get(test, {})
+@cache
+def imports(library: str) -> bool:
+    """Whether a library imports; one that was built for another torch is there and does not."""
+    try:
+        import_module(library)
+    except Exception:
+        return False
+    return True
+
+
+def expected_of(entry: dict[str, Any], mode: str) -> tuple[str, str]:
+    """(the outcome, a piece of its message) that is expected of a test with this entry in the list."""
     if library := entry.get("needs"):
-        return ("passed", "") if importlib.util.find_spec(library) else ("failed", library)
-    return entry.get(mode, "passed"), entry.get("message", "") if mode in entry else ""
+        return ("passed", "") if imports(library) else ("failed", library)
+    return (entry[mode], entry["message"]) if mode in entry else ("passed", "")
 
 
-def report(out: Path, modes: list[str] | tuple[str, ...], files: list[str]) -> int:
-    """Prints a line for each file and for each outcome that is another than expected."""
-    entries = {entry["test"]: entry for entry in yaml.safe_load(EXPECTED.read_text()) or []}
+def report(out: Path, modes: Sequence[str], files: list[str]) -> int:
+    """Prints a line for each class of tests and for each outcome that is another than expected."""
+    entries = {entry["test"]: entry for entry in yaml.safe_load(EXPECTED.read_text())}
     by_mode = {mode: read_outcomes(out / mode / "outcomes.jsonl") for mode in modes}
-    asked = {Path(file).name for file in files}
-    surprises = []
-    for file in files:
-        counts = []
+    tests = sorted({test for test in set().union(*by_mode.values()) if test.partition("::")[0] in files})
+    passed, surprises = defaultdict(Counter), []
+    for test in tests:
+        room = passed[test.rpartition("::")[0]]
+        room["tests"] += 1
         for mode, outcomes in by_mode.items():
-            rows = {
-                t: row for t, row in outcomes.items() if Path(t.partition("::")[0]).name == Path(file).name
-            }
-            for test in sorted(rows.keys() | {t for t in entries if f"{Path(file).name}::" in t}):
-                row = rows.get(test, {"outcome": "not run", "message": ""})
-                outcome, piece = expected_of(test, mode, entries)
-                if row["outcome"] != outcome or piece not in row.get("message", ""):
-                    said = row.get("message", "").partition("\n")[0][:160]
-                    surprises.append(f"{test} ({mode}): {row['outcome']}, expected {outcome} {piece} {said}")
-            counts.append(
-                f"{mode} {sum(row['outcome'] == 'passed' for row in rows.values())} of {len(rows)} pass"
-            )
-        print(f"{file}: {', '.join(counts)}")
-    print("\n".join(surprises) or f"all as expected ({len(asked)} files)")
+            row = outcomes.get(test, {"outcome": "not run", "message": ""})
+            room[mode] += row["outcome"] == "passed"
+            outcome, piece = expected_of(entries.get(test, {}), mode)
+            if row["outcome"] != outcome or piece not in row["message"]:
+                said = row["message"].partition("\n")[0][:160]
+                surprises.append(f"{test} ({mode}): {row['outcome']}, expected {outcome} {piece}; {said}")
+    for room, counts in passed.items():
+        print(f"{room}: {', '.join(f'{mode} {counts[mode]}' for mode in modes)} of {counts['tests']} pass")
+    print("\n".join(surprises) or f"all as expected: {len(tests)} tests, {len(modes)} modes")
     return 1 if surprises else 0
 
 
