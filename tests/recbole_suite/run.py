@@ -30,6 +30,7 @@ HOW = """\
 RECBOLE_SRC is the source tree of RecBole 1.2.1 with its tests, which the wheel leaves out:
   git clone --depth 1 --branch v1.2.1 https://github.com/RUCAIBox/RecBole /somewhere/RecBole
   make test-recbole-suite RECBOLE_SRC=/somewhere/RecBole"""
+ENDED = (0, 1, 5)  # pytest's codes after the last test: all passed, some failed, none was left
 ROOMS = ("data", "metrics", "config", "evaluation_setting", "hyper_tuning", "model")
 COPIED = ("tests", "run_example", "docs/source/developer_guide", "docs/source/user_guide/usage")
 SCRIPTS = ("run_recbole.py", "run_recbole_group.py", "run_hyper.py", "significance_test.py", "hyper.test")
@@ -50,7 +51,7 @@ def main() -> int:
     if given.source is None or not (given.source / "tests/model/test_model_auto.py").is_file():
         print(HOW, file=sys.stderr)
         return 2
-    modes = given.mode or MODES
+    given.out, modes = given.out.resolve(), given.mode or MODES
     for mode in modes:
         prepare(given.source, given.out / mode, given.again or [])
     files = [file for file in test_files(given.source) if given.only in file]
@@ -70,12 +71,11 @@ def prepare(source: Path, folder: Path, again: list[str]) -> None:
     shutil.copy(HERE / EXAMPLES, folder / EXAMPLES)
     (folder / "pytest.ini").write_text("[pytest]\n")
     outcomes = folder / "outcomes.jsonl"
-    kept = [
-        row for row in read_outcomes(outcomes).values() if row["outcome"] != STARTED
-    ]  # interrupted: run again
+    before = read_outcomes(outcomes)
     outcomes.unlink(missing_ok=True)
-    for row in kept:
-        if not any(name in row["test"] for name in again):
+    for test, row in before.items():
+        interrupted = row["outcome"] == STARTED
+        if not interrupted and not any(name in test for name in again):
             write_outcome(outcomes, **row)
 
 
@@ -90,41 +90,25 @@ def run_file(file: str, mode: str, folder: Path, seconds: int) -> None:
     outcomes = folder / "outcomes.jsonl"
     paths = [str(HERE), str(ROOT), os.environ.get("PYTHONPATH", "")]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "RECBOLE_SUITE_MODE": mode}
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "pytest",
-        file,
-        "-p",
-        "outcomes",
-        "-c",
-        "pytest.ini",
-        "--rootdir=.",
-    ]
-    command += [
-        "--tb=line",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        f"--recbole-mode={mode}",
-        f"--outcomes={outcomes}",
-    ]
+    words = f"-P -m pytest {file} -p outcomes -c pytest.ini --rootdir=. -p no:cacheprovider -q --tb=line"
+    words += f" --recbole-mode={mode} --test-seconds={seconds}"
+    command = [sys.executable, *words.split(), f"--outcomes={outcomes}"]
+    before = read_outcomes(outcomes)
     while True:
-        before = read_outcomes(outcomes)
         with (folder / "log.txt").open("a") as log:
             code = subprocess.run(command, cwd=folder, env=env, stdout=log, stderr=log).returncode
         after = read_outcomes(outcomes)
+        print(f"{file} ({mode}): {len(after) - len(before)} tests", flush=True)
+        if code in ENDED:
+            return
         for test, row in after.items():
             if row["outcome"] == STARTED:
                 write_outcome(
                     outcomes, test=test, outcome="crashed", message=f"the process ended with {code}"
                 )
         if len(after) == len(before):
-            if code not in (0, 5):  # 5: no test is left
-                raise SystemExit(f"{file} ({mode}): pytest ended with {code}; see {folder / 'log.txt'}")
-            return
-        print(f"{file} ({mode}): {len(after) - len(before)} tests", flush=True)
+            raise SystemExit(f"{file} ({mode}): pytest ended with {code}; see {folder / 'log.txt'}")
+        before = after
 
 
 @cache
