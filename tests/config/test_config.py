@@ -293,3 +293,27 @@ def test_no_model_or_data_set_given() -> None:
     with pytest.raises(WrongUse, match="no data set given"):
         Config("BPR")
     assert Config(cli_args=["--model=BPR", "--dataset=ml-100k"])["model"] == "BPR"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("eval_setting", "RO_RS,full"),
+        ("learning_rate", 0),
+        ("learning_rate", "fast"),
+        ("epochs", -1),
+        ("train_batch_size", 0),
+        ("embedding_size", 0),
+        ("train_neg_sample_args", {"uniform": 1}),
+        ("eval_args", {"split": {"RS": [8, 1, 1]}, "grouping": "user"}),
+    ],
+)
+def test_what_our_commands_refuse_is_a_warning_elsewhere(
+    key: str, value: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """docs/recbole.md, Where we differ on purpose; `register` turns `strict_config` off."""
+    with pytest.raises(WrongUse, match=key) as refused:
+        Config("BPR", "ml-100k", config_dict={key: value})
+    assert caplog.messages == []
+    assert Config("BPR", "ml-100k", config_dict={key: value, "strict_config": False})["epochs"] is not None
+    assert caplog.messages == [str(refused.value)]

@@ -7,11 +7,14 @@ and called again it goes on where it stopped; ``--again NAME`` forgets the outco
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import shutil
 import subprocess
 import sys
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ HOW = """\
 RECBOLE_SRC is the source tree of RecBole 1.2.1 with its tests, which the wheel leaves out:
   git clone --depth 1 --branch v1.2.1 https://github.com/RUCAIBox/RecBole /somewhere/RecBole
   make test-recbole-suite RECBOLE_SRC=/somewhere/RecBole"""
+ENDED = (0, 1, 5)  # pytest's codes after the last test: all passed, some failed, none was left
 ROOMS = ("data", "metrics", "config", "evaluation_setting", "hyper_tuning", "model")
 COPIED = ("tests", "run_example", "docs/source/developer_guide", "docs/source/user_guide/usage")
 SCRIPTS = ("run_recbole.py", "run_recbole_group.py", "run_hyper.py", "significance_test.py", "hyper.test")
@@ -47,7 +51,7 @@ def main() -> int:
     if given.source is None or not (given.source / "tests/model/test_model_auto.py").is_file():
         print(HOW, file=sys.stderr)
         return 2
-    modes = given.mode or MODES
+    given.out, modes = given.out.resolve(), given.mode or MODES
     for mode in modes:
         prepare(given.source, given.out / mode, given.again or [])
     files = [file for file in test_files(given.source) if given.only in file]
@@ -67,12 +71,11 @@ def prepare(source: Path, folder: Path, again: list[str]) -> None:
     shutil.copy(HERE / EXAMPLES, folder / EXAMPLES)
     (folder / "pytest.ini").write_text("[pytest]\n")
     outcomes = folder / "outcomes.jsonl"
-    kept = [
-        row for row in read_outcomes(outcomes).values() if row["outcome"] != STARTED
-    ]  # interrupted: run again
+    before = read_outcomes(outcomes)
     outcomes.unlink(missing_ok=True)
-    for row in kept:
-        if not any(name in row["test"] for name in again):
+    for test, row in before.items():
+        interrupted = row["outcome"] == STARTED
+        if not interrupted and not any(name in test for name in again):
             write_outcome(outcomes, **row)
 
 
@@ -87,74 +90,63 @@ def run_file(file: str, mode: str, folder: Path, seconds: int) -> None:
     outcomes = folder / "outcomes.jsonl"
     paths = [str(HERE), str(ROOT), os.environ.get("PYTHONPATH", "")]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "RECBOLE_SUITE_MODE": mode}
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "pytest",
-        file,
-        "-p",
-        "outcomes",
-        "-c",
-        "pytest.ini",
-        "--rootdir=.",
-    ]
-    command += [
-        "--tb=line",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        f"--recbole-mode={mode}",
-        f"--outcomes={outcomes}",
-    ]
+    words = f"-P -m pytest {file} -p outcomes -c pytest.ini --rootdir=. -p no:cacheprovider -q --tb=line"
+    words += f" --recbole-mode={mode} --test-seconds={seconds}"
+    command = [sys.executable, *words.split(), f"--outcomes={outcomes}"]
+    before = read_outcomes(outcomes)
     while True:
-        before = read_outcomes(outcomes)
         with (folder / "log.txt").open("a") as log:
             code = subprocess.run(command, cwd=folder, env=env, stdout=log, stderr=log).returncode
         after = read_outcomes(outcomes)
+        print(f"{file} ({mode}): {len(after) - len(before)} tests", flush=True)
+        if code in ENDED:
+            return
         for test, row in after.items():
             if row["outcome"] == STARTED:
                 write_outcome(
                     outcomes, test=test, outcome="crashed", message=f"the process ended with {code}"
                 )
         if len(after) == len(before):
-            if code not in (0, 5):  # 5: no test is left
-                raise SystemExit(f"{file} ({mode}): pytest ended with {code}; see {folder / 'log.txt'}")
-            return
-        print(f"{file} ({mode}): {len(after) - len(before)} tests", flush=True)
+            raise SystemExit(f"{file} ({mode}): pytest ended with {code}; see {folder / 'log.txt'}")
+        before = after
 
 
-def expected_of(test: str, mode: str, entries: dict[str, dict[str, Any]]) -> tuple[str, str]:
-    """(the outcome, a piece of its message) that is expected of a test."""
-    entry = entries.get(test, {})
+@cache
+def imports(library: str) -> bool:
+    """Whether a library imports; one that was built for another torch is there and does not."""
+    try:
+        import_module(library)
+    except Exception:
+        return False
+    return True
+
+
+def expected_of(entry: dict[str, Any], mode: str) -> tuple[str, str]:
+    """(the outcome, a piece of its message) that is expected of a test with this entry in the list."""
     if library := entry.get("needs"):
-        return ("passed", "") if importlib.util.find_spec(library) else ("failed", library)
-    return entry.get(mode, "passed"), entry.get("message", "") if mode in entry else ""
+        return ("passed", "") if imports(library) else ("failed", library)
+    return (entry[mode], entry["message"]) if mode in entry else ("passed", "")
 
 
-def report(out: Path, modes: list[str] | tuple[str, ...], files: list[str]) -> int:
-    """Prints a line for each file and for each outcome that is another than expected."""
-    entries = {entry["test"]: entry for entry in yaml.safe_load(EXPECTED.read_text()) or []}
+def report(out: Path, modes: Sequence[str], files: list[str]) -> int:
+    """Prints a line for each class of tests and for each outcome that is another than expected."""
+    entries = {entry["test"]: entry for entry in yaml.safe_load(EXPECTED.read_text())}
     by_mode = {mode: read_outcomes(out / mode / "outcomes.jsonl") for mode in modes}
-    asked = {Path(file).name for file in files}
-    surprises = []
-    for file in files:
-        counts = []
+    tests = sorted({test for test in set().union(*by_mode.values()) if test.partition("::")[0] in files})
+    passed, surprises = defaultdict(Counter), []
+    for test in tests:
+        room = passed[test.rpartition("::")[0]]
+        room["tests"] += 1
         for mode, outcomes in by_mode.items():
-            rows = {
-                t: row for t, row in outcomes.items() if Path(t.partition("::")[0]).name == Path(file).name
-            }
-            for test in sorted(rows.keys() | {t for t in entries if f"{Path(file).name}::" in t}):
-                row = rows.get(test, {"outcome": "not run", "message": ""})
-                outcome, piece = expected_of(test, mode, entries)
-                if row["outcome"] != outcome or piece not in row.get("message", ""):
-                    said = row.get("message", "").partition("\n")[0][:160]
-                    surprises.append(f"{test} ({mode}): {row['outcome']}, expected {outcome} {piece} {said}")
-            counts.append(
-                f"{mode} {sum(row['outcome'] == 'passed' for row in rows.values())} of {len(rows)} pass"
-            )
-        print(f"{file}: {', '.join(counts)}")
-    print("\n".join(surprises) or f"all as expected ({len(asked)} files)")
+            row = outcomes.get(test, {"outcome": "not run", "message": ""})
+            room[mode] += row["outcome"] == "passed"
+            outcome, piece = expected_of(entries.get(test, {}), mode)
+            if row["outcome"] != outcome or piece not in row["message"]:
+                said = row["message"].partition("\n")[0][:160]
+                surprises.append(f"{test} ({mode}): {row['outcome']}, expected {outcome} {piece}; {said}")
+    for room, counts in passed.items():
+        print(f"{room}: {', '.join(f'{mode} {counts[mode]}' for mode in modes)} of {counts['tests']} pass")
+    print("\n".join(surprises) or f"all as expected: {len(tests)} tests, {len(modes)} modes")
     return 1 if surprises else 0
 
 
