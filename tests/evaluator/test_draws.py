@@ -115,6 +115,24 @@ def test_the_draws_are_the_same_for_every_model_and_evaluation(shop: Path, mode:
     assert valid != test and len(test) == 20 and len(questions) == 1
 
 
+def test_sampled_lists_are_the_same_for_every_family(shop: Path) -> None:
+    questions = set()
+    for model in ("BPR", "SASRec", "SASRecF", "CFKG"):
+        made = session(shop, model, mode="full", protocol=["recbole", "sampled-3"])
+        made.evaluate()
+        questions.add(str(made.trainer.eval_result.question))
+    assert len(questions) == 1 and "'candidates': 72" in questions.pop()  # 20 lists of 3, 12 items
+
+
+def test_the_numbering_of_ids_does_not_matter(shop: Path) -> None:
+    found = [drawn(session(shop, "BPR").test_data)]
+    file = shop / "shop" / "shop.inter"
+    pd.read_csv(file, sep="\t")[::-1].to_csv(file, sep="\t", index=False)
+    again = session(shop, "BPR").test_data
+    assert again._dataset.field2id_token["user_id"][1] == "u19"
+    assert [*found, drawn(again)] == found * 2
+
+
 def test_one_model_gets_one_value(shop: Path) -> None:
     made = session(shop, "BPR")
     assert len({made.evaluate()["ndcg@3"] for _ in range(4)}) == 1
