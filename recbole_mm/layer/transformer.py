@@ -110,8 +110,9 @@ class SequenceEncoder(nn.Module):
             )
             for _ in range(layers)
         )
-        for layer in self.layers:
-            layer.self_attn.dropout = attention_dropout
+        for part in self.layers.modules():
+            if isinstance(part, nn.MultiheadAttention):
+                part.dropout = attention_dropout
         self.last_norm = nn.LayerNorm(width) if norm_first else nn.Identity()
 
     def forward(self, contents: Tensor, tokens: Tokens) -> Tensor:

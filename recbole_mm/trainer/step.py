@@ -45,11 +45,14 @@ class Stepping:
         self._calls = 0
         self._step = optimizer.step
         if accumulation > 1:
-            optimizer.step = self._gather  # type: ignore[method-assign]
+            optimizer.step = self._gather  # type: ignore[assignment, method-assign]
         if clip:
-            optimizer.register_step_pre_hook(lambda *_: clip_grad_norm_(self.parameters, **clip) and None)
+            optimizer.register_step_pre_hook(lambda *_: self._clip(clip))
         if decay is not None:
             optimizer.register_step_post_hook(lambda *_: self._average())
+
+    def _clip(self, how: dict[str, Any]) -> None:
+        clip_grad_norm_(self.parameters, **how)
 
     def _gather(self, *_: Any) -> None:
         for k, parameter in enumerate(self.parameters):
