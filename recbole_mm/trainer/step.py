@@ -43,11 +43,12 @@ class Stepping:
         self._accumulation, self._decay = accumulation, decay
         self._gathered: dict[int, Tensor] = {}
         self._calls = 0
-        self._step = optimizer.step
+        self._clip = clip
+        self._step: Any = optimizer.step
         if accumulation > 1:
-            optimizer.step = self._gather  # type: ignore[method-assign]
+            optimizer.step = self._gather  # type: ignore[method-assign, assignment]
         if clip:
-            optimizer.register_step_pre_hook(lambda *_: clip_grad_norm_(self.parameters, **clip) and None)
+            optimizer.register_step_pre_hook(self._clip_gradients)
         if decay is not None:
             optimizer.register_step_post_hook(lambda *_: self._average())
 
@@ -69,6 +70,10 @@ class Stepping:
             parameter.grad = None if gathered is None else gathered / self._calls
         self._step()
         self._gathered, self._calls = {}, 0
+
+    def _clip_gradients(self, *_: Any) -> None:
+        assert self._clip is not None
+        clip_grad_norm_(self.parameters, **self._clip)
 
     @torch.no_grad()
     def _average(self) -> None:
