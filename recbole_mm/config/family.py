@@ -49,7 +49,7 @@ def adapt(
     plan = _Plan(internal, given, model_class, header)
     steps = (
         plan.unset, plan.unload, plan.negatives, plan.labels, plan.item_features, plan.numbers,
-        plan.pretraining, plan.columns, plan.catalogue,
+        plan.pretraining, plan.columns, plan.catalogue, plan.unseen_fields,
     )  # fmt: skip
     for step in steps:
         step()
@@ -133,7 +133,8 @@ class _Plan:
         if not inter or {"train_neg_sample_args", "eval_args", "threshold"} & self.given.keys():
             return
         if ranking and "metrics" in self.given:
-            self._clicks(f"to rank ({', '.join(ranking)})")
+            # trees score row by row and would take hours for a catalogue
+            self._clicks(f"to rank ({', '.join(ranking)})", "full" if self.type == "CONTEXT" else "uni100")
         elif label in inter or self.get("threshold") is not None:
             return
         elif rating in inter and self._has_stars(rating):
@@ -146,12 +147,29 @@ class _Plan:
         values = first_values(self.header, rating, self.get("field_separator") or "\t")
         return bool(values) and 0 <= min(values) < _STAR <= max(values) <= 5
 
-    def _clicks(self, why: str) -> None:
+    def _clicks(self, why: str, mode: str = "uni100") -> None:
         self.set("threshold", None)
         self.set("train_neg_sample_args", {"distribution": "uniform", "sample_num": 1})
-        self.set("eval_args", {**(self.get("eval_args") or {}), "group_by": "user", "mode": "uni100"})
-        how = "label = clicked, against sampled items (eval_args.mode: uni100)"
+        self.set("eval_args", {**(self.get("eval_args") or {}), "group_by": "user", "mode": mode})
+        how = f"label = clicked, against sampled items (eval_args.mode: {mode})"
         self.notes.append(f"{self.name}: {why}: {how}")
+
+    def unseen_fields(self) -> None:
+        """A context model that ranks items sees no field of a row that no candidate has: a part, a rating, a time."""
+        mode = (self.get("eval_args") or {}).get("mode") or "full"
+        modes = set(mode.values()) if isinstance(mode, Mapping) else {mode}
+        if self.type != "CONTEXT" or "full" not in modes or "unused_col" in self.given:
+            return
+        seen = [self.get(f"{name}_FIELD") for name in ("USER_ID", "ITEM_ID", "LABEL")]
+        if self.get("domains") or self.get("domain_field") or self.get("domain_rule"):
+            seen.append("domain")  # the candidate's own
+        load_col = self.get("load_col")
+        loaded = load_col.get("inter") or () if isinstance(load_col, Mapping) else "*"
+        have = self.header.of("inter")
+        unseen = [name for name in have if (loaded == "*" or name in loaded) and name not in seen]
+        if unseen:
+            self.set("unused_col", {"inter": unseen})
+            self.notes.append(f"{self.name} ranks items and does not see {', '.join(unseen)} (unused_col)")
 
     def item_features(self) -> None:
         """Models on item features read ``class``, a field of ml-100k; elsewhere take one of that kind."""
