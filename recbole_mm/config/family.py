@@ -8,12 +8,19 @@ from typing import Any
 from recbole_mm.config.evaluation import split_by_type
 from recbole_mm.config.header import Header, first_values
 from recbole_mm.config.properties import load_internal, properties_dir
-from recbole_mm.config.side import EMBEDDING_ALL, SELECTING, columns_of, numbers_to_read, unread
+from recbole_mm.config.side import (
+    EMBEDDING_ALL,
+    SELECTING,
+    columns_of,
+    kind_field,
+    numbers_to_read,
+    of_rows_alone,
+    unread,
+)
 from recbole_mm.errors import WrongUse
 from recbole_mm.model import defaults_of
 
 # item fields that say what kind of thing an item is, in the order of preference
-_KINDS = ("class", "genre", "genres", "category", "categories", "category_id", "brand", "tags", "type")
 _STAR = 4.0  # RecBole's own threshold on ml-100k
 
 
@@ -160,14 +167,7 @@ class _Plan:
         modes = set(mode.values()) if isinstance(mode, Mapping) else {mode}
         if self.type != "CONTEXT" or "full" not in modes or "unused_col" in self.given:
             return
-        seen = [self.get(f"{name}_FIELD") for name in ("USER_ID", "ITEM_ID", "LABEL")]
-        if self.get("domains") or self.get("domain_field") or self.get("domain_rule"):
-            seen.append("domain")  # the candidate's own
-        load_col = self.get("load_col")
-        loaded = load_col.get("inter") or () if isinstance(load_col, Mapping) else "*"
-        have = self.header.of("inter")
-        unseen = [name for name in have if (loaded == "*" or name in loaded) and name not in seen]
-        if unseen:
+        if unseen := of_rows_alone(self.header, self.get):
             self.set("unused_col", {"inter": unseen})
             self.notes.append(f"{self.name} ranks items and does not see {', '.join(unseen)} (unused_col)")
 
@@ -178,11 +178,10 @@ class _Plan:
             return
         if not self.header.of("inter"):  # no data set to choose from; check_dataset says so
             return
-        have = self.header.of("item")
-        wanted = self.get(key)
+        have, wanted = self.header.of("item"), self.get(key)
         wanted = list(wanted) if isinstance(wanted, (list, tuple)) else [wanted]
         if key not in self.given and any(name not in have for name in wanted):
-            wanted = [self._kind_field(have)]
+            wanted = [kind_field(self.name, self.header, self.get)]
             self.set(key, wanted if key == "selected_features" else wanted[0])
             self.notes.append(f"{self.name}: item feature '{wanted[0]}' ({key})")
         missing = [name for name in wanted if name not in have]
@@ -215,17 +214,6 @@ class _Plan:
             self.notes.append(
                 f"{self.name}: {fields} not read; {key}: [{', '.join([*named, *left])}] does it"
             )
-
-    def _kind_field(self, have: Mapping[str, str]) -> str:
-        item_id = self.get("ITEM_ID_FIELD")
-        fields = [name for name, kind in have.items() if name != item_id and kind.startswith("token")]
-        if not fields:
-            file = self.header.file("item")
-            lack = f"{file} has no token field beside the id" if have else f"there is no {file}"
-            raise WrongUse(f"{self.name} needs a feature of items, and {lack}")
-        named = [f for f in _KINDS if f in fields]
-        # a text of many words is a poor kind: single tokens first
-        return (named or sorted(fields, key=lambda f: have[f] == "token_seq"))[0]
 
     def pretraining(self) -> None:
         """S3Rec and RaCT count pre-training in keys of their own, and save nothing before ``save_step``."""
@@ -288,7 +276,7 @@ class _Plan:
     def _sequences(self, inter: Mapping[str, str]) -> None:
         """Files of parts may hold sequences, each row its own (RecBole's ``benchmark_filename``)."""
         item, suffix = self.get("ITEM_ID_FIELD"), self.get("LIST_SUFFIX")
-        sequence, alias = f"{item}{suffix}", f"alias_of_{item}"
+        sequence, alias = item + suffix, f"alias_of_{item}"
         if sequence not in inter:
             return
         loaded = (self.given.get("load_col") or {}).get("inter", "*")
