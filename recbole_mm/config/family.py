@@ -8,6 +8,7 @@ from typing import Any
 from recbole_mm.config.evaluation import split_by_type
 from recbole_mm.config.header import Header, first_values
 from recbole_mm.config.properties import load_internal, properties_dir
+from recbole_mm.config.side import EMBEDDING_ALL, SELECTING, columns_of, numbers_to_read, unread
 from recbole_mm.errors import WrongUse
 from recbole_mm.model import defaults_of
 
@@ -47,12 +48,20 @@ def adapt(
     """
     plan = _Plan(internal, given, model_class, header)
     steps = (
-        plan.unset, plan.negatives, plan.labels, plan.item_features, plan.pretraining, plan.columns,
-        plan.catalogue,
+        plan.unset, plan.unload, plan.negatives, plan.labels, plan.item_features, plan.numbers,
+        plan.pretraining, plan.columns, plan.catalogue,
     )  # fmt: skip
     for step in steps:
         step()
     return plan.changes, plan.notes
+
+
+def takes_no_negatives(model_class: type) -> bool:
+    """Whether sampled negatives are of no use to a model of RecBole's, or would count as interactions."""
+    settings = family_defaults(model_class)
+    return (
+        _is_recbole(defaults_of(model_class)) and settings.get("train_neg_sample_args", model_class) is None
+    )
 
 
 def no_negatives(args: Any) -> bool:
@@ -93,11 +102,19 @@ class _Plan:
             if value is not None and self.internal.get(key) is None:
                 self.set(key, value)
 
+    def unload(self) -> None:
+        """``unload_col`` beside the default of ``load_col``, which RecBole refuses: all other columns are loaded."""
+        left, load_col = self.get("unload_col") or {}, self.get("load_col")
+        if isinstance(load_col, dict) and "load_col" not in self.given and left:
+            self.set("load_col", {**load_col, **dict.fromkeys(left, "*")})
+            files = " and ".join(f".{suffix}" for suffix in left)
+            self.notes.append(f"unload_col: all other columns of {files} are loaded")
+
     def negatives(self) -> None:
         """Sequential models that rank the whole catalogue in the loss take no negatives, others need them."""
         input_type = getattr(getattr(self.model_class, "input_type", None), "name", None)
         key = "train_neg_sample_args"
-        loss_ranks_all = self.type == "SEQUENTIAL" and self.get("loss_type") == "CE"
+        loss_ranks_all = self.type == "SEQUENTIAL" and self.get("loss_type") in ("CE", "NLL")
         if input_type == "LISTWISE" or loss_ranks_all:
             self.set(key, None)
         wants_none = loss_ranks_all or key in family_defaults(self.model_class)
@@ -138,9 +155,7 @@ class _Plan:
 
     def item_features(self) -> None:
         """Models on item features read ``class``, a field of ml-100k; elsewhere take one of that kind."""
-        key = (
-            "selected_features" if self.home.__name__ in ("FDSA", "GRU4RecF", "SASRecF") else "item_attribute"
-        )
+        key = "selected_features" if self.home.__name__ in SELECTING else "item_attribute"
         if self.type != "SEQUENTIAL" or not _is_recbole(self.home) or self.get(key) is None:
             return
         if not self.header.of("inter"):  # no data set to choose from; check_dataset says so
@@ -156,7 +171,32 @@ class _Plan:
         if missing:
             lack = f"{self.header.file('item')} has no field '{missing[0]}'"
             raise WrongUse(f"{key}: {lack}; it has {', '.join(have) or 'none'}")
+        kind = have[wanted[0]]
+        if key == "item_attribute" and not kind.startswith("token"):
+            tokens = [f for f in have if have[f].startswith("token") and f != self.get("ITEM_ID_FIELD")]
+            takes = f"{self.name} takes a token field: {', '.join(tokens) or 'there is none'}"
+            raise WrongUse(f"{key}: '{wanted[0]}' is a {kind} field, and {takes}")
         self._load("item", [self.get("ITEM_ID_FIELD"), *wanted])
+
+    def numbers(self) -> None:
+        """Models read a float field of users or items only where ``numerical_features`` names it."""
+        key, name, header = "numerical_features", self.home.__name__, self.header
+        of_all = self.type == "CONTEXT" or name in EMBEDDING_ALL
+        if not (of_all or name in SELECTING) or not header.of("inter"):
+            return
+        wanted = self.get("selected_features") if name in SELECTING else ()
+        before = list(self.get(key) or ())
+        named = numbers_to_read(self.name, header, self.get, wanted, key in self.given)
+        if named != before:
+            self.set(key, named)
+            self.notes.append(f"{self.name}: float fields {', '.join(named)} ({key})")
+        for suffix, columns in columns_of(header, self.get, named).items():
+            self._load(suffix, columns)
+        if of_all and (left := unread(header, self.get, named)):
+            fields = f"float field{'s' * (len(left) > 1)} {', '.join(left)}"
+            self.notes.append(
+                f"{self.name}: {fields} not read; {key}: [{', '.join([*named, *left])}] does it"
+            )
 
     def _kind_field(self, have: Mapping[str, str]) -> str:
         item_id = self.get("ITEM_ID_FIELD")
@@ -212,6 +252,21 @@ class _Plan:
             for suffix in ("kg", "link", *suffixes):
                 self._load(suffix, list(self.header.of(suffix)))
 
+    def catalogue(self) -> None:
+        """``candidates: catalogue``: load the ids of all items, whether or not the model reads their table."""
+        if self.get("candidates") != "catalogue" or not self.header.of("inter"):
+            return
+        item = self.get("ITEM_ID_FIELD")
+        if item not in self.header.of("item"):
+            raise WrongUse(
+                f"candidates: catalogue is all items of the table of items, and {self.header.file('item')} has no "
+                f"field '{item}'"
+            )
+        self._load("item", [item])
+        loaded = self.get("load_col")
+        if isinstance(loaded, dict) and loaded.get("item") != "*" and item not in loaded.get("item", ()):
+            raise WrongUse(f"load_col: candidates: catalogue needs item: [{item}]")
+
     def _sequences(self, inter: Mapping[str, str]) -> None:
         """Files of parts may hold sequences, each row its own (RecBole's ``benchmark_filename``)."""
         item, suffix = self.get("ITEM_ID_FIELD"), self.get("LIST_SUFFIX")
@@ -228,21 +283,6 @@ class _Plan:
             raise WrongUse(f"{alias}: {sequence} holds items too; add it")
         self._load("inter", [field for field in inter if field.endswith(suffix)])
         self.set(alias, [sequence])
-
-    def catalogue(self) -> None:
-        """``candidates: catalogue``: load the ids of all items, whether or not the model reads their table."""
-        if self.get("candidates") != "catalogue" or not self.header.of("inter"):
-            return
-        item = self.get("ITEM_ID_FIELD")
-        if item not in self.header.of("item"):
-            raise WrongUse(
-                f"candidates: catalogue is all items of the table of items, and {self.header.file('item')} has no "
-                f"field '{item}'"
-            )
-        self._load("item", [item])
-        loaded = self.get("load_col")
-        if isinstance(loaded, dict) and loaded.get("item") != "*" and item not in loaded.get("item", ()):
-            raise WrongUse(f"load_col: candidates: catalogue needs item: [{item}]")
 
     def _load(self, suffix: str, fields: list[str]) -> None:
         """Add fields to ``load_col``, unless a person chose the columns."""

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recbole_mm import atomic
+from recbole_mm.atomic import header_line
 from recbole_mm.convert.atomic import write_atomic, write_items_parquet
-from recbole_mm.convert.filter import Filters, count_repeated
+from recbole_mm.convert.cells import NULL_LIKE
+from recbole_mm.convert.filter import Filters, count_doubtful, count_repeated, usable
 from recbole_mm.convert.problems import Problems
 from recbole_mm.convert.sets import Written
 from recbole_mm.convert.staging import Staging
@@ -47,6 +50,7 @@ def write_dataset(
         inter[name].to_numpy(np.float64) if name in inter.columns else None for name in (RATING, TIME)
     )
     count_repeated(problems, f"{source} row ", user_codes, item_codes)
+    count_doubtful(problems, f"{source} row ", usable(user_codes, item_codes), ratings, times)
     problems.raise_if(strict)
     keep, dropped = filters.keep(user_codes, item_codes, ratings, times)
     kept_users, kept_items = (
@@ -85,22 +89,21 @@ def require(path: str | Path, frame: pd.DataFrame, names: Iterable[str]) -> None
 
 
 def read_atomic(path: str | Path, problems: Problems | None = None) -> pd.DataFrame:
-    """An atomic file as RecBole writes it; columns "field:type", token and sequence columns as text.
+    """An atomic file; columns "field:type", token and sequence columns as text, as it stands there.
 
-    Floats become numbers; rows with another number of fields are counted as ``unreadable_row`` and left out.
+    Floats become numbers; rows with another number of fields are counted as ``unreadable_row`` and left out, or are
+    an error without ``problems``. Raises as `recbole_mm.atomic.read_atomic`.
     """
     path = Path(path)
     if not path.is_file():
         raise WrongUse(f"{path}: no such file")
-    unreadable: list[list[str]] = []
-    bad_lines: dict[str, Any] = {"engine": "python", "on_bad_lines": unreadable.append}
-    frame = pd.read_csv(path, sep="\t", **AS_TEXT, **bad_lines)
-    if problems is not None:
-        problems.add("unreadable_row", path.name, len(unreadable))
-    for name in frame.columns:
-        if str(name).endswith(":float"):
-            frame[name] = pd.to_numeric(frame[name], errors="coerce")
-    return frame
+    words = {name: ["", *NULL_LIKE] for name in header_line(path).split("\t") if name.endswith(":float")}
+
+    def unreadable(line: int) -> None:
+        problems.add("unreadable_row", f"{path.name}:{line}")  # type: ignore[union-attr]
+
+    count = None if problems is None else unreadable
+    return atomic.read_atomic(path, unreadable=count, keep_default_na=False, na_values=words)
 
 
 def lines_of(frame: pd.DataFrame, column: str, tokens: Iterable[str]) -> pd.DataFrame:

@@ -10,7 +10,6 @@ import numpy as np
 from recbole.data import utils as recbole_data
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.dataset import SequentialDataset
-from recbole.sampler import KGSampler, Sampler
 from recbole.utils import ModelType, init_seed
 
 from recbole_mm.data.cross_domain import CrossDomainMixin, is_cross_domain
@@ -18,8 +17,10 @@ from recbole_mm.data.dataloader import HistoryEvalDataLoader, TripletDataLoader
 from recbole_mm.data.dataset import MultimodalMixin
 from recbole_mm.data.draws import FixedDraws
 from recbole_mm.data.part import eval_part
+from recbole_mm.data.phase_sampler import PhaseSampler, create_kg_sampler, create_samplers
 from recbole_mm.data.sampler import DomainSampler, NegativeSampler
 from recbole_mm.data.sequence import BY_PARTS, SequenceMixin
+from recbole_mm.data.split import report_cold
 from recbole_mm.errors import WrongUse
 from recbole_mm.serialize import class_of
 
@@ -43,7 +44,8 @@ def create_dataset(config: Any) -> Any:
         )
     classes = importlib.import_module("recbole.data.dataset")
     default = _CLASS_OF_TYPE.get(config["MODEL_TYPE"], "Dataset")
-    recbole_class = getattr(classes, f"{config.home.__name__}Dataset", getattr(classes, default))
+    names = (f"{config['model']}Dataset", f"{config.home.__name__}Dataset", default)
+    recbole_class = next(getattr(classes, name) for name in names if hasattr(classes, name))
     mixin = CrossDomainMixin if is_cross_domain(config) else MultimodalMixin
     name = f"{mixin.__name__.removesuffix('Mixin')}{recbole_class.__name__}"
     bases: tuple[type, ...] = (mixin, recbole_class)
@@ -73,12 +75,17 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
     for part, without in zip(parts[1:], _WITHOUT, strict=True):
         if not len(part):
             getLogger("recbole_mm.data").warning(without)
-    samplers = recbole_data.create_samplers(config, dataset, parts)
+    samplers = create_samplers(config, dataset, parts)
     train = _train_loader(config, dataset, parts[0], samplers[0])
     valid, test = (
         _eval_loader(config, eval_part(config, part, phase), sampler, phase) if len(part) else None
         for phase, part, sampler in zip(("valid", "test"), parts[1:], samplers[1:], strict=True)
     )
+    # now, not in the middle of an epoch or when training has ended
+    for loader in filter(None, (train, valid, test)):
+        if hasattr(loader, "neg_sample_num") and hasattr(loader._sampler, "refuse_full"):
+            loader._sampler.refuse_full(loader._dataset.inter_feat[dataset.uid_field].unique().numpy())
+    report_cold(parts)
     return train, valid, test
 
 
@@ -123,13 +130,13 @@ def _loader_class(config: Any, phase: str) -> Any:
 def _train_sampler(config: Any, part: Any, sampler: Any) -> Any:
     """RecBole's sampler unless it would draw from other domains or look at validation and test rows."""
     args = config["train_neg_sample_args"]
-    if type(sampler) is Sampler and args["distribution"] != "none" and part.item_domain is not None:
+    if type(sampler) is PhaseSampler and args["distribution"] != "none" and part.item_domain is not None:
         # numpy's global generator, as RecBole's samplers: its state is part of an exact resume
         rng = np.random.Generator(np.random.get_bit_generator())  # type: ignore[attr-defined]
         return DomainSampler(NegativeSampler.of_rows(part, args, rng), sampler.used_ids)
     if args["distribution"] == "popularity":
         # RecBole's table counts all phases; the used items of the phase are the same
-        return Sampler(["train"], [part], "popularity", args["alpha"]).set_phase("train")
+        return PhaseSampler(["train"], [part], "popularity", args["alpha"]).set_phase("train")
     return sampler
 
 
@@ -146,6 +153,6 @@ def _train_loader(config: Any, dataset: Any, part: Any, sampler: Any) -> Any:
             max(config["train_batch_size"] // args["sample_num"], 1),
         )  # fmt: skip
     if config["MODEL_TYPE"] == ModelType.KNOWLEDGE:
-        kg_sampler = KGSampler(dataset, args["distribution"], args["alpha"])
+        kg_sampler = create_kg_sampler(dataset, args["distribution"], args["alpha"])
         return loader(config, part, sampler, kg_sampler, shuffle=True)
     return loader(config, part, sampler, shuffle=config["shuffle"])

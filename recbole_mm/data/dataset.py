@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from recbole.data.dataset import Dataset, SequentialDataset
+from recbole.data.dataset import Dataset, DIENDataset, SequentialDataset
 from recbole.data.interaction import Interaction, cat_interactions
 
 from recbole_mm.data.modality import ItemModality, ModalityTable, load_modalities
+from recbole_mm.data.phase_sampler import one_item
 from recbole_mm.data.presplit import presplit_parts
 from recbole_mm.data.review import review_vectors
 from recbole_mm.data.seen import Pairs, keep_pairs
@@ -48,9 +49,21 @@ class MultimodalMixin(_Host):
         """What the sequences were cut from (`SequenceMixin`); None where the model takes none."""
         return None
 
+    def _data_processing(self) -> None:
+        super()._data_processing()
+        if isinstance(self, DIENDataset) and self.item_num <= 2:  # it would draw for ever
+            raise one_item(self)
+
     def load_modalities(self) -> None:
         """Align the configured stores to the remapped item ids; sets ``modality``."""
-        self.modality = load_modalities(self.config, self.store_parts(), self.item_num)
+        parts = self.store_parts()
+        if not parts and self.config["modalities"] != []:
+            where = Path(self.config["modality_path"]) / self.config["dataset"]
+            getLogger("recbole_mm.data").warning(
+                "%s: no vectors of the items in %s, so this is a run on ids only; recbole-mm extract makes them",
+                self.config["model"], where,
+            )  # fmt: skip
+        self.modality = load_modalities(self.config, parts, self.item_num)
 
     def load_reviews(self) -> ItemModality:
         """The review vector of each row; call it on the training part, so that no other review is read."""

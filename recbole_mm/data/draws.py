@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from recbole_mm.data.sampler import USER_FILTER, nothing_to_draw
 from recbole_mm.data.seen import PHASES, joined, seen_pairs
-from recbole_mm.errors import WrongUse
 from recbole_mm.run.question import hash_tokens
 
 
@@ -28,8 +28,8 @@ class FixedDraws:
     def __init__(self, config: Any, part: Any, distribution: str) -> None:
         self.phase = part.phase
         self._seed = [config["split_seed"], PHASES.index(part.phase)]
-        users, items = part.field2id_token[part.uid_field], part.field2id_token[part.iid_field]
-        self._tokens, self._of_user = users, hash_tokens(users)
+        self._tokens, items = part.field2id_token[part.uid_field], part.field2id_token[part.iid_field]
+        self._of_user = hash_tokens(self._tokens)
         pool = (
             np.flatnonzero(part.interacted)
             if config["candidates"] == "interacted"
@@ -45,8 +45,8 @@ class FixedDraws:
         self._edges = np.cumsum(weight[self._pool])
         excluded = (seen_pairs(part, config["mask_seen"]), part.pairs[part.phase])
         taken = np.unique(np.concatenate([u.astype(np.int64) * part.item_num + i for u, i in excluded]))
-        owner, self._taken = np.divmod(taken, part.item_num)
-        self._bounds = np.searchsorted(owner, np.arange(part.user_num + 1))
+        self._owner, self._taken = np.divmod(taken, part.item_num)
+        self._bounds = np.searchsorted(self._owner, np.arange(part.user_num + 1))
 
     def sample_by_user_ids(self, user_ids: Any, item_ids: Any, num: int) -> torch.Tensor:
         """``num`` negatives of each row ``[B]``, int64 ``[num * B]``: the first of every row, then the second.
@@ -54,14 +54,24 @@ class FixedDraws:
         The rows of a user must come together.
 
         Raises:
-            WrongUse: nothing is left to draw for a user.
+            Failure: nothing is left to draw for a user (`refuse_full`).
         """
         rows = np.asarray(user_ids)
+        self.refuse_full(np.unique(rows))
         drawn = np.empty((num, len(rows)), dtype=np.int64)
         for user in np.unique(rows):
             mine = rows == user
             drawn[:, mine] = self._draw(int(user), (num, int(mine.sum())))
         return torch.from_numpy(drawn.reshape(-1))
+
+    def refuse_full(self, users: np.ndarray) -> None:
+        """Raise ``Failure`` with the names of those of ``users`` for whom nothing can be drawn."""
+        drawable = self._pool[np.diff(self._edges, prepend=0) > 0]
+        taken = np.bincount(self._owner[np.isin(self._taken, drawable)], minlength=len(self._tokens))
+        full = users[taken[users] >= len(drawable)]
+        if len(full):
+            done = f"interacted with all {len(drawable)} items that can be drawn"
+            raise nothing_to_draw("user", self._tokens[full], done, USER_FILTER)
 
     def _draw(self, user: int, shape: tuple[int, int]) -> np.ndarray:
         rng = np.random.default_rng([*self._seed, int(self._of_user[user])])
@@ -71,11 +81,6 @@ class FixedDraws:
             left = ~np.isin(pool, taken)
             weight = np.diff(edges, prepend=0)[left]
             pool, edges = pool[left], weight.cumsum()
-        if not len(pool) or edges[-1] <= 0:
-            raise WrongUse(
-                f"eval_args.mode: user {str(self._tokens[user])!r} has a row with every candidate, so no item can be "
-                "drawn; leave such users out with user_inter_num_interval"
-            )
         drawn = np.empty(shape[0] * shape[1], dtype=np.int64)
         todo = np.arange(len(drawn))
         while len(todo):

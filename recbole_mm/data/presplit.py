@@ -88,17 +88,17 @@ def _rule(config: Any) -> tuple[str, dict[str, Any] | None]:
     """The split rule in words, and the settings that cut validation alone from training; None: it cuts none."""
     own, args = config["split"], config["eval_args"]
     if own:
-        *kept, _ = own["random"]
-        return f"split: {own}", {"split": {**own, "random": [*_shares(kept), 0.0]}} if kept[1] else None
+        changed = {"split": {**own, "random": [*_shares(own["random"]), 0.0]}} if own["random"][1] else None
+        return f"split: {own}", changed
     how, value = next(iter(args["split"].items()))
     split: dict[str, Any] | None
     if how == "LS":
         split = None if value == "test_only" else {"LS": "valid_only"}
     else:
-        kept = _shares(value[:2])
-        split = {how: [*kept, 0.0] if how == "TS" else kept} if kept[1] else None
+        split = {how: [*_shares(value), 0.0][: 3 if how == "TS" else 2]} if value[1] else None
     return f"eval_args.split {args['split']}", split and {"eval_args": {**args, "split": split}}
 
 
-def _shares(kept: list[float]) -> list[float]:
-    return [share / sum(kept) for share in kept]
+def _shares(three: list[float]) -> list[float]:
+    """Of training and validation alone."""
+    return [share / sum(three[:2]) for share in three[:2]]

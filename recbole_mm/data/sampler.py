@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,19 @@ from recbole_mm.errors import Failure, WrongUse
 
 #: pairs of user and item up to which seen ones are kept as a table of one byte each
 TABLE_BYTES = 64 << 20
+#: how many of those without a negative an error names
+NAMED = 5
+USER_FILTER = "filter such users with user_inter_num_interval"
+
+
+def nothing_to_draw(kind: str, names: Sequence[object] | np.ndarray, done: str, remedy: str) -> Failure:
+    """What to raise where no negative exists for ``names``, who have ``done`` that."""
+    one = len(names) == 1
+    shown = ", ".join(map(str, names[:NAMED])) + ", …" * (len(names) > NAMED)
+    return Failure(
+        f"{len(names)} {kind}{'' if one else 's'} {'has' if one else 'have'} {done}, "
+        f"so no negative can be drawn: {shown}; {remedy}"
+    )
 
 
 class NegativeSampler:
@@ -26,6 +39,7 @@ class NegativeSampler:
         distribution: ``uniform``, or ``popularity`` (training count to the power ``alpha``).
         item_domain: ``[I]`` domain of each item, -1 for ``[PAD]``; None where there is one domain.
         rng: the source of all randomness.
+        user_tokens: names of the users, for an error.
 
     Raises:
         Failure: a user has a training row with every item of a domain, so no negative exists.
@@ -41,8 +55,10 @@ class NegativeSampler:
         distribution: str = "uniform",
         alpha: float = 1.0,
         item_domain: np.ndarray | None = None,
+        user_tokens: np.ndarray | None = None,
     ):
         self.rng = rng
+        self._user_tokens = user_tokens
         self.n_items = n_items
         domain = np.zeros(n_items, dtype=np.int64) if item_domain is None else np.asarray(item_domain).copy()
         domain[0] = -1
@@ -83,6 +99,7 @@ class NegativeSampler:
             distribution=args["distribution"],
             alpha=args["alpha"],
             item_domain=None if part.item_domain is None else part.item_domain.numpy(),
+            user_tokens=part.field2id_token[part.uid_field],
         )
 
     def _refuse_full_users(self, n_domains: int, weight: np.ndarray) -> None:
@@ -93,13 +110,11 @@ class NegativeSampler:
         sizes = np.bincount(self.item_domain[weight > 0].clip(0), minlength=n_domains)
         if weight[0] > 0:  # [PAD] was clipped into domain 0
             sizes[0] -= 1
-        full = pair[count >= sizes[pair % n_domains]]
+        full = np.unique(pair[count >= sizes[pair % n_domains]] // n_domains)
         if len(full):
-            raise Failure(
-                f"user with internal id {full[0] // n_domains} has interacted with all "
-                f"{sizes[full[0] % n_domains]} items of a domain, so no negative can be drawn; "
-                "filter such users with user_inter_num_interval"
-            )
+            what = f"all {sizes[0]} items" if n_domains == 1 else "all items of a domain"
+            names = full if self._user_tokens is None else self._user_tokens[full]
+            raise nothing_to_draw("user", names, f"interacted with {what} that can be drawn", USER_FILTER)
 
     def sample(self, users: np.ndarray, items: np.ndarray, n: int) -> np.ndarray:
         """Negatives int64 ``[B, n]`` for the positives ``(users [B], items [B])``."""

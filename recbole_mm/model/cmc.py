@@ -33,6 +33,7 @@ from recbole_mm.layer.scoring import candidate_scores
 from recbole_mm.model.base import TwoTowerRecommender, item_features, table_of
 
 TEXT = "text"
+USER_IDS = ("per_domain", "shared", "both")
 
 
 class CMC(TwoTowerRecommender):
@@ -40,7 +41,8 @@ class CMC(TwoTowerRecommender):
 
     Switches: ``contrastive: False`` (BPR on the same triples), ``fusion: sum | concat | gate | weight | none`` (none =
     ids only), ``use_id``, ``cross_domain_fusion``, ``domain_loss: mse | mse_norm | infonce``, ``modal_align_weight``,
-    ``user_text: items | reviews`` (reviews: X_u^{text,d} is the mean of the user's training review vectors in d).
+    ``user_text: items | reviews`` (reviews: X_u^{text,d} is the mean of the user's training review vectors in d),
+    ``user_id: per_domain | shared | both`` (the user's id term: e_u^d, e_u for all domains, or e_u + e_u^d).
     """
 
     multimodal = True
@@ -79,14 +81,26 @@ class CMC(TwoTowerRecommender):
         self.features.read_by(self.encoders, self.fusion)
         if not (self.modalities or config["use_id"]):
             raise WrongUse("CMC: use_id is False and there is no modality, so nothing is left to learn from")
-        self.item_id = nn.Embedding(self.n_items, width) if config["use_id"] else None
-        # row u * K + d is e_u^d
-        self.user_id = nn.Embedding(self.n_users * self.n_domains, width) if config["use_id"] else None
-        for table in (self.item_id, self.user_id):
-            if table is not None:
-                nn.init.normal_(table.weight, std=config["id_std"])
+        self._build_ids(config, width)
         self.reviews = self._load_reviews(config, dataset)
         self._describe_users(dataset)
+
+    def _build_ids(self, config: Any, width: int) -> None:
+        """The tables of e_i, e_u^d (row u * K + d) and e_u; None for one that is not used."""
+        kind, several = config["user_id"], self.n_domains > 1
+        if kind not in USER_IDS:
+            raise WrongUse(f"user_id: expected one of {list(USER_IDS)}, got {kind!r}")
+        sizes = (
+            self.n_items,
+            # with one domain e_u^d is e_u
+            None if kind == "shared" and several else self.n_users * self.n_domains,
+            self.n_users if kind != "per_domain" and several else None,
+        )
+        tables = [nn.Embedding(n, width) if n and config["use_id"] else None for n in sizes]
+        self.item_id, self.user_id, self.shared_user_id = tables
+        for table in tables:
+            if table is not None:
+                nn.init.normal_(table.weight, std=config["id_std"])
 
     def _load_reviews(self, config: Any, dataset: Any) -> Any:
         """The vectors of the training rows' reviews, None where users are described by items alone."""
@@ -174,10 +188,16 @@ class CMC(TwoTowerRecommender):
         per_domain = []
         for d in range(self.n_domains):
             own = slice(d * count, (d + 1) * count)
-            id_emb = None if self.user_id is None else self.user_id(users * self.n_domains + d)
             present = torch.stack([bags.size > 0 for bags in history[own]], dim=1) if count else users
-            per_domain.append(self._fuse(means[own], present, id_emb))
+            per_domain.append(self._fuse(means[own], present, self._user_id_term(users, d)))
         return torch.stack(per_domain, dim=1), items, projected, rows[: len(ids)]
+
+    def _user_id_term(self, users: Tensor, domain: int) -> Tensor | None:
+        own = None if self.user_id is None else self.user_id(users * self.n_domains + domain)
+        if self.shared_user_id is None:
+            return own
+        shared = self.shared_user_id(users)
+        return shared if own is None else shared + own
 
     def _mix(self, raw: Tensor, seen: Tensor) -> Tensor:
         mixed = cross_domain_mix(raw, seen, self.own_share) if self.cross_domain_fusion else raw
@@ -235,7 +255,22 @@ class CMC(TwoTowerRecommender):
         }
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
-        """e_u^d and e_i."""
-        if self.user_id is None:
-            return {}
-        return {"user_id.weight": [("user", self.n_domains)], "item_id.weight": [("item", 1)]}
+        """e_u^d, e_u and e_i."""
+        blocks = {"user_id": ("user", self.n_domains), "shared_user_id": ("user", 1), "item_id": ("item", 1)}
+        return {f"{name}.weight": [rows] for name, rows in blocks.items() if getattr(self, name) is not None}
+
+    def without_effect(self) -> list[str]:
+        """Where a user has one vector for all domains, or is seen in one alone, nothing is there to be mixed."""
+        parts = {"cross_domain_fusion": self.cross_domain_fusion, "beta": self._has_domain_loss}
+        asked = " and ".join(key for key, there in parts.items() if there)
+        if not asked:
+            return []
+        verb = "have" if all(parts.values()) else "has"
+        if not self.modalities and self.user_id is None:
+            return [
+                "CMC: without features and with user_id: shared a user has one vector for all domains, so "
+                f"{asked} {verb} no effect; user_id: per_domain and both give it one for each"
+            ]
+        if self._has_domain_loss and not bool((self.seen.sum(dim=1) > 1).any()):
+            return ["CMC: no user has training rows in several domains, so beta (L_domain) has no effect"]
+        return []

@@ -26,6 +26,10 @@ class Traits:
         """Figures for the history beside the losses, once an epoch."""
         return {}
 
+    def without_effect(self) -> list[str]:
+        """A sentence for each part that the settings ask for and that has nothing to act on in these data."""
+        return []
+
     def held_features(self) -> FeatureTable | None:
         """The item features that the model holds, under the name ``features``."""
         # a class attribute ``features = None`` would hide the module of that name

@@ -6,7 +6,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +20,9 @@ from recbole_mm.quick_start.plan import Request, plan_runs
 from recbole_mm.quick_start.preset import Settings, preset_names, rows_of
 from recbole_mm.quick_start.runs import run_all
 from recbole_mm.report.export import document, frame
-from recbole_mm.report.paired import paired_tests
+from recbole_mm.report.paired import equal_rows, paired_tests
 from recbole_mm.report.plot import write_figures
-from recbole_mm.report.table import markdown
+from recbole_mm.report.table import markdown, on_terminal
 from recbole_mm.run.comparison import Comparison, Row, read_plan, write_plan
 from recbole_mm.run.metric import check_columns
 from recbole_mm.run.question import OneQuestion
@@ -46,6 +46,7 @@ def compare(
     fresh: bool = False,
     add: bool = False,
     command: str | None = None,
+    show: Callable[[str], object] | None = None,
 ) -> Comparison:
     """Run every row under every seed, write table.md, table.csv, result.json and figures, return the comparison.
 
@@ -63,6 +64,7 @@ def compare(
         fresh: run again what is finished.
         add: keep the rows and seeds of the comparison in ``out`` beside these.
         command: the command line, for the record.
+        show: what the report for a terminal is handed to.
 
     Raises:
         WrongUse: a row could not even be configured; nothing has been run then.
@@ -87,18 +89,25 @@ def compare(
     found, errors = run_all(runs, folder, fresh, OneQuestion())
     write_plan(folder, plan, {at: run for at, (run, _) in found.items()}, errors)
     comparison = Comparison.of(plan, {at: result for at, (_, result) in found.items()}, errors)
-    write_results(comparison, folder)
+    write_results(comparison, folder, show)
     return comparison
 
 
-def write_results(comparison: Comparison, folder: Path) -> None:
-    """Write table.md, table.csv, result.json, and figures where there is something to draw."""
-    tests, untested = paired_tests(comparison)
-    write_text(folder / "table.md", markdown(comparison, tests, untested))
+def write_results(comparison: Comparison, folder: Path, show: Callable[[str], object] | None = None) -> None:
+    """Write table.md, table.csv, result.json, and figures where there is something to draw.
+
+    ``show`` is called with the report for a terminal.
+    """
+    tests, notes = paired_tests(comparison)
+    notes += equal_rows(comparison)
+    table = folder / "table.md"
+    write_text(table, markdown(comparison, tests, notes))
     write_text(folder / "table.csv", frame(comparison, tests).to_csv(index=False))
-    text = json.dumps(document(comparison, tests, untested), indent=1, default=str)
+    text = json.dumps(document(comparison, tests, notes), indent=1, default=str)
     write_text(folder / "result.json", text + "\n")
     write_figures(comparison, folder)
+    if show is not None:
+        show(on_terminal(comparison, tests, notes, str(table)))
 
 
 def seed_list(seeds: int | Sequence[int]) -> list[int]:
@@ -149,10 +158,9 @@ def main(args: argparse.Namespace) -> int:
         fresh=args.fresh,
         add=args.add,
         command=shlex.join(["recbole-mm", *sys.argv[1:]]),
+        show=lambda text: print(f"\n{text}"),
     )
     folder = out or Path(FOLDER.format(preset=comparison.preset or "compare", dataset=comparison.dataset))
-    print()
-    print((folder / "table.md").read_text(encoding="utf-8"))
     files = ["table.md", "table.csv", "result.json", *sorted(path.name for path in folder.glob("*.html"))]
     print(f"wrote {folder}/: {', '.join(files)}")
     return 1 if comparison.failed else 0

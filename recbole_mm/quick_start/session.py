@@ -16,6 +16,7 @@ from recbole_mm.config import Config, check_dataset, fit_to_dataset, missing_key
 from recbole_mm.data import create_dataset, data_preparation
 from recbole_mm.errors import WrongUse
 from recbole_mm.evaluator.caption import caption
+from recbole_mm.model.traits import trait
 from recbole_mm.quick_start.embedded import ensure_embedded_stores
 from recbole_mm.quick_start.fingerprint import run_key, versions
 from recbole_mm.run.folder import BEST, RunFolder, RunResult
@@ -73,6 +74,8 @@ class Session:
         init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
         self.model = _model(config, self.train_data._dataset)
         getLogger().info(self.model)
+        for line in trait(self.model, "without_effect")():
+            _log.info("%s", line)
         self.trainer = get_trainer(config, config.model_class)(config, self.model)
         self.spec = self.trainer.spec = replace(
             config.spec, label=spec.label, key=spec.key or run_key(config, config["seed"])
@@ -174,6 +177,7 @@ class Session:
             "seconds": round(time.perf_counter() - self._began, 2),
             "parameters": n_parameters(self.model),
             "files": self._files(),
+            "remarks": [*config.notes, *trait(self.model, "without_effect")()],
             "config": relative_paths(readable(config.external_config_dict)),
             "versions": versions(),
             "threads": torch.get_num_threads(),

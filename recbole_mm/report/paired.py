@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,6 +108,33 @@ def same_queries(first: pd.DataFrame, second: pd.DataFrame) -> bool:
     """Whether two tables of :func:`mean_queries` hold the same queries."""
     keys = [key for key in KEYS if key in second]
     return set(keys) <= set(first) and first[keys].equals(second[keys])
+
+
+def equal_rows(comparison: Comparison) -> list[str]:
+    """A sentence for each set of rows whose values are the same for every query under every seed."""
+    alike: dict[str, list[str]] = {}
+    for row in comparison.rows:
+        tables = {s: run.queries for s, run in row.runs.items() if run.queries is not None}
+        if tables:
+            alike.setdefault(_values(tables), []).append(row.label)
+    return [
+        f"Equal for every query: {', '.join(labels)}. What sets them apart has no effect here."
+        for labels in alike.values()
+        if len(labels) > 1
+    ]
+
+
+def _values(tables: Mapping[int, pd.DataFrame]) -> str:
+    """A hash of the values of all queries by seed, whatever the order of rows and columns."""
+    digest = hashlib.sha256()
+    for seed, table in sorted(tables.items()):
+        keys = [key for key in KEYS if key in table]
+        ordered = table.sort_values(keys, kind="stable").reset_index(drop=True)[
+            [*keys, *sorted(str(name) for name in table if name not in keys)]
+        ]
+        digest.update(f"{seed} {[*ordered]}".encode())
+        digest.update(pd.util.hash_pandas_object(ordered, index=False).to_numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _family(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from recbole_mm.report.paired import PairedTest, headline_p
+from recbole_mm.report.paired import PairedTest, headline_p, query_column
 from recbole_mm.report.statistics import (
     mean_seconds,
     order_sentences,
@@ -107,6 +107,7 @@ def footnotes(comparison: Comparison) -> list[str]:
     for row in comparison.rows:
         mark = f"{PART_MARK} " if row.runs else ""
         notes += [f"{mark}{row.label}: seed {seed} failed: {error}" for seed, error in row.errors.items()]
+    notes += [f"{', '.join(labels)}: {remark}" for remark, labels in _remarks(comparison).items()]
     if reference is not None and comparison.reference is None:
         notes.append(f"Reference: {reference.label}, the best baseline by its score on validation.")
     if comparison.unproven:
@@ -120,6 +121,16 @@ def footnotes(comparison: Comparison) -> list[str]:
         "two-sided, Holm-corrected."
     )
     return notes + order_sentences(comparison)
+
+
+def _remarks(comparison: Comparison) -> dict[str, list[str]]:
+    """What the records remark, each with the rows it is true of."""
+    found: dict[str, list[str]] = {}
+    for row in comparison.rows:
+        every = [line for run in row.runs.values() for line in run.record.get("remarks") or []]
+        for line in dict.fromkeys(every):
+            found.setdefault(line.removeprefix(f"{row.model}: "), []).append(row.label)
+    return found
 
 
 def tests_table(tests: Sequence[PairedTest]) -> str:
@@ -205,6 +216,17 @@ def markdown(comparison: Comparison, tests: Sequence[PairedTest], untested: Sequ
     if comparison.published_source:
         parts.append(f"Published figures: {comparison.published_source}.")
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def on_terminal(
+    comparison: Comparison, tests: Sequence[PairedTest], untested: Sequence[str], file: str
+) -> str:
+    """:func:`markdown` with the tests of the headline between rows alone; ``file`` has all of them."""
+    headline, labels = query_column(comparison.headline), {row.label for row in comparison.main_rows}
+    shown = [test for test in tests if test.metric == headline and test.row in labels]
+    text = markdown(comparison, shown, untested)
+    left = len(tests) - len(shown)
+    return f"{text}\n{count(left, 'more paired test')} in {file}\n" if left else text
 
 
 def _github(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:

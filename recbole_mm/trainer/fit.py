@@ -201,4 +201,4 @@ class StagedFit(_Base):
 
 
 def _present(**loaders: Any) -> dict[str, Any]:
-    return {name: loader for name, loader in loaders.items() if loader is not None}
+    return {name: loader for name, loader in loaders.items() if loader}  # as RecBole: an empty one is none

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from logging import getLogger
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock, create_autospec
@@ -200,6 +201,41 @@ def tensors_can_be_written() -> None:
     assert table["t"].tolist() == [1, 2]
 
 
+def feat_of(text: str) -> Any:
+    """The columns that RecBole loads from an atomic file of this text."""
+    from recbole.data.dataset import Dataset
+
+    settings = {"field_separator": "\t", "seq_separator": " ", "encoding": "utf-8", "seq_len": None}
+    like = dataset_like(config=settings, field2source={}, field2bucketnum={})
+    like._get_load_and_unload_col = lambda source: (None, None)
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "a.item"
+        file.write_text(text)
+        try:
+            return Dataset._load_feat(like, str(file), "item")
+        except ValueError as error:
+            return str(error).removeprefix(folder)
+
+
+@probe("recbole-read-header")
+def read_header() -> None:
+    """RecBole cuts off the last character, be it a line break or not; the second field of a name has no values."""
+    assert "given twice" in feat_of("i:token\tt:token\tt:token\n1\t2\t3\n")
+
+
+@probe("recbole-read-rows")
+def read_rows() -> None:
+    assert "line 3: 1 field, the header has 2" in feat_of("i:token\tt:token\n1\t2\n3\n")
+    assert feat_of("i:token\tf:float\n1\t2\n3\t4.5\n")["f"].tolist() == [2, 4.5]
+
+
+@probe("recbole-read-floats")
+def read_floats() -> None:
+    assert "line 3: fs:float_seq is 'x'" in feat_of("i:token\tfs:float_seq\n1\t2\n3\t4 x\n")
+    values = feat_of("i:token\tfs:float_seq\n1\t2\n3\t4 5\n4\t\n")["fs"]
+    assert [list(value) for value in values] == [[2], [4, 5], []]
+
+
 @probe("recbole-missing-feat")
 def missing_feat() -> None:
     """A table of users of which a repeated row was left out."""
@@ -282,7 +318,6 @@ def illegal_interval() -> None:
 
 @probe("recbole-lowest-interval")
 def lowest_interval() -> None:
-    from collections import Counter
 
     import pandas as pd
     from recbole.data.dataset import Dataset
@@ -307,6 +342,122 @@ def time_split() -> None:
     like._drop_unused_col = lambda: None
     parts = Dataset.time_based_split(like, [0.5, 0.25, 0.25], "user")
     assert [part["time"].tolist() for part in parts] == [[1, 2], [3], [4]]
+
+
+class Keys(dict):
+    """A configuration in which every key is known."""
+
+    def __missing__(self, key: str) -> Any:
+        return None
+
+
+def features_like(*fields: str, user: tuple[str, ...] = ()) -> Any:
+    """A data set whose items have ``fields`` and users ``user``, each named by its type; values are 1, 2, 3."""
+    import torch
+    from recbole.data.interaction import Interaction
+    from recbole.utils import FeatureSource, FeatureType
+
+    def fields_of(source: list[Any]) -> list[str]:
+        return [
+            *(user if FeatureSource.USER in source else ()),
+            *(fields if FeatureSource.ITEM in source else ()),
+        ]
+
+    every = [*user, *fields]
+    rows = torch.arange(3.0)[:, None]
+    floats = torch.cat([rows + 1, torch.zeros(3, 1)], dim=1)  # value, bucket
+    lists = torch.stack([torch.ones(3, 2), torch.ones(3, 2)], dim=-1)
+    table = Interaction({field: lists if field.startswith("float_seq") else floats for field in fields})
+    kinds = {field: FeatureType(field.rstrip("0123456789")) for field in every}
+    return SimpleNamespace(
+        field2type=kinds | {"item_id": FeatureType.TOKEN, "user_id": FeatureType.TOKEN},
+        config=Keys(numerical_features=every),
+        num=lambda field: 3,
+        fields=lambda source: fields_of(source),
+        get_item_feature=lambda: table,
+    )
+
+
+@probe("recbole-float-features")
+def float_features() -> None:
+    """Two float fields of an item are two embeddings, each times its value."""
+    import torch
+    from recbole.model.layers import FeatureSeqEmbLayer
+
+    data = features_like("float1", "float2")
+    layer = FeatureSeqEmbLayer(data, 4, ["float1", "float2"], "mean", "cpu")
+    dense = layer(None, torch.tensor([[0, 2]]))[1]["item"]
+    weights = layer.float_embedding_table["item"].embedding.weight[[0, 3]]
+    assert dense.shape == (1, 2, 2, 4)
+    assert torch.equal(dense[0], torch.stack([weights, 3 * weights]))
+
+
+@probe("recbole-float-lists")
+def float_lists_of_items() -> None:
+    import torch
+    from recbole.model.sequential_recommender import SASRecF
+
+    sizes = {"n_layers": 1, "n_heads": 1, "hidden_size": 4, "inner_size": 4, "MAX_ITEM_LIST_LENGTH": 2}
+    rates = dict.fromkeys(
+        ("hidden_dropout_prob", "attn_dropout_prob", "layer_norm_eps", "initializer_range"), 0.1
+    )
+    words = {"hidden_act": "gelu", "pooling_mode": "mean", "loss_type": "CE", "device": "cpu"}
+    words |= {"ITEM_ID_FIELD": "item_id", "LIST_SUFFIX": "_list", "NEG_PREFIX": "neg_"}
+    model = SASRecF(Keys(sizes | rates | words, selected_features=["float_seq"]), features_like("float_seq"))
+    assert model.forward(torch.tensor([[1, 2]]), torch.tensor([2])).shape == (1, 4)
+
+
+@probe("recbole-user-tower")
+def user_tower() -> None:
+    from recbole.model.abstract_recommender import ContextRecommender
+
+    config = Keys(double_tower=True, embedding_size=4, device="cpu", numerical_features=["float2"])
+    model = ContextRecommender(config, features_like("token", user=("float1", "float2")))
+    assert model.user_float_field_num == len(model.float_field_names) == 1
+
+
+@probe("recbole-item-tower")
+def item_tower() -> None:
+    from recbole.model.abstract_recommender import ContextRecommender
+
+    config = Keys(double_tower=True, embedding_size=4, device="cpu", numerical_features=["float2"])
+    model = ContextRecommender(config, features_like("token", "float1", "float2"))
+    assert model.item_float_field_num == len(model.float_field_names) == 1
+
+
+@probe("recbole-fwfm-features")
+def fwfm_features() -> None:
+    """Features are numbered in the order in which their embeddings stand."""
+    from recbole.model.context_aware_recommender import FwFM
+
+    fields = ("token", "token_seq", "float", "float_seq")
+    config = Keys(embedding_size=4, device="cpu", numerical_features=list(fields), dropout_prob=0.0)
+    assert list(FwFM(config, features_like(*fields)).feature2id) == [
+        "token_seq",
+        "token",
+        "float_seq",
+        "float",
+    ]
+
+
+@probe("recbole-topk-absent")
+def topk_absent() -> None:
+    import torch
+    from recbole.data.interaction import Interaction
+    from recbole.utils.case_study import full_sort_scores
+
+    dataset = SimpleNamespace(
+        uid_field="user", user_num=9, inter_feat=Interaction({"user": torch.tensor([3, 5])}),
+        id2token=lambda field, user: f"u{user}",
+    )  # fmt: skip
+    data = SimpleNamespace(
+        dataset=dataset, _dataset=dataset, is_sequential=False, uid2history_item=[None] * 9
+    )
+    try:
+        full_sort_scores([3, 4, 0], MagicMock(), data)
+    except ValueError as error:
+        said = str(error)
+    assert "2 of 3 users have no row in this part" in said and said.endswith(": u4, no user 0")
 
 
 @probe("recbole-dien-negatives")
@@ -380,21 +531,6 @@ def ray_report() -> None:
     trainer.evaluate.return_value = {"ndcg@10": 0.5}
     assert module.objective_function()["test_result"] == {"ndcg@10": 0.5}
     tune.report.assert_called_once_with({"ndcg@10": 0.5})
-
-
-@probe("recbole-collected-counts")
-def collected_counts() -> None:
-    import torch
-    from recbole.evaluator.collector import Collector, DataStruct
-
-    like = object.__new__(Collector)
-    like.data_struct = DataStruct()
-    like.data_struct.set("data.num_items", 3)
-    like.data_struct.set("data.count_items", Counter({1: 2}))
-    like.data_struct.set("rec.items", torch.tensor([1]))
-    struct = like.get_data_struct()
-    assert struct.get("data.num_items") == 3 and struct.get("data.count_items")[1] == 2
-    assert struct.get("rec.items").tolist() == [1]
 
 
 @probe("flops-never-stop")
@@ -589,6 +725,44 @@ def autocast() -> None:
         warnings.filterwarnings("ignore", message=".*GradScaler")
         warnings.filterwarnings("error", message=".*autocast", category=FutureWarning)
         assert NCLTrainer._train_epoch(epoch_like(), [MagicMock()], 0) == 2
+
+
+@probe("recbole-exlib")
+def recbole_exlib() -> None:
+    sys.modules["lightgbm"] = None  # type: ignore[assignment]
+    sys.modules["xgboost"] = SimpleNamespace(Booster=object)  # type: ignore[assignment]
+    room = importlib.import_module("recbole.model.exlib_recommender")
+    assert room.XGBoost.__name__ == "XGBoost" and not hasattr(room, "CatBoost")
+    with suppress(ModuleNotFoundError):
+        raise AssertionError(room.LightGBM)
+
+
+@probe("recbole-collector-counts")
+def recbole_collector_counts() -> None:
+    import torch
+    from recbole.evaluator.collector import Collector, DataStruct
+
+    like: Any = SimpleNamespace(data_struct=DataStruct())
+    held = {"rec.items": torch.tensor([[1]]), "data.num_items": 3, "data.count_items": {1: 2}}
+    for key, value in held.items():
+        like.data_struct.set(key, value)
+    found = Collector.get_data_struct(like)
+    assert [found.get(key) for key in held] == list(held.values())
+
+
+@probe("hyperopt-generator")
+def hyperopt_generator() -> None:
+    from recbole.trainer import HyperTuning
+
+    def objective(values: Any, files: Any) -> dict[str, Any]:
+        score = -values["a"]
+        return {"model": "M", "best_valid_score": score, "valid_score_bigger": True, **results}
+
+    results = {"best_valid_result": {}, "test_result": {}}
+    tuning = HyperTuning(objective, params_dict={"choice": {"a": [1, 2], "b": [3, 4]}})
+    tuning.run()
+    assert sorted(tuning.params_list) == ["a:1, b:3", "a:1, b:4", "a:2, b:3", "a:2, b:4"]
+    assert tuning.best_params["a"] == 1
 
 
 @probe("torchvision-nms")

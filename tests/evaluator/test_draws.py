@@ -14,7 +14,7 @@ from recbole.data import data_preparation as recbole_loaders
 from recbole_mm.config import Config
 from recbole_mm.data import create_dataset, data_preparation
 from recbole_mm.data.draws import FixedDraws
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import Failure, WrongUse
 from recbole_mm.evaluator import Evaluator
 from recbole_mm.quick_start.session import Session
 from recbole_mm.run.spec import RunSpec
@@ -115,6 +115,24 @@ def test_the_draws_are_the_same_for_every_model_and_evaluation(shop: Path, mode:
     assert valid != test and len(test) == 20 and len(questions) == 1
 
 
+def test_sampled_lists_are_the_same_for_every_family(shop: Path) -> None:
+    questions = set()
+    for model in ("BPR", "SASRec", "SASRecF", "CFKG"):
+        made = session(shop, model, mode="full", protocol=["recbole", "sampled-3"])
+        made.evaluate()
+        questions.add(str(made.trainer.eval_result.question))
+    assert len(questions) == 1 and "'candidates': 72" in questions.pop()  # 20 lists of 3, 12 items
+
+
+def test_the_numbering_of_ids_does_not_matter(shop: Path) -> None:
+    found = [drawn(session(shop, "BPR").test_data)]
+    file = shop / "shop" / "shop.inter"
+    pd.read_csv(file, sep="\t")[::-1].to_csv(file, sep="\t", index=False)
+    again = session(shop, "BPR").test_data
+    assert again._dataset.field2id_token["user_id"][1] == "u19"
+    assert [*found, drawn(again)] == found * 2
+
+
 def test_one_model_gets_one_value(shop: Path) -> None:
     made = session(shop, "BPR")
     assert len({made.evaluate()["ndcg@3"] for _ in range(4)}) == 1
@@ -178,11 +196,11 @@ def test_a_user_with_every_candidate_is_named(shop: Path) -> None:
     everything = np.flatnonzero(part.interacted)
     part.pairs = {**part.pairs, "train": (np.full(len(everything), user), everything)}
     draws = FixedDraws(Config("BPR", "shop", config_dict=settings(shop)), part, "uniform")
-    with pytest.raises(WrongUse) as caught:
+    with pytest.raises(Failure) as caught:
         draws.sample_by_user_ids([user], [everything[0]], 2)
     assert str(caught.value) == (
-        "eval_args.mode: user 'u3' has a row with every candidate, so no item can be drawn; leave such users out with "
-        "user_inter_num_interval"
+        f"1 user has interacted with all {len(everything)} items that can be drawn, so no negative can be drawn: u3; "
+        "filter such users with user_inter_num_interval"
     )
 
 

@@ -84,10 +84,12 @@ class NaiveCMC:
 
     def own(self, user: str, domain: str) -> Tensor:
         """E_u^d."""
-        d = self.domains.index(domain)
-        row = self.user_id(user) * len(self.domains) + d
-        zero = torch.zeros(self.config["embedding_size"])
-        id_emb = zero if self.model.user_id is None else self.model.user_id.weight[row]
+        id_emb = torch.zeros(self.config["embedding_size"])
+        if self.model.user_id is not None:
+            row = self.user_id(user) * len(self.domains) + self.domains.index(domain)
+            id_emb = id_emb + self.model.user_id.weight[row]
+        if self.model.shared_user_id is not None:
+            id_emb = id_emb + self.model.shared_user_id.weight[self.user_id(user)]
         features = {m: self.user_features(user, domain, m) for m in self.vectors}
         return self.fuse(
             {m: self.model.encoders[m](torch.stack(x).mean(0)) for m, x in features.items() if x}, id_emb

@@ -57,6 +57,9 @@ def triples(naive: NaiveCMC, batch: Any) -> list[tuple[float, list[float]]]:
         {"modalities": ["text"]},
         {"use_id": False},
         {"cross_domain_fusion": False},
+        {"user_id": "shared"},
+        {"user_id": "both", "lambda": 0.3},
+        {"user_id": "both", "fusion": "none"},
     ],
     ids=str,
 )
@@ -180,6 +183,9 @@ def test_modal_alignment_needs_two_modalities(tmp_path: Path) -> None:
         ({"fusion": "weight"}, {"encoders", "fusion", "item_id", "user_id"}),
         ({"use_id": False}, {"encoders"}),
         ({"modalities": []}, {"item_id", "user_id"}),
+        ({"user_id": "shared"}, {"encoders", "item_id", "shared_user_id"}),
+        ({"user_id": "both"}, {"encoders", "item_id", "user_id", "shared_user_id"}),
+        ({"user_id": "both", "use_id": False}, {"encoders"}),
     ],
     ids=str,
 )
@@ -211,9 +217,10 @@ def test_users_and_items_share_the_encoders(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"fusion": "summ"}, r"fusion: expected one of .*'gate'.*, got 'summ'"),
-        ({"domain_loss": "mae"}, r"domain_loss: expected one of .*'mse_norm'.*, got 'mae'"),
-        ({"user_text": "titles"}, r"user_text: expected items or reviews, got 'titles'"),
+        ({"fusion": "summ"}, r"fusion: expected one of .*gate.*, got 'summ'"),
+        ({"domain_loss": "mae"}, r"domain_loss: expected one of .*mse_norm.*, got 'mae'"),
+        ({"user_id": "all"}, r"user_id: expected one of .*both.*, got 'all'"),
+        ({"user_text": "titles"}, r"user_text: expected one of items, reviews, got 'titles'"),
         ({"use_id": False, "fusion": "none"}, r"use_id is False and there is no modality"),
         ({"use_id": False, "modalities": []}, r"use_id is False and there is no modality"),
         ({"modalities": ["txet"]}, r"'txet' not found in .*did you mean 'text'"),
@@ -262,3 +269,69 @@ def test_features_left_on_disk_give_the_same_losses(tmp_path: Path) -> None:
     (near, _), (far, _) = make(tmp_path / "a"), make(tmp_path / "b", feature_memory_mib=0)
     assert near.model.features.resident and not far.model.features.resident
     assert terms(near, near.batch()) == terms(far, far.batch())
+
+
+NO_FUSION = {"cross_domain_fusion": False, "beta": 0.0}
+
+
+def trained_scores(folder: Path, **settings: Any) -> torch.Tensor:
+    """Without features, after one epoch."""
+    built, _ = make(folder, modalities=[], learning_rate=0.05, **settings)
+    return built.fit().scores()
+
+
+def test_without_features_the_user_ids_decide_whether_fusion_acts(tmp_path: Path) -> None:
+    """Shared ids: the same but for rounding, as said; a vector for each domain: another model."""
+    same = {
+        kind: torch.allclose(
+            trained_scores(tmp_path / f"{kind}-on", user_id=kind),
+            trained_scores(tmp_path / f"{kind}-off", user_id=kind, **NO_FUSION),
+            atol=1e-4,
+        )
+        for kind in ("shared", "per_domain", "both")
+    }
+    assert same == {"shared": True, "per_domain": False, "both": False}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"user_id": "shared"}, ["cross_domain_fusion and beta have no effect"]),
+        ({"user_id": "shared", "fusion": "none", "beta": 0.0}, ["cross_domain_fusion has no effect"]),
+        ({"user_id": "shared", **NO_FUSION}, []),
+        ({"user_id": "both"}, []),
+        ({"user_id": "per_domain"}, []),
+        ({"user_id": "shared", "modalities": ["text"]}, []),
+    ],
+    ids=str,
+)
+def test_says_what_has_nothing_to_act_on(tmp_path: Path, settings: dict[str, Any], said: list[str]) -> None:
+    model = make(tmp_path, **{"modalities": [], **settings})[0].model
+    lines = model.without_effect()
+    assert len(lines) == len(said) and all(words in line for words, line in zip(said, lines, strict=True))
+
+
+def test_says_that_no_user_is_in_two_domains(tmp_path: Path) -> None:
+    model = make(tmp_path)[0].model
+    assert model.without_effect() == []
+    model.seen[model.seen.all(dim=1), 0] = False
+    (line,) = model.without_effect()
+    assert line == "CMC: no user has training rows in several domains, so beta (L_domain) has no effect"
+
+
+def test_one_domain_has_one_vector_of_a_user(tmp_path: Path) -> None:
+    built, _ = make(tmp_path, 1, modalities=[], user_id="both")
+    assert {name for name, _ in built.model.named_parameters()} == {"item_id.weight", "user_id.weight"}
+    assert built.model.without_effect() == []
+
+
+def test_what_has_no_effect_is_logged_once_and_stands_in_the_record(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="recbole_mm.run"):
+        built, _ = make(tmp_path, modalities=[], user_id="shared", nproc=2, epochs=0)
+        remarks = built.session.run(saved=False).record["remarks"]
+    assert remarks[-1:] == built.model.without_effect()
+    assert remarks[0].startswith("nproc: 2 has no effect")
+    said = [record.getMessage() for record in caplog.records]
+    assert all(said.count(line) == 1 for line in remarks)

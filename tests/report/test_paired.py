@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from recbole_mm.report.paired import mean_queries, paired_tests, query_column
+from recbole_mm.report.paired import equal_rows, mean_queries, paired_tests, query_column
 from recbole_mm.run.comparison import Comparison, RowResult
 from recbole_mm.run.folder import RunResult
 
@@ -97,3 +97,19 @@ def test_what_cannot_be_paired_is_said_and_not_tested():
 )
 def test_the_per_query_column_behind_a_column(column, wanted):
     assert query_column(column) == wanted
+
+
+def test_rows_that_are_equal_in_every_query_are_named_together():
+    rng = np.random.default_rng(4)
+    values = [rng.random(20), rng.random(20)]
+    rows = [
+        row("complete", values),
+        row("no fusion", values),
+        row("a seed swapped", values[::-1]),
+        row("a query differs", [values[0], values[1] + 1e-9 * (np.arange(20) == 7)]),
+        row("one seed", values[:1]),
+        RowResult("failed", "X", errors={0: "no"}),
+    ]
+    rows[1].runs[0].queries.sort_values("user", ascending=False, inplace=True)
+    notes = equal_rows(Comparison(rows, ["ndcg@10"], "toy", [0, 1]))
+    assert notes == ["Equal for every query: complete, no fusion. What sets them apart has no effect here."]

@@ -8,7 +8,14 @@ import pytest
 from recbole_mm.report.export import document, frame
 from recbole_mm.report.paired import PairedTest
 from recbole_mm.report.plot import loss_frame, missing_frame, write_figures
-from recbole_mm.report.table import controls_table, footnotes, main_table, markdown, missing_table
+from recbole_mm.report.table import (
+    controls_table,
+    footnotes,
+    main_table,
+    markdown,
+    missing_table,
+    on_terminal,
+)
 from recbole_mm.report.text import duration, figure, p_text
 from recbole_mm.run.comparison import Comparison, RowResult
 from recbole_mm.run.folder import RunResult
@@ -122,6 +129,36 @@ def test_the_report_names_the_order_that_differs_and_the_source():
     assert "- X: not tested." in text
     assert "### Paired tests" in text
     assert "+0.1000" in text
+
+
+def test_what_the_records_remark_is_said_once_with_its_rows():
+    comparison = toy()
+    for each in comparison.rows:
+        for run in each.runs.values():
+            run.record["remarks"] = ["nproc: no effect", *([f"{each.label}: alone"] * (each.label == "CMC"))]
+    notes = footnotes(comparison)
+    assert [note for note in notes if "effect" in note or "alone" in note] == [
+        "BPR, ItemKNN, CMC: nproc: no effect",
+        "CMC: alone",
+    ]
+
+
+def test_a_terminal_gets_the_headline_against_each_baseline_and_where_the_rest_is():
+    tests = [
+        test_of("CMC", 0.01),
+        test_of("CMC", 0.02, "ItemKNN"),
+        test_of("CMC", 0.03, metric="auc"),
+        test_of("CMC, ids only", 0.02, "CMC"),
+    ]
+    text = on_terminal(with_controls(), tests, ["X: not tested."], "out/table.md")
+    lines = text.partition("### Paired tests")[2].splitlines()
+    assert [line.split("|")[1:4] for line in lines if line.startswith("| CMC")] == [
+        [" CMC   ", "       BPR ", "  ndcg@10 "],
+        [" CMC   ", "   ItemKNN ", "  ndcg@10 "],
+    ]
+    assert lines[-1] == "2 more paired tests in out/table.md"
+    assert "- X: not tested." in text
+    assert "more paired" not in on_terminal(with_controls(), tests[:2], [], "out/table.md")
 
 
 def with_controls() -> Comparison:

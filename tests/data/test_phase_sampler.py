@@ -1,0 +1,141 @@
+"""Users who have everything: nobody is refused before a negative is drawn, and then all are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from recbole.sampler import Sampler
+from recbole.utils import init_seed
+
+from recbole_mm.config import Config
+from recbole_mm.data.phase_sampler import NamingKGSampler, PhaseSampler
+from recbole_mm.errors import Failure
+from recbole_mm.quick_start.session import Session
+
+ITEMS = [f"i{k}" for k in range(10)]
+GREEDY = [f"u{k}" for k in range(8)]
+SETTINGS = {
+    "epochs": 1,
+    "use_gpu": False,
+    "show_progress": False,
+    "metrics": ["NDCG"],
+    "topk": 3,
+    "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "full"},
+}
+
+
+def write(folder: Path, rows: list[tuple[str, str]]) -> None:
+    (folder / "full").mkdir()
+    frame = pd.DataFrame(rows, columns=["user_id:token", "item_id:token"])
+    frame["timestamp:float"] = np.arange(len(frame), dtype=float)
+    frame.to_csv(folder / "full" / "full.inter", sep="\t", index=False)
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Eight users with all ten items, and twelve with five each."""
+    monkeypatch.chdir(tmp_path)
+    rows = [(user, item) for user in GREEDY for item in ITEMS]
+    rows += [(f"v{k}", ITEMS[(k + j) % 10]) for k in range(12) for j in range(5)]
+    write(tmp_path, rows)
+    return {**SETTINGS, "data_path": str(tmp_path)}
+
+
+def session(model: str, settings: dict[str, Any], **more: Any) -> Session:
+    return Session.build(Config(model, "full", config_dict={**settings, **more}).spec)
+
+
+@pytest.mark.parametrize("model", ["ItemKNN", "EASE", "Pop", "MultiDAE", "SASRec", "BPR", "CMC"])
+def test_a_model_that_draws_nothing_for_them_runs(model: str, data: dict[str, Any]) -> None:
+    """BPR and CMC draw for training rows alone, and there everybody lacks two items."""
+    result = session(model, data).run(saved=False).record["test_result"]
+    assert 0 <= result["ndcg@3"] <= 1
+
+
+def parts(data: dict[str, Any], rows: list[tuple[str, str, str]]) -> dict[str, Any]:
+    """The settings for rows (user, item, part)."""
+    frame = pd.DataFrame(rows, columns=["user_id:token", "item_id:token", "part:token"])
+    frame.to_csv(Path(data["data_path"]) / "full" / "full.inter", sep="\t", index=False)
+    own = {"split": {"field": "part"}, "load_col": {"inter": ["user_id", "item_id", "part"]}}
+    return {key: value for key, value in data.items() if key != "eval_args"} | own
+
+
+def test_the_refusal_counts_and_names_them(data: dict[str, Any]) -> None:
+    rows = [(user, item, "train") for user in GREEDY for item in ITEMS]
+    rows += [(f"v{k}", ITEMS[k], part) for k in range(3) for part in ("train", "valid", "test")]
+    settings = parts(data, rows)
+    for model in ("BPR", "LightGCN", "CMC"):  # two of RecBole, one of ours
+        with pytest.raises(Failure) as caught:
+            session(model, settings)
+        assert str(caught.value) == (
+            "8 users have interacted with all 10 items that can be drawn, so no negative can be drawn: "
+            "u0, u1, u2, u3, u4, …; filter such users with user_inter_num_interval"
+        )
+    assert session("EASE", settings).run(saved=False).record["test_result"]
+
+
+@pytest.mark.parametrize("mode", ["uni5", "pop5"])
+def test_a_sampled_list_is_refused_before_any_training(data: dict[str, Any], mode: str) -> None:
+    args = {**SETTINGS["eval_args"], "mode": mode}
+    with pytest.raises(Failure, match=r"8 users have interacted with all 10 items .*: u0, u1, u2, u3, u4, …"):
+        session("EASE", data, eval_args=args)
+
+
+def test_what_popularity_cannot_draw_is_not_waited_for(data: dict[str, Any]) -> None:
+    """An item without a training row is never drawn by popularity, so RecBole would look for it for ever."""
+    rows = [("u0", item, "train") for item in ITEMS[:4]]
+    rows += [("v0", ITEMS[0], "train"), ("v0", ITEMS[5], "valid"), ("v0", ITEMS[6], "test")]
+    args = {"distribution": "popularity", "sample_num": 1}
+    with pytest.raises(Failure, match=r"^1 user has interacted with all 4 items that can be drawn, .*: u0;"):
+        session("BPR", parts(data, rows), train_neg_sample_args=args)
+
+
+def test_one_item_alone_has_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, [(user, "only") for user in GREEDY for _ in range(5)])
+    settings = {**SETTINGS, "data_path": str(tmp_path)}
+    # DIEN draws while the data are read, FPMC (`repeatable`) in the loader
+    for model, more in (("DIEN", {"metrics": ["AUC"]}), ("FPMC", {})):
+        with pytest.raises(Failure, match=r"^full: no negative can be drawn, only is the only item$"):
+            session(model, {**settings, **more})
+
+
+@pytest.mark.parametrize(("distribution", "drawable"), [("uniform", 3), ("popularity", 2)])
+def test_an_entity_with_all_relations_is_named(distribution: str, drawable: int) -> None:
+    tails = [2, 3, 1][:drawable]
+    graph = SimpleNamespace(
+        head_entity_field="head_id",
+        tail_entity_field="tail_id",
+        entity_field="entity_id",
+        head_entities=[tails[0]] * drawable,
+        tail_entities=tails,
+        entity_num=4,
+        field2id_token={"entity_id": np.array(["[PAD]", "film", "director", "city"])},
+    )
+    with pytest.raises(Failure) as caught:
+        NamingKGSampler(graph, distribution)
+    assert str(caught.value) == (
+        f"1 head has relations with all {drawable} entities that can be drawn, so no negative can be drawn: "
+        "director; filter with entity_kg_num_interval"
+    )
+    graph.tail_entities = [1] * drawable  # the head and one more can be drawn
+    assert NamingKGSampler(graph, distribution).sample_by_entity_ids([2, 2], 3).tolist()
+
+
+def test_draws_are_those_of_recbole(data: dict[str, Any]) -> None:
+    built = session("BPR", data)
+    train = built.test_data._sampler.datasets[0]
+    users = train.inter_feat["user_id"].numpy()
+    for distribution in ("uniform", "popularity"):
+        drawn = []
+        for kind in (Sampler, PhaseSampler):
+            # RecBole's refuses the last phase as soon as it is made, so it is made for training alone
+            sampler = kind(["train"], [train], distribution, 0.5).set_phase("train")
+            init_seed(7, True)
+            drawn.append(sampler.sample_by_user_ids(users, None, 3))
+        assert drawn[0].equal(drawn[1])
