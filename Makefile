@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # paths may hold spaces, so targets are relative and CURDIR is never expanded
-.PHONY: demo test test-recbole test-slow lint format clean
+.PHONY: demo test test-recbole test-recbole-suite test-slow lint format clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: setup.py constraints.txt
@@ -22,6 +22,10 @@ test: $(VENV)/.installed
 
 test-recbole: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow tests/test_recbole_models.py
+
+# RecBole's own tests, from its source tree: make test-recbole-suite RECBOLE_SRC=path
+test-recbole-suite: $(VENV)/.installed
+	$(BIN)/python tests/recbole_suite/run.py "$(RECBOLE_SRC)"
 
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m "slow or not slow"

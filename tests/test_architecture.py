@@ -22,7 +22,7 @@ FLOORS = {
     **{"quick_start": 5, "cli": 6, "testing": 6, "__main__": 7},
 }
 #: below all floors; they import none of the rooms
-GROUND = {"errors", "files", "serialize"}
+GROUND = {"atomic", "errors", "files", "serialize"}
 #: (file, what it imports from a room that it may not): the import hook, and the report on what it patched
 ALLOWED = {
     ("__init__.py", "recbole_mm.compat"),

@@ -9,7 +9,20 @@ from __future__ import annotations
 
 import sys
 
-from recbole_mm.compat import features, numpy, pandas, ray, recbole, scipy, thop, torch, torchvision, worker
+from recbole_mm.compat import (
+    exlib,
+    features,
+    hyperopt,
+    numpy,
+    pandas,
+    ray,
+    recbole,
+    scipy,
+    thop,
+    torch,
+    torchvision,
+    worker,
+)
 from recbole_mm.compat.hook import RECBOLE_VERSION, REMEDY, PatchingFinder
 from recbole_mm.compat.patch import Patch, SourcePatch
 
@@ -17,7 +30,20 @@ __all__ = ["ALL_PATCHES", "RECBOLE_VERSION", "REMEDY", "SourcePatch", "active_pa
 
 ALL_PATCHES: list[Patch] = [
     patch
-    for room in (numpy, pandas, recbole, features, scipy, torch, ray, worker, thop, torchvision)
+    for room in (
+        numpy,
+        pandas,
+        recbole,
+        exlib,
+        features,
+        scipy,
+        torch,
+        ray,
+        worker,
+        hyperopt,
+        thop,
+        torchvision,
+    )
     for patch in room.PATCHES
 ]
 _finder = PatchingFinder(ALL_PATCHES)

@@ -1,4 +1,4 @@
-"""RecBole's own slips in its data code, whatever the libraries: labels of rows taken for positions, and the like.
+"""RecBole's own slips, whatever the libraries: labels of rows taken for positions, and the like.
 
 After a removal the labels of a table have gaps. What reads them as positions takes other rows, without an error
 as long as the table is long enough.
@@ -6,7 +6,10 @@ as long as the table is long enough.
 
 from __future__ import annotations
 
+from typing import Any
+
 from recbole_mm.compat.patch import Patch, source_patches
+from recbole_mm.errors import WrongUse
 
 _DATASET = "recbole.data.dataset.dataset"
 _MISSING = (
@@ -26,6 +29,40 @@ _UNSORTED = (
 _NEGATIVES = (
     "DIEN's negatives stay in the order of the file when the rows are sorted: one may be its row's item"
 )
+_READING = (
+    "pandas takes rows with too few or too many fields in silence, and names no place of a word among numbers"
+)
+_COUNTS = (
+    "metrics that need counts (ItemCoverage, GiniIndex, AveragePopularity, …) ask numbers for their .cpu()"
+)
+
+
+def on_cpu(value: Any) -> Any:
+    """A tensor on the CPU; what is no tensor, as it is."""
+    return value.cpu() if hasattr(value, "cpu") else value
+
+
+_ABSENT = (
+    "top-k for a user without test rows: an error of tensors, and of a sequential model fewer rows than users"
+)
+
+
+def _with_rows(test_data: Any, users: Any) -> Any:
+    """The field of the users' ids. Raises ``WrongUse`` on users who have no row in the part, with their tokens."""
+    dataset = test_data._dataset
+    field = dataset.uid_field
+    there = set(dataset.inter_feat[field].tolist())
+    if absent := [user for user in users.tolist() if user not in there]:
+        tokens = [
+            str(dataset.id2token(field, u)) if 0 < u < dataset.user_num else f"no user {u}"
+            for u in absent[:5]
+        ]
+        raise WrongUse(
+            f"full_sort_topk, full_sort_scores: {len(absent)} of {len(users)} users have no row in this part, so that "
+            f"nothing is known of what to rank for them: {', '.join(tokens)}{', …' * (len(absent) > 5)}"
+        )
+    return field
+
 
 _missing = source_patches("recbole", _MISSING, "_filter_nan_user_or_item drops by label")
 _labels = source_patches("recbole", _LABELS, "RecBole joins the values of a series, not the series")
@@ -33,9 +70,27 @@ _illegal = source_patches("recbole", _ILLEGAL, "_within_intervals gives one answ
 _lowest = source_patches("recbole", _LOWEST, "_get_illegal_ids_by_inter_num looks at all intervals")
 _unsorted = source_patches("recbole", _UNSORTED, "time_based_split sorts the positions of a user too")
 _negatives = source_patches("recbole", _NEGATIVES, "DIENDataset sorts its negatives with the rows")
+_reading = source_patches("recbole", _READING, "_load_feat refuses uneven rows, with file and line")
+_counts = source_patches("recbole", _COUNTS, "Collector.get_data_struct moves tensors only")
+_absent = source_patches("recbole", _ABSENT, "full_sort_scores names the users without a row")
 _JOINED = ("feat[field].agg(np.concatenate)", "np.concatenate(feat[field].values)")
 
 PATCHES: list[Patch] = [
+    _reading("recbole-read-header", _DATASET, "459, 460",
+             '        with open(filepath, "r", encoding=encoding) as f:\n            head = f.readline()[:-1]\n',
+             "        from recbole_mm.atomic import float_sequences, header_line, read_atomic\n"
+             "        head = header_line(filepath, field_separator, encoding)\n"),
+    _reading("recbole-read-rows", _DATASET, "486, 488, 489, 490, 492",
+             "pd.read_csv(\n            filepath,\n            delimiter=field_separator,\n"
+             '            usecols=usecols,\n            dtype=dtype,\n            encoding=encoding,\n'
+             '            engine="python",\n',
+             "read_atomic(\n            filepath,\n            separator=field_separator,\n            columns=dtype,\n"
+             "\n            encoding=encoding,\n\n"),
+    _reading("recbole-read-floats", _DATASET, "508, 509, 510, 511",
+             "df[field] = [\n                    np.array(list(map(float, filter(None, _.split(seq_separator)))))\n"
+             "                    for _ in df[field].values\n                ]\n",
+             "df[field] = float_sequences(\n                    filepath, field_separator, encoding, field,\n"
+             "                    df[field].values, seq_separator,\n                )\n"),
     _missing("recbole-missing-feat", _DATASET, "827", "feat.drop(feat.index[dropped_feat]", "feat.drop(dropped_feat"),
     _missing("recbole-missing-inter", _DATASET, "835",
              "self.inter_feat.index[dropped_inter], inplace", "dropped_inter, inplace"),
@@ -53,4 +108,10 @@ PATCHES: list[Patch] = [
                "self.inter_feat[self.neg_item_list_field] = self.neg_item_list; "
                "self.sort(by=[self.uid_field, self.time_field], ascending=True); "
                "self.neg_item_list = self.inter_feat.interaction.pop(self.neg_item_list_field)"),
+    _counts("recbole-collector-counts", "recbole.evaluator.collector", "227",
+            "self.data_struct._data_dict[key].cpu()", "_compat_on_cpu(self.data_struct._data_dict[key])",
+            _compat_on_cpu=on_cpu),
+    _absent("recbole-topk-absent", "recbole.utils.case_study", "40",
+            "uid_field = test_data.dataset.uid_field", "uid_field = with_rows(test_data, uid_series)",
+            with_rows=_with_rows),
 ]  # fmt: skip

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from recbole_mm.errors import suggest
-from recbole_mm.run.key import KEYS, Key
-
-_PLAIN = Key()
+from recbole_mm.run.key_type import Key, is_intervals, type_problem, words
 
 
 def check_values(
@@ -17,44 +14,38 @@ def check_values(
     sources: Mapping[str, str],
     texts: Mapping[str, str],
     whole_keys: Collection[str],
+    described: Callable[[str], Key],
 ) -> list[str]:
     """Replace the values of ``given`` by those the code wants; return the problems, with key and source."""
     problems = []
     for key, value in given.items():
-        default, whole = defaults.get(key), key in whole_keys
-        given[key], problem = checked(key, value, default, text=texts.get(key), whole=whole)
+        kind = described(key)
+        default, whole = defaults.get(key), key in whole_keys or kind.whole
+        given[key], problem = checked(key, kind, value, default, text=texts.get(key), whole=whole)
         if problem:
             problems.append(f"{key}: {problem} ({sources.get(key, 'config_dict')})")
     return problems
 
 
-def without_effect(given: Mapping[str, Any]) -> list[str]:
-    """A sentence for each of RecBole's keys that are given and that a run does not read."""
-    several = [key for key in ("nproc", "world_size") if (given.get(key) or 1) > 1]
-    if "local_rank" in given:  # one process of `recbole.quick_start.run`
-        return []
-    return [
-        f"{key}: {given[key]} has no effect, a run is one process; recbole.quick_start.run(..., {key}={given[key]}) "
-        "uses several GPUs, and runs of their own take one each (--gpu_id)"
-        for key in several
-    ]
-
-
-def checked(key: str, value: Any, default: Any, *, text: str | None, whole: bool) -> tuple[Any, str | None]:
+def checked(
+    key: str, described: Key, value: Any, default: Any, *, text: str | None, whole: bool
+) -> tuple[Any, str | None]:
     """Return (value as the code wants it, problem or None).
 
     Args:
         key: the key.
+        described: what it may hold.
         value: what was given.
         default: what it replaces; None says nothing about the type.
         text: the words of the command line, which are the value of a key whose default is text.
         whole: the default's int must stay whole (RecBole writes some float defaults of models as ``2``).
     """
-    described = KEYS.get(key, _PLAIN)
     kinds = described.takes or _kinds(default, whole)
     if text is not None and kinds and kinds[0] is str and value is not None and not isinstance(value, kinds):
         value = text
-    if key == "dataset":
+    number = key == "dataset" and isinstance(value, int) and not isinstance(value, bool)
+    pair = described.test is is_intervals and isinstance(value, (list, tuple))
+    if number or pair:  # [5,10] and (5,10) are read as lists, by yaml and by Python
         value = str(value)
     if value is None and (described.choices or described.syntax):  # `none` was read as a value
         value = "none" if "none" in described.choices else default
@@ -62,10 +53,12 @@ def checked(key: str, value: Any, default: Any, *, text: str | None, whole: bool
         value = list(value)
     if isinstance(value, float) and value.is_integer() and int in kinds and float not in kinds:
         value = int(value)
-    problem = _type_problem(value, default, kinds)
-    if problem is None and described.parts and isinstance(value, Mapping):
-        problem = _part_problem(described.parts, value)
-    return value, problem or described.problem(value)
+    if value is None:
+        missing = described.needed or isinstance(default, (bool, int, float))
+        return value, f"expected {words(kinds)}, got None" if missing else None
+    if value == "None" and dict in kinds:  # RecBole's way to write an empty mapping
+        return value, None
+    return value, type_problem(value, kinds) or described.problem(value)
 
 
 def _kinds(default: Any, whole: bool) -> tuple[type, ...]:
@@ -74,32 +67,3 @@ def _kinds(default: Any, whole: bool) -> tuple[type, ...]:
     if isinstance(default, float):
         return (float, int)
     return next(((kind,) for kind in (bool, str, list, dict) if isinstance(default, kind)), ())
-
-
-def _type_problem(value: Any, default: Any, kinds: tuple[type, ...]) -> str | None:
-    if not kinds:
-        return None
-    if value is None:
-        return f"expected {_words(kinds)}, got None" if isinstance(default, (bool, int, float)) else None
-    if value == "None" and dict in kinds:  # RecBole's way to write an empty mapping
-        return None
-    # True is an int to Python, not to a person
-    fits = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
-    return None if fits else f"expected {_words(kinds)}, got {value!r}"
-
-
-def _words(kinds: tuple[type, ...]) -> str:
-    return " or ".join(dict.fromkeys(kind.__name__ for kind in kinds if kind is not tuple))
-
-
-def _part_problem(parts: Mapping[str, Key], value: Mapping[Any, Any]) -> str | None:
-    """The parts of a mapping RecBole knows by heart."""
-    for name, part in value.items():
-        if name not in parts:
-            return f"unknown part {name!r}{suggest(name, parts)}"
-        if part is None or str(part).lower() == "none":
-            continue
-        problem = _type_problem(part, None, parts[name].takes) or parts[name].problem(part)
-        if problem:
-            return f"{name}: {problem}"
-    return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,23 @@ from typing import Any
 from recbole.config import Config as RecBoleConfig
 from recbole.utils import ModelType
 
-from recbole_mm.config.check import check_values, without_effect
+from recbole_mm.config.check import check_values
+from recbole_mm.config.effect import without_effect
 from recbole_mm.config.evaluation import check_eval_args, check_metrics, find_metric, settle_valid_metric
-from recbole_mm.config.family import adapt, family_defaults, no_negatives
-from recbole_mm.config.header import Header, read_header, text_encoding
-from recbole_mm.config.known import unknown_keys
+from recbole_mm.config.family import adapt, family_defaults, no_negatives, takes_no_negatives
+from recbole_mm.config.fields import field_problems
+from recbole_mm.config.header import Header, read_header
+from recbole_mm.config.known import hyper_parameters, strict_keys, unknown_keys
+from recbole_mm.config.mask import settle_mask
 from recbole_mm.config.properties import ConfigLoader, load_internal, load_user, properties_dir, recbole_dir
+from recbole_mm.config.recbole_cdr import refuse_recbole_cdr
 from recbole_mm.config.requirements import check_libraries
 from recbole_mm.config.values import parse_cli, parse_value
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import at_home, dataset_folder
 from recbole_mm.model import defaults_of, get_model, model_spec
 from recbole_mm.model.traits import trait
+from recbole_mm.run.model_key import describe
 from recbole_mm.run.spec import RunSpec, relative_paths
 from recbole_mm.serialize import readable
 
@@ -40,7 +46,7 @@ class Config(RecBoleConfig):
     Attributes:
         sources: key -> where its value was given (a file, "config_dict" or "command line").
         model_spec: the model as it was named (a user's ``file.py:Class``, where ``model`` is the class's name).
-        notes: a sentence for each default that was chosen and that a person should know of.
+        notes: a sentence for each default that was chosen and for each key without effect, of which one should know.
 
     Raises:
         WrongUse: one line that names the key, where it was given and what to do.
@@ -65,6 +71,7 @@ class Config(RecBoleConfig):
             config_file_list = [config_file_list]
         super().__init__(model, dataset, config_file_list, config_dict)
         check_libraries(self.model_class)
+        self.notes += without_effect(self)
 
     @classmethod
     def of(cls, spec: RunSpec) -> Config:
@@ -132,7 +139,7 @@ class Config(RecBoleConfig):
 
     def _get_model_and_dataset(self, model: Any, dataset: Any) -> tuple[str, type, str]:
         given = self.external_config_dict
-        given.update(at_home(given))
+        given.update(at_home(refuse_recbole_cdr(given, self.sources)))
         model = given.get("model") if model is None else model
         dataset = given.get("dataset") if dataset is None else dataset
         for value, what, key in ((model, "model", "model"), (dataset, "data set", "dataset")):
@@ -180,12 +187,14 @@ class Config(RecBoleConfig):
         ):
             merged.update(copy.deepcopy(layer))
         merged["MODEL_TYPE"] = model_class.type  # type: ignore[attr-defined]  # checked above
-        self._check_keys(user, str(user_file), merged)
+        self._check_given(user, dict.fromkeys(user, str(user_file)), merged)
         merged.update(user)
-        self._check_given(merged)
-        changes, self.notes = adapt(merged, self.external_config_dict, model_class, self._header(merged))
-        self.notes += without_effect(self.external_config_dict)
+        self._check_given(self.external_config_dict, self.sources, merged)
+        header = self._header(merged)
+        changes, self.notes = adapt(merged, self.external_config_dict, model_class, header)
         self.internal_config_dict = {**merged, **changes}
+        given = {**user, **self.external_config_dict}
+        self.complain(field_problems(self.internal_config_dict, given, header))
 
     def _folder(self, layers: Mapping[str, Mapping[str, Any]]) -> Path:
         """Where the atomic files are: for ml-100k RecBole's wheel, unless a person has a folder of that name."""
@@ -205,24 +214,20 @@ class Config(RecBoleConfig):
 
     # --- checks ---
 
-    def _check_given(self, defaults: Mapping[str, Any]) -> None:
-        """Keys and types of everything given from outside; replaces values by those the code wants."""
-        given = self.external_config_dict
-        self._check_keys(given, None, defaults)
-        strict_keys = {
-            *load_internal(recbole_dir() / "properties/overall.yaml"),
-            *load_internal(recbole_dir() / "properties/dataset/sample.yaml"),
-            *load_internal(properties_dir() / "overall.yaml"),
-            *load_internal(properties_dir() / f"model/{self.home.__name__}.yaml"),
-        }
-        self._complain(check_values(given, defaults, self.sources, self._cli_texts, strict_keys))
+    def _check_given(
+        self, given: dict[str, Any], sources: Mapping[str, str], defaults: Mapping[str, Any]
+    ) -> None:
+        """Keys and values of what was given from outside; replaces values by those the code wants."""
+        unknown = unknown_keys(given, defaults, self.model_class)
+        self.complain(
+            [f"unknown key '{key}' ({sources.get(key, _DICT)}){hint}" for key, hint in unknown.items()]
+        )
+        described = partial(describe, model=self.home.__name__, own=hyper_parameters(self.home))
+        texts = self._cli_texts if given is self.external_config_dict else {}
+        self.complain(check_values(given, defaults, sources, texts, strict_keys(self.home), described))
 
-    def _check_keys(self, settings: Mapping[str, Any], source: str | None, defaults: Iterable[str]) -> None:
-        unknown = unknown_keys(settings, defaults, self.model_class)
-        place = {key: source or self.sources.get(key, _DICT) for key in unknown}
-        self._complain([f"unknown key '{key}' ({place[key]}){hint}" for key, hint in unknown.items()])
-
-    def _complain(self, problems: list[str]) -> None:
+    def complain(self, problems: list[str]) -> None:
+        """Raise ``WrongUse`` with what is wrong, or warn where ``strict_config`` is off."""
         if not problems:
             return
         if self.external_config_dict.get("strict_config", True) is not False:
@@ -234,9 +239,8 @@ class Config(RecBoleConfig):
 
     def _get_final_config_dict(self) -> dict[str, Any]:
         final = {**copy.deepcopy(self.internal_config_dict), **copy.deepcopy(self.external_config_dict)}
-        if no_negatives(final.get("train_neg_sample_args")):
+        if no_negatives(final.get("train_neg_sample_args")) or takes_no_negatives(self.model_class):
             final["train_neg_sample_args"] = None
-        final["encoding"] = text_encoding(final.get("encoding"))
         return final
 
     def _set_default_parameters(self) -> None:
@@ -254,6 +258,7 @@ class Config(RecBoleConfig):
         topk = final["topk"]
         if isinstance(topk, bool) or not isinstance(topk, (int, list)) or not topk:
             raise WrongUse(f"topk: expected int or list, got {topk!r}")
+        final["mask_seen"] = settle_mask(final, final["MODEL_TYPE"] == ModelType.SEQUENTIAL)
         try:
             super()._set_default_parameters()
         except (ValueError, TypeError, RuntimeError, KeyError, AttributeError) as error:
@@ -271,14 +276,6 @@ class Config(RecBoleConfig):
             super()._set_train_neg_sample_args()
         except ValueError as error:
             raise WrongUse(str(error)) from error
-
-    def _set_eval_neg_sample_args(self, phase: Any) -> None:
-        final = self.final_config_dict
-        # ours: the scores of all items are there, the lists are drawn by the evaluator
-        if final["eval_args"]["mode"][phase].startswith("sampled-"):
-            final[f"{phase}_neg_sample_args"] = {"distribution": "uniform", "sample_num": "none"}
-        else:
-            super()._set_eval_neg_sample_args(phase)
 
     def _init_device(self) -> None:
         """RecBole's choice of device; hides no GPU from a process that uses none or was told which to use."""

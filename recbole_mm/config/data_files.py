@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from recbole_mm.config.header import parse_header, text_encoding
+from recbole_mm.atomic import header_fields
 from recbole_mm.config.properties import load_internal, recbole_dir
 from recbole_mm.errors import WrongUse, suggest
+
+_KEYS_OF = {
+    "inter": ("USER_ID_FIELD", "ITEM_ID_FIELD"),
+    "user": ("USER_ID_FIELD",),
+    "item": ("ITEM_ID_FIELD",),
+    "kg": ("HEAD_ENTITY_ID_FIELD", "RELATION_ID_FIELD", "TAIL_ENTITY_ID_FIELD"),
+    "link": ("ITEM_ID_FIELD", "ENTITY_ID_FIELD"),
+}
 
 
 def check_dataset(config: Any) -> None:
@@ -18,26 +26,48 @@ def check_dataset(config: Any) -> None:
     header, the user's or the item's field or a field of ``load_col`` not in it, no file the model cannot do without.
     """
     folder, name = Path(config["data_path"]), config["dataset"]
+    files = config["benchmark_filename"]
+    if files is not None and len(files) not in (2, 3):
+        raise WrongUse(
+            f"benchmark_filename: expected [train, valid, test] or [train, test], got {files} (the names between "
+            f"{name}. and .inter)"
+        )
     domains = config["domains"]  # several data sets over one id space, side by side
     sets = {str(each): folder.parent / str(each) for each in domains or ()} or {name: folder}
     for each, place in sets.items():
         if not place.is_dir():
             raise WrongUse(_no_dataset(place, each))
-        for part in config["benchmark_filename"] or [None]:
+        for part in files or [None]:
             _check_inter(config, place / f"{each}.{f'{part}.inter' if part else 'inter'}", each)
-    if not domains:
-        _check_others(config, folder, name)
+        _check_others(config, place, each, {} if domains else dict(_needed(config)))
+    _check_stores(config)
 
 
-def _check_others(config: Any, folder: Path, name: str) -> None:
-    for suffix, content in _needed(config):
+def _check_stores(config: Any) -> None:
+    """A folder of stores that was named is there; those of RecBole's bundled ml-100k are made."""
+    asked, root = config["modalities"], Path(str(config["modality_path"]))
+    named = "modality_path" in config.external_config_dict and config["dataset"] != "ml-100k"
+    reads = config.trait("multimodal") and asked != [] and not isinstance(asked, dict)
+    if named and reads and not root.is_dir():
+        raise WrongUse(
+            f"modality_path: there is no folder {root}; it should hold {root.name}/{config['dataset']}/MODALITY, "
+            "or leave the items' vectors out with modalities: []"
+        )
+
+
+def _check_others(config: Any, folder: Path, name: str, needed: Mapping[str, str]) -> None:
+    for suffix, content in needed.items():
         file = folder / f"{name}.{suffix}"
         if not file.is_file():
             raise WrongUse(f"model {config['model']} needs {file} ({content}); it is not there")
-    for suffix in ("user", "item", "kg", "link", "ent", "rel"):
+    for suffix in dict.fromkeys(["user", "item", "kg", "link", "ent", "rel", *needed]):
         file = folder / f"{name}.{suffix}"
         if file.is_file() and (config["load_col"] is None or suffix in config["load_col"]):
-            _check_columns(config, suffix, _header(config, file), file)
+            fields = _header(config, file)
+            if suffix in ("user", "item", *needed):
+                _check_keys(config, suffix, fields, file)
+            if not config["domains"]:  # of several, one may lack what another has
+                _check_columns(config, suffix, fields, file)
 
 
 def _no_dataset(folder: Path, name: str) -> str:
@@ -60,41 +90,28 @@ def _check_inter(config: Any, file: Path, name: str) -> None:
         there = f"there is {', '.join(others)}; files are named {name}.*"
         raise WrongUse(f"{file} is missing; {there if others else 'recbole-mm convert makes one'}")
     fields = _header(config, file)
-    for key in ("USER_ID_FIELD", "ITEM_ID_FIELD"):
-        if config[key] not in fields:
-            raise WrongUse(
-                f"{file}, line 1: no field '{config[key]}' ({key}); it has {', '.join(fields)}; set {key}"
-            )
+    _check_keys(config, "inter", fields, file)
     _check_columns(config, "inter", fields, file)
 
 
 def _header(config: Any, file: Path) -> dict[str, str]:
-    try:
-        with file.open(encoding=text_encoding(config["encoding"])) as stream:
-            first, second = stream.readline(), stream.readline()
-    except UnicodeDecodeError as error:
-        raise WrongUse(f"{file} is not UTF-8 text; set encoding") from error
-    if not first.strip():
-        raise WrongUse(f"{file} is empty; line 1 should name its fields, as user_id:token<TAB>item_id:token")
-    fields = parse_header(first, config["field_separator"])
-    if fields is None:
-        start = first.strip()
-        shown = start[:60] + "…" * (len(start) > 60)
-        raise WrongUse(
-            f"{file}, line 1: no header: expected fields name:type between {config['field_separator']!r} "
-            f"(types: token, token_seq, float, float_seq), got {shown!r}"
-        )
-    if not second.strip():
-        raise WrongUse(f"{file} has a header and no rows")
-    return fields
+    return header_fields(file, config["field_separator"], config["encoding"])
+
+
+def _check_keys(config: Any, suffix: str, fields: dict[str, str], file: Path) -> None:
+    """The fields by which the rows of a file are known."""
+    for key in _KEYS_OF.get(suffix, ()):
+        if config[key] not in fields:
+            raise WrongUse(
+                f"{file}, line 1: no field '{config[key]}' ({key}); it has {', '.join(fields)}; set {key}"
+            )
 
 
 def _check_columns(config: Any, suffix: str, fields: dict[str, str], file: Path) -> None:
     """Fields a person asked for; those of RecBole's presets are loaded where they exist."""
     wanted = (config.external_config_dict.get("load_col") or {}).get(suffix)
-    for name in wanted if isinstance(wanted, (list, tuple)) else ():
-        if name not in fields:
-            raise WrongUse(f"load_col: {file} has no field '{name}'{suggest(name, fields)}")
+    lost = [name for name in wanted if name not in fields] if isinstance(wanted, (list, tuple)) else []
+    config.complain([f"load_col: {file} has no field '{name}'{suggest(name, fields)}" for name in lost])
 
 
 def _needed(config: Any) -> Iterator[tuple[str, str]]:
@@ -108,3 +125,5 @@ def _needed(config: Any) -> Iterator[tuple[str, str]]:
         yield "ent", "vectors of entities: ent_id:token, ent_emb:float_seq"
     if home == "KSR":
         yield "rel", "vectors of relations: rel_id:token, rel_emb:float_seq"
+    if not vectors:  # of which these are the vectors
+        yield from ((suffix, "additional_feat_suffix") for suffix in config["additional_feat_suffix"] or ())

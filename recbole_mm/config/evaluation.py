@@ -10,7 +10,7 @@ from typing import Any
 from recbole_mm.errors import WrongUse, suggest
 from recbole_mm.run.metric import METRICS, OWN, Metric
 
-_MODE = re.compile(r"full|labeled|(?:uni|pop|sampled-)[1-9][0-9]*")
+_MODE = re.compile(r"full|labeled|(?:uni|pop)[1-9][0-9]*")
 
 
 def find_metric(name: Any, key: str = "metrics", at: str = "") -> Metric:
@@ -108,10 +108,12 @@ def check_eval_args(args: Any, source: str, defaults: Any, ranks: str | None) ->
 
 
 def check_mode(eval_args: dict[str, Any]) -> None:
-    """Raise ``WrongUse`` unless the modes are full, labeled, uniN, popN or (ours) sampled-N."""
+    """Raise ``WrongUse`` unless the modes are full, labeled, uniN or popN; sampled-N is a protocol."""
     mode = eval_args.get("mode", "full")
     for each in mode.values() if isinstance(mode, dict) else [mode]:
+        if str(each).startswith("sampled-"):
+            raise WrongUse(f"eval_args.mode: {each} is a protocol; set mode: full and protocol: {each}")
         if not isinstance(each, str) or not _MODE.fullmatch(each):
-            raise WrongUse(f"eval_args.mode: expected full, labeled, uniN, popN or sampled-N, got {each!r}")
+            raise WrongUse(f"eval_args.mode: expected full, labeled, uniN or popN, got {each!r}")
     if isinstance(mode, dict) and not set(mode) <= {"valid", "test"}:
         raise WrongUse(f"eval_args.mode: expected the keys valid and test, got {', '.join(map(str, mode))}")

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from recbole_mm.config.evaluation import split_by_type
-from recbole_mm.config.fields import EMBEDDING_ALL, SELECTING, columns_of, numbers_to_read, unread
 from recbole_mm.config.header import Header, first_values
 from recbole_mm.config.properties import load_internal, properties_dir
+from recbole_mm.config.side import EMBEDDING_ALL, SELECTING, columns_of, numbers_to_read, unread
 from recbole_mm.errors import WrongUse
 from recbole_mm.model import defaults_of
 
@@ -47,17 +47,21 @@ def adapt(
         WrongUse: the data set lacks what the model cannot do without.
     """
     plan = _Plan(internal, given, model_class, header)
-    for step in (
-        plan.unset,
-        plan.negatives,
-        plan.labels,
-        plan.item_features,
-        plan.numbers,
-        plan.pretraining,
-        plan.columns,
-    ):
+    steps = (
+        plan.unset, plan.unload, plan.negatives, plan.labels, plan.item_features, plan.numbers,
+        plan.pretraining, plan.columns, plan.catalogue,
+    )  # fmt: skip
+    for step in steps:
         step()
     return plan.changes, plan.notes
+
+
+def takes_no_negatives(model_class: type) -> bool:
+    """Whether sampled negatives are of no use to a model of RecBole's, or would count as interactions."""
+    settings = family_defaults(model_class)
+    return (
+        _is_recbole(defaults_of(model_class)) and settings.get("train_neg_sample_args", model_class) is None
+    )
 
 
 def no_negatives(args: Any) -> bool:
@@ -98,11 +102,19 @@ class _Plan:
             if value is not None and self.internal.get(key) is None:
                 self.set(key, value)
 
+    def unload(self) -> None:
+        """``unload_col`` beside the default of ``load_col``, which RecBole refuses: all other columns are loaded."""
+        left, load_col = self.get("unload_col") or {}, self.get("load_col")
+        if isinstance(load_col, dict) and "load_col" not in self.given and left:
+            self.set("load_col", {**load_col, **dict.fromkeys(left, "*")})
+            files = " and ".join(f".{suffix}" for suffix in left)
+            self.notes.append(f"unload_col: all other columns of {files} are loaded")
+
     def negatives(self) -> None:
         """Sequential models that rank the whole catalogue in the loss take no negatives, others need them."""
         input_type = getattr(getattr(self.model_class, "input_type", None), "name", None)
         key = "train_neg_sample_args"
-        loss_ranks_all = self.type == "SEQUENTIAL" and self.get("loss_type") == "CE"
+        loss_ranks_all = self.type == "SEQUENTIAL" and self.get("loss_type") in ("CE", "NLL")
         if input_type == "LISTWISE" or loss_ranks_all:
             self.set(key, None)
         wants_none = loss_ranks_all or key in family_defaults(self.model_class)
@@ -223,6 +235,10 @@ class _Plan:
                 lack = f"{self.header.file('inter')} has no field '{time}' (TIME_FIELD)"
                 raise WrongUse(f"{who} needs the order of time, and {lack}; it has {', '.join(inter)}")
             self._load("inter", [time])
+        elif by_time:
+            self._load("inter", [time] if time in inter else [])
+            if sequential:
+                self._sequences(inter)
         fields = [*(self.get("threshold") or {}), *(self.get("val_interval") or {})]
         if self.type in ("CONTEXT", "DECISIONTREE"):
             fields.append(self.get("LABEL_FIELD"))
@@ -235,6 +251,38 @@ class _Plan:
             self.set("additional_feat_suffix", suffixes)
             for suffix in ("kg", "link", *suffixes):
                 self._load(suffix, list(self.header.of(suffix)))
+
+    def catalogue(self) -> None:
+        """``candidates: catalogue``: load the ids of all items, whether or not the model reads their table."""
+        if self.get("candidates") != "catalogue" or not self.header.of("inter"):
+            return
+        item = self.get("ITEM_ID_FIELD")
+        if item not in self.header.of("item"):
+            raise WrongUse(
+                f"candidates: catalogue is all items of the table of items, and {self.header.file('item')} has no "
+                f"field '{item}'"
+            )
+        self._load("item", [item])
+        loaded = self.get("load_col")
+        if isinstance(loaded, dict) and loaded.get("item") != "*" and item not in loaded.get("item", ()):
+            raise WrongUse(f"load_col: candidates: catalogue needs item: [{item}]")
+
+    def _sequences(self, inter: Mapping[str, str]) -> None:
+        """Files of parts may hold sequences, each row its own (RecBole's ``benchmark_filename``)."""
+        item, suffix = self.get("ITEM_ID_FIELD"), self.get("LIST_SUFFIX")
+        sequence, alias = f"{item}{suffix}", f"alias_of_{item}"
+        if sequence not in inter:
+            return
+        loaded = (self.given.get("load_col") or {}).get("inter", "*")
+        if loaded != "*" and sequence not in loaded:
+            raise WrongUse(
+                f"load_col: the rows of {self.header.folder / self.header.name}.*.inter come with their sequences "
+                f"({sequence}), which it leaves out; add {sequence}"
+            )
+        if sequence not in (self.given.get(alias) or [sequence]):
+            raise WrongUse(f"{alias}: {sequence} holds items too; add it")
+        self._load("inter", [field for field in inter if field.endswith(suffix)])
+        self.set(alias, [sequence])
 
     def _load(self, suffix: str, fields: list[str]) -> None:
         """Add fields to ``load_col``, unless a person chose the columns."""

@@ -1,72 +1,105 @@
-"""Which side features a model reads: float fields only where ``numerical_features`` names them."""
+"""Keys that name columns, against the headers of the atomic files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from recbole_mm.config.header import Header
-from recbole_mm.errors import WrongUse, suggest
-
-#: models of sequences that embed ``selected_features``
-SELECTING = ("FDSA", "GRU4RecF", "SASRecF")
-#: models of sequences that embed all fields of users and items
-EMBEDDING_ALL = ("DIN", "DIEN")
-_IDS = {"user": "USER_ID_FIELD", "item": "ITEM_ID_FIELD"}
+from recbole_mm.errors import suggest
+from recbole_mm.run.key import KEYS
+from recbole_mm.run.key_type import is_intervals
 
 
-def numbers_to_read(
-    model: str, header: Header, get: Callable[[str], Any], wanted: Sequence[str], given: bool
-) -> list[str]:
-    """The value of ``numerical_features``: what it names, and the float fields that the model is to read.
-
-    Args:
-        model: its name.
-        header: fields of the atomic files.
-        get: the value of a key.
-        wanted: item fields that the model was told to read.
-        given: a person gave ``numerical_features``.
-
-    Raises:
-        WrongUse: a name is none of a float field, or a person left out one that the model was told to read.
-    """
-    named = list(get("numerical_features") or ())
-    kinds = {name: kind for suffix in ("inter", "user", "item") for name, kind in header.of(suffix).items()}
-    numbers = [name for name, kind in kinds.items() if kind.startswith("float")]
-    for name in named:
-        if name not in kinds:
-            raise WrongUse(f"numerical_features: no field '{name}' in {header.name}{suggest(name, numbers)}")
-        if name not in numbers:
-            raise WrongUse(
-                f"numerical_features: '{name}' is a {kinds[name]} field, which {model} reads without it; "
-                f"float fields are {', '.join(numbers) or 'none'}"
-            )
-    left = [name for name in wanted if name in numbers and name not in named]
-    if left and given:
-        raise WrongUse(
-            f"selected_features: '{left[0]}' is a {kinds[left[0]]} field, which {model} reads only where "
-            f"numerical_features names it: numerical_features: [{', '.join([*named, *left])}]"
-        )
-    return named + left
+def field_problems(defaults: Mapping[str, Any], given: Mapping[str, Any], header: Header) -> list[str]:
+    """A line for each key of ``given`` that names a column that is not there, not loaded or of another type."""
+    if not header.of("inter"):  # check_dataset says so
+        return []
+    return list(_problems({**defaults, **given}, given, header))
 
 
-def unread(header: Header, get: Callable[[str], Any], numbers: Sequence[str]) -> list[str]:
-    """The float fields of users and items that are loaded and that a model of all fields does not read."""
-    load_col = get("load_col")
-    found = []
-    for suffix in _IDS:
-        chosen = load_col.get(suffix, ()) if isinstance(load_col, dict) else "*"
-        loaded = header.of(suffix) if chosen == "*" else chosen or ()
-        floats = [name for name, kind in header.of(suffix).items() if kind.startswith("float")]
-        found += [name for name in floats if name in loaded and name not in numbers]
-    return found
+def _problems(settings: Mapping[str, Any], given: Mapping[str, Any], header: Header) -> Iterator[str]:
+    yield from _loading(settings, given, header)
+    for key in given:
+        rules = KEYS[key].fields if key in KEYS else ()
+        if rules and given[key] and given[key] != "None":
+            for name, suffixes in _named(key, given[key], header):
+                yield from _field(key, name, rules, suffixes, settings, header)
+    for name, wanted in _items(given.get("val_interval")):
+        yield from _interval(name, wanted, {kinds[name] for kinds in header.fields.values() if name in kinds})
 
 
-def columns_of(header: Header, get: Callable[[str], Any], names: Sequence[str]) -> dict[str, list[str]]:
-    """By file the columns that hold ``names``, with the id of the file."""
-    columns = {}
-    for suffix in ("inter", *_IDS):
-        own = [name for name in names if name in header.of(suffix)]
-        if own:
-            columns[suffix] = [*([get(_IDS[suffix])] if suffix in _IDS else []), *own]
-    return columns
+def _loading(settings: Mapping[str, Any], given: Mapping[str, Any], header: Header) -> Iterator[str]:
+    """The ids of users and items are among the columns that are loaded; a file's columns are chosen in one way."""
+    load_col, unload_col = settings.get("load_col"), settings.get("unload_col") or {}
+    if not {"load_col", "unload_col"} & given.keys() or not isinstance(load_col, (Mapping, type(None))):
+        return
+    key = "load_col" if "load_col" in given else "unload_col"
+    user, item = settings.get("USER_ID_FIELD"), settings.get("ITEM_ID_FIELD")
+    if load_col is not None and not load_col.get("inter"):
+        yield f"load_col: no columns of .inter; add inter: [{user}, {item}]"
+        return
+    for suffix in unload_col:
+        if load_col is not None and load_col.get(suffix, "*") != "*":
+            yield f"unload_col: load_col names the columns of .{suffix} already; leave one of them out"
+            return
+    for suffix, names in {"inter": [user, item], "user": [user], "item": [item]}.items():
+        for name in names:
+            lost = name in header.of(suffix) and not _is_loaded(name, suffix, settings)
+            if lost and (load_col is None or load_col.get(suffix)):
+                what = "USER_ID_FIELD" if name == user else "ITEM_ID_FIELD"
+                yield f"{key}: the columns of .{suffix} lack '{name}' ({what})"
+
+
+def _field(
+    key: str,
+    name: str,
+    rules: Iterable[str],
+    suffixes: list[str],
+    settings: Mapping[str, Any],
+    header: Header,
+) -> Iterator[str]:
+    places = [suffix for suffix in suffixes if name in header.of(suffix)]
+    if not places:
+        known = {field for suffix in suffixes for field in header.of(suffix)}
+        files = " or ".join(f".{suffix}" for suffix in suffixes)
+        yield f"{key}: there is no field '{name}' in {files}{suggest(name, known)}"
+        return
+    kind = header.of(places[0])[name]
+    if "inter" in rules and "inter" not in places:
+        yield f"{key}: '{name}' is a field of .{places[0]}, expected one of .inter"
+    elif "loaded" in rules and not any(_is_loaded(name, suffix, settings) for suffix in places):
+        yield f"{key}: the field '{name}' of .{places[0]} is not loaded; add it to load_col"
+    elif "float" in rules and not kind.startswith("float"):
+        yield f"{key}: '{name}' is a field of type {kind}, expected float or float_seq"
+
+
+def _interval(name: str, wanted: Any, kinds: set[str]) -> Iterator[str]:
+    """Numbers have intervals, tokens have lists."""
+    if any(kind.startswith("float") for kind in kinds):
+        if not is_intervals(str(wanted)):
+            yield f"val_interval: {name} is a float field, expected intervals such as [5,inf), got {wanted!r}"
+    elif kinds and isinstance(wanted, str):
+        yield f"val_interval: {name} is a field of tokens, expected a list of them, got {wanted!r}"
+
+
+def _named(key: str, value: Any, header: Header) -> Iterator[tuple[str, list[str]]]:
+    """The fields that a value names, each with the suffixes of the files where it may be."""
+    everywhere = list(header.fields)
+    if key in ("unload_col", "unused_col"):
+        for suffix, names in _items(value):
+            yield from ((name, [suffix]) for name in names if names != "*" and suffix in header.fields)
+        return
+    names = [*value, *(value.values() if key == "preload_weight" else ())]
+    yield from ((name, everywhere) for name in names)
+
+
+def _is_loaded(name: str, suffix: str, settings: Mapping[str, Any]) -> bool:
+    load_col, unload_col = settings.get("load_col"), settings.get("unload_col") or {}
+    left = unload_col.get(suffix, ()) if isinstance(unload_col, Mapping) else ()
+    chosen = "*" if not isinstance(load_col, Mapping) else load_col.get(suffix, ())
+    return name not in left and (chosen == "*" or name in chosen)
+
+
+def _items(value: Any) -> Iterable[tuple[str, Any]]:
+    return value.items() if isinstance(value, Mapping) else ()

@@ -9,7 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-_TYPES = frozenset({"token", "token_seq", "float", "float_seq"})
+from recbole_mm.atomic import header_fields
+from recbole_mm.errors import WrongUse
+
 _SUFFIXES = ("inter", "user", "item", "kg", "link", "ent", "rel")
 
 
@@ -30,36 +32,19 @@ class Header:
         return self.fields.get(suffix, {})
 
 
-def text_encoding(value: Any) -> str:
-    """The codec of atomic files where ``encoding`` has this value: UTF-8 with or without a byte-order mark."""
-    name = str(value or "utf-8")
-    return "utf-8-sig" if name.lower() in ("utf-8", "utf8", "utf_8") else name
-
-
-def parse_header(line: str, separator: str) -> dict[str, str] | None:
-    """``user_id:token<TAB>…`` as {field: type}; None when the line is no header."""
-    fields = {}
-    for cell in line.rstrip("\r\n").split(separator):
-        name, _, kind = cell.partition(":")  # a second colon is none to RecBole either
-        if not name or kind not in _TYPES:
-            return None
-        fields[name] = kind
-    return fields
-
-
 def read_header(folder: Path, name: str, config: Mapping[str, Any]) -> Header:
     """Read the headers that are there and well formed; ``check_dataset`` complains of the others."""
     benchmark = config.get("benchmark_filename")
     fields = {}
-    for suffix in _SUFFIXES:
+    more = config.get("additional_feat_suffix") or ()
+    for suffix in dict.fromkeys([*_SUFFIXES, *([more] if isinstance(more, str) else more)]):
         stem = f"{benchmark[0]}.inter" if suffix == "inter" and benchmark else suffix
-        try:
-            with (folder / f"{name}.{stem}").open(encoding=text_encoding(config.get("encoding"))) as stream:
-                found = parse_header(stream.readline(), config.get("field_separator") or "\t")
-        except (OSError, UnicodeDecodeError):
-            continue
-        if found:
-            fields[suffix] = found
+        with suppress(OSError, WrongUse):
+            separator, encoding = (
+                config.get("field_separator") or "\t",
+                str(config.get("encoding") or "utf-8"),
+            )
+            fields[suffix] = header_fields(folder / f"{name}.{stem}", separator, encoding)
     return Header(folder, name, fields)
 
 

@@ -18,6 +18,7 @@ from recbole_mm.errors import suggest
 _CALL_KEYS = frozenset([
     "model", "dataset", "config_file", "config_files", "nproc", "world_size", "ip", "port", "offset", "group_offset",
     "local_rank", "verbose", "encoding", "double_tower", "wandb_project", "neg_sampling", "training_neg_sample_num",
+    "tail_ratio",
 ])  # fmt: skip
 # what code calls a config
 _CONFIGS = ("config", "cfg", "final_config_dict")
@@ -39,6 +40,24 @@ def declared_keys() -> frozenset[str]:
                 if file.name not in _NO_SETTINGS:
                     keys.update(load_internal(file))
     return frozenset(keys)
+
+
+def strict_keys(home: type) -> frozenset[str]:
+    """The keys whose default has the type that is meant; RecBole's models declare some floats as ``2``."""
+    theirs, ours = recbole_dir() / "properties", properties_dir()
+    files = (theirs / "overall.yaml", theirs / "dataset/sample.yaml", ours / "overall.yaml")
+    return frozenset().union(*map(load_internal, (*files, ours / f"model/{home.__name__}.yaml")))
+
+
+def hyper_parameters(home: type) -> frozenset[str]:
+    """The keys of one of RecBole's models or ours: what its yamls declare and what its file reads."""
+    if home.__module__.split(".")[0] not in ("recbole", "recbole_mm"):
+        return frozenset()
+    keys: set[str] = set()
+    for root in (recbole_dir(), properties_dir().parent):
+        for name in (home.__name__, home.__name__.lower()):  # as RecBole spells those of trees
+            keys.update(load_internal(root / f"properties/model/{name}.yaml"))
+    return frozenset(keys.union(*map(keys_read, source_texts(home).values())))
 
 
 def unknown_keys(keys: Iterable[str], declared: Iterable[str], model_class: type) -> dict[str, str]:

@@ -16,7 +16,15 @@ import numpy as np
 from recbole_mm.convert.amazon_items import write_items
 from recbole_mm.convert.amazon_reviews import read_reviews, write_reviews
 from recbole_mm.convert.atomic import write_atomic
-from recbole_mm.convert.filter import Filters, add_filter_arguments, count_repeated, degrees_of, filters_from
+from recbole_mm.convert.filter import (
+    Filters,
+    add_filter_arguments,
+    count_doubtful,
+    count_repeated,
+    degrees_of,
+    filters_from,
+    usable,
+)
 from recbole_mm.convert.problems import Problems
 from recbole_mm.convert.sets import Written, add_output_arguments, named_paths, write_sets
 from recbole_mm.convert.spill import blocks
@@ -65,6 +73,7 @@ def convert(
     problems = Problems()
     data = read_reviews(path, staging.folder, not args.no_reviews, problems)
     count_repeated(problems, f"{path.name}:", data.user, data.item, folder=staging.folder)
+    count_doubtful(problems, f"{path.name}:", usable(data.user, data.item), data.rating, data.timestamp)
     problems.raise_if(args.strict)
     keep, dropped = filters.keep(data.user, data.item, data.rating, data.timestamp, staging.folder)
     write_atomic(staging.folder, staging.name, data.inter(keep))

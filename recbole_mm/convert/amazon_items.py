@@ -30,6 +30,11 @@ ROWS = 20_000  # of a chunk
 LONGEST = 4096  # characters of a field in .item; items.parquet has the whole
 _PYTHON_ID = re.compile(rb"""['"]asin['"]:\s*['"]([^'"]+)['"]""")
 _TAG = re.compile(r"<[/!a-zA-Z][^<>]{0,2000}>")
+# what a page does not show; one that is not closed ends with the text, as in a browser. Python's html.parser would
+# also drop all behind a "<" that opens nothing
+_UNSEEN = re.compile(
+    r"<(script|style)\b[^<>]*>.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)", re.IGNORECASE | re.DOTALL
+)
 _PRICE = re.compile(r"\d[\d,]*(?:\.\d+)?")
 
 
@@ -134,10 +139,10 @@ def _item(token: str, row: dict[str, Any], problems: Problems, where: str) -> di
 
 
 def plain(value: Any) -> str:
-    """Text, or a list of texts, on one line without HTML."""
+    """Text, or a list of texts, on one line without HTML, nor code of ``<script>`` and ``<style>``."""
     text = " ".join(_flat(value))
     if "<" in text or "&" in text:
-        text = html.unescape(_TAG.sub(" ", html.unescape(text)))
+        text = html.unescape(_TAG.sub(" ", _UNSEEN.sub(" ", html.unescape(text))))
     return " ".join(text.split())
 
 

@@ -39,14 +39,29 @@ def main(args: argparse.Namespace) -> int:
 def add_field_arguments(parser: argparse.ArgumentParser) -> None:
     """``--user-field``, ``--item-field``."""
     for kind in ("user", "item"):
-        name = f"name of the {kind}'s column (default: {kind}_id)"
+        name = f"name of the {kind}'s column; one a set where they differ: A,B (default: {kind}_id)"
         parser.add_argument(f"--{kind}-field", default=f"{kind}_id", help=name)
 
 
 def read_sets(args: argparse.Namespace) -> dict[str, AtomicSet]:
     """The sets of ``args`` by name, which is that of the folder where none is given."""
     paths = named_paths(args.sets, name_of=_folder_name)
-    return {name: AtomicSet(path, args.user_field, args.item_field) for name, path in paths.items()}
+    users, items = (_fields(args, kind, len(paths)) for kind in ("user", "item"))
+    return {
+        name: AtomicSet(path, user, item)
+        for (name, path), user, item in zip(paths.items(), users, items, strict=True)
+    }
+
+
+def _fields(args: argparse.Namespace, kind: str, sets: int) -> list[str]:
+    """The name of the user's or item's column in each set."""
+    given = str(getattr(args, f"{kind}_field"))
+    names = given.split(",")
+    if len(names) not in (1, sets) or not all(names):
+        raise WrongUse(
+            f"--{kind}-field: expected one name, or one for each of the {sets} sets, got {given!r}"
+        )
+    return names * (sets if len(names) == 1 else 1)
 
 
 class AtomicSet:
@@ -59,6 +74,7 @@ class AtomicSet:
         self.problems = Problems()
         stem = _stem_of(folder)
         self.source = f"{stem}.inter"
+        self.fields = {USER: user_field, ITEM: item_field}
         names = {f"{user_field}:token": USER, f"{item_field}:token": ITEM}
 
         def read(suffix: str) -> pd.DataFrame | None:
@@ -69,7 +85,8 @@ class AtomicSet:
         for name in names:
             if name not in inter.columns:
                 found = ", ".join(map(str, inter.columns))
-                raise WrongUse(f"{folder / self.source}: no column {name}, found {found}")
+                option = f"--{'user' if names[name] == USER else 'item'}-field"
+                raise WrongUse(f"{folder / self.source}: no column {name}, found {found}; see {option}")
         self.inter, self.items, self.users = inter.rename(columns=names), read("item"), read("user")
         self.others = {suffix: frame for suffix in ("kg", "link") if (frame := read(suffix)) is not None}
         parquet = folder / ITEMS_PARQUET

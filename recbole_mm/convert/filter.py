@@ -153,6 +153,24 @@ def count_repeated(
         problems.add("duplicate_pair", f"{place}{before + int(again.argmax()) + 1}", int(again.sum()))
 
 
+def count_doubtful(
+    problems: Problems,
+    place: str,
+    among: np.ndarray,
+    rating: Column | None,
+    timestamp: Column | None,
+    before: int = 0,
+) -> None:
+    """Count negative times and ratings of 0 in the rows of ``among``; ``place``, ``before``: as `count_repeated`."""
+    for kind, values in (("zero_rating", rating), ("negative_time", timestamp)):
+        for part in blocks(len(among)) if values is not None else ():
+            found = values[part]  # type: ignore[index]
+            doubtful = among[part] & (found == 0 if kind == "zero_rating" else found < 0)
+            if doubtful.any():
+                row = before + part.start + int(doubtful.argmax()) + 1
+                problems.add(kind, f"{place}{row}", int(doubtful.sum()))
+
+
 def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that every converter shares."""
     group = parser.add_argument_group("filters (in this order)")
@@ -160,11 +178,16 @@ def add_filter_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--max-rating", type=float, metavar="R", help="keep ratings of at most R")
     group.add_argument("--since", metavar="TIME", help="keep from this day (2018-01-31, UTC) or second on")
     group.add_argument("--until", metavar="TIME", help="keep before this day or second")
-    which = "which row of a repeated (user, item) pair to keep, by time (default: first)"
-    group.add_argument("--repeats", choices=("first", "last", "all"), default="first", help=which)
+    add_repeats_argument(group)
     group.add_argument("--k-core", type=int, default=0, metavar="K", help="K-core of users and items")
     group.add_argument("--user-k", type=int, metavar="K", help="another K for users")
     group.add_argument("--item-k", type=int, metavar="K", help="another K for items")
+
+
+def add_repeats_argument(parser: argparse._ActionsContainer) -> None:
+    """``--repeats``, which has one default for all converters."""
+    which = "which row of a repeated (user, item) pair to keep, by time (default: first)"
+    parser.add_argument("--repeats", choices=("first", "last", "all"), default="first", help=which)
 
 
 def filters_from(args: argparse.Namespace) -> Filters:

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recbole_mm import atomic
+from recbole_mm.atomic import header_line
 from recbole_mm.convert.atomic import write_atomic, write_items_parquet
-from recbole_mm.convert.filter import Filters, count_repeated
+from recbole_mm.convert.cells import NULL_LIKE
+from recbole_mm.convert.filter import Filters, count_doubtful, count_repeated, usable
 from recbole_mm.convert.problems import Problems
 from recbole_mm.convert.sets import Written
 from recbole_mm.convert.staging import Staging
@@ -37,9 +40,9 @@ def write_dataset(
     """Filter ``inter``; write it with the items and users that are left, ``items.parquet`` and the summary.
 
     ``inter``, ``items``, ``users``: columns "field:type", among them ``user_id:token``, ``item_id:token``;
-    items and users that no interaction has are left out. ``texts``: ``item_id``, text columns, ``image_path``,
-    for ``items.parquet``. ``others``: suffix to frame, written as they are. ``source``: the file to name for a
-    repeated pair. ``strict``: whether ``problems`` are errors.
+    the tables get a line for each item and user that is left, an empty one where they say nothing of it. ``texts``:
+    ``item_id``, text columns, ``image_path``, for ``items.parquet``. ``others``: suffix to frame, written as they
+    are. ``source``: the file to name for a repeated pair. ``strict``: whether ``problems`` are errors.
     """
     user_codes, user_tokens = pd.factorize(inter[USER])
     item_codes, item_tokens = pd.factorize(inter[ITEM])
@@ -47,11 +50,15 @@ def write_dataset(
         inter[name].to_numpy(np.float64) if name in inter.columns else None for name in (RATING, TIME)
     )
     count_repeated(problems, f"{source} row ", user_codes, item_codes)
+    count_doubtful(problems, f"{source} row ", usable(user_codes, item_codes), ratings, times)
     problems.raise_if(strict)
     keep, dropped = filters.keep(user_codes, item_codes, ratings, times)
-    left_users = set(user_tokens[np.unique(user_codes[keep])])
-    left_items = set(item_tokens[np.unique(item_codes[keep])])
-    tables = inter[keep], _only(items, ITEM, left_items), _only(users, USER, left_users)
+    kept_users, kept_items = (
+        user_tokens[np.unique(user_codes[keep])],
+        item_tokens[np.unique(item_codes[keep])],
+    )
+    left_users, left_items = set(kept_users), set(kept_items)
+    tables = inter[keep], _lines(items, ITEM, kept_items), _lines(users, USER, kept_users)
     write_atomic(staging.folder, staging.name, *tables, others=others)
     having = {}
     if texts is not None:
@@ -82,24 +89,40 @@ def require(path: str | Path, frame: pd.DataFrame, names: Iterable[str]) -> None
 
 
 def read_atomic(path: str | Path, problems: Problems | None = None) -> pd.DataFrame:
-    """An atomic file as RecBole writes it; columns "field:type", token and sequence columns as text.
+    """An atomic file; columns "field:type", token and sequence columns as text, as it stands there.
 
-    Floats become numbers; rows with another number of fields are counted as ``unreadable_row`` and left out.
+    Floats become numbers; rows with another number of fields are counted as ``unreadable_row`` and left out, or are
+    an error without ``problems``. Raises as `recbole_mm.atomic.read_atomic`.
     """
     path = Path(path)
     if not path.is_file():
         raise WrongUse(f"{path}: no such file")
-    unreadable: list[list[str]] = []
-    bad_lines: dict[str, Any] = {"engine": "python", "on_bad_lines": unreadable.append}
-    frame = pd.read_csv(path, sep="\t", **AS_TEXT, **bad_lines)
-    if problems is not None:
-        problems.add("unreadable_row", path.name, len(unreadable))
-    for name in frame.columns:
-        if str(name).endswith(":float"):
-            frame[name] = pd.to_numeric(frame[name], errors="coerce")
-    return frame
+    words = {name: ["", *NULL_LIKE] for name in header_line(path).split("\t") if name.endswith(":float")}
+
+    def unreadable(line: int) -> None:
+        problems.add("unreadable_row", f"{path.name}:{line}")  # type: ignore[union-attr]
+
+    count = None if problems is None else unreadable
+    return atomic.read_atomic(path, unreadable=count, keep_default_na=False, na_values=words)
 
 
-def _only(frame: pd.DataFrame | None, column: str, wanted: set[str]) -> pd.DataFrame | None:
-    left = None if frame is None else frame[frame[column].isin(wanted)].drop_duplicates(column)
-    return None if left is None or left.empty else left
+def lines_of(frame: pd.DataFrame, column: str, tokens: Iterable[str]) -> pd.DataFrame:
+    """The first line of each of ``tokens``, in the order of the frame; then empty lines for those that have none.
+
+    RecBole drops the interactions of an item (user) that its table lacks, for models that read the table alone.
+    """
+    wanted = dict.fromkeys(tokens)
+    known = frame[frame[column].isin(wanted)].drop_duplicates(column)
+    there = set(known[column])
+    lacking = [token for token in wanted if token not in there]
+    if not lacking:
+        return known
+    empty = {name: None if str(name).endswith("float") else "" for name in frame.columns}
+    return pd.concat([known, pd.DataFrame({**empty, column: lacking})], ignore_index=True)
+
+
+def _lines(frame: pd.DataFrame | None, column: str, tokens: Iterable[str]) -> pd.DataFrame | None:
+    """`lines_of`; None where nothing is described."""
+    if frame is None or not frame[column].isin(tokens := list(tokens)).any():
+        return None
+    return lines_of(frame, column, tokens)

@@ -12,17 +12,21 @@ import pyarrow.compute as pc
 
 from recbole_mm.convert import cells
 from recbole_mm.convert.atomic import check_unique
+from recbole_mm.convert.problems import Problems
 from recbole_mm.convert.read_table import Table
 from recbole_mm.errors import WrongUse
 
 
-def read_items(table: Table, args: argparse.Namespace, target: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+def read_items(
+    table: Table, args: argparse.Namespace, target: Path, problems: Problems
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read a table of items.
 
     ``args``: ``item_id`` (by default ``item``) is its column of ids, which are text, present and unique; ``text``:
     columns for ``items.parquet``; ``category``: columns for the ``.item`` file, type ``token``, or ``token_seq``
     with a ``category_separator``; ``image_path``: column of image files, relative to the table's folder or
-    absolute. Image paths are made relative to ``target``, the data set's folder.
+    absolute. Image paths are made relative to ``target``, the data set's folder; files that are not there are counted
+    in ``problems``.
 
     Returns the frames for the ``.item`` file (id, categories) and for ``items.parquet`` (id, texts, image path).
 
@@ -57,15 +61,17 @@ def read_items(table: Table, args: argparse.Namespace, target: Path) -> tuple[pd
         blank = pc.equal(pc.utf8_trim_whitespace(text), "")
         described[column] = pc.if_else(blank, None, text).to_pandas()
     if image_path:
-        described["image_path"] = _images(frame[image_path], table.path.parent, target)
+        described["image_path"] = _images(frame[image_path], table.path.parent, target, problems)
     return atomic, described
 
 
-def _images(paths: pd.Series, folder: Path, target: Path) -> list[str | None]:
+def _images(paths: pd.Series, folder: Path, target: Path, problems: Problems) -> list[str | None]:
     """The paths of the images that exist; None for the others."""
     found: list[str | None] = []
     for value in cells.plain_text(paths).to_pylist():
         file = folder / value
         there = value if Path(value).is_absolute() else os.path.relpath(file, target)
         found.append(there if value.strip() and file.is_file() else None)
+        if value.strip() and found[-1] is None:
+            problems.add("missing_image", str(file))
     return found

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from recbole_mm.atomic import check_rows
 from recbole_mm.convert.atomic import write_atomic, write_items_parquet
-from recbole_mm.convert.filter import count_repeated
-from recbole_mm.convert.frames import ITEM, TIME, USER
+from recbole_mm.convert.filter import count_doubtful, count_repeated, usable
+from recbole_mm.convert.frames import ITEM, RATING, TIME, USER
 from recbole_mm.convert.problems import Problems
 from recbole_mm.convert.sets import Written, add_output_arguments, write_sets
 from recbole_mm.convert.staging import Staging
@@ -54,6 +55,8 @@ def main(args: argparse.Namespace) -> int:
         inter, labels = inter[~cold].reset_index(drop=True), labels[~cold]
     users, items = (pd.factorize(inter[column])[0] for column in (USER, ITEM))
     count_repeated(problems, f"{path.name}:", users, items, before=1)
+    rating, time = (inter[name].to_numpy() if name in inter.columns else None for name in (RATING, TIME))
+    count_doubtful(problems, f"{path.name}:", usable(users, items), rating, time, before=1)
     for code, part in enumerate(PARTS):
         if not (labels == code).any():
             raise WrongUse(f"{path}: no row has x_label {code} ({part}); without it the split is not MMRec's")
@@ -116,7 +119,8 @@ def _interactions(folder: Path) -> tuple[pd.DataFrame, np.ndarray, Path]:
     paths = sorted(folder.glob("*.inter")) if folder.is_dir() else []
     if len(paths) != 1:
         raise WrongUse(f"{folder}: {len(paths) or 'no'} .inter files; MMRec's folder has exactly one")
-    frame = pd.read_csv(paths[0], sep="\t", encoding="utf-8")
+    check_rows(paths[0])
+    frame = pd.read_csv(paths[0], sep="\t", encoding="utf-8-sig")
     names = next((ids for ids in IDS if set(ids) <= set(frame.columns)), None)
     if names is None or "x_label" not in frame.columns:
         raise WrongUse(f"{paths[0]}: columns {', '.join(frame.columns)}; expected userID, itemID, x_label")
@@ -158,6 +162,7 @@ def _mapping(path: Path, column: str) -> dict[str, str]:
     """MMRec's number -> original id."""
     if not path.is_file():
         raise WrongUse(f"{path}: no such file; --original-ids needs it")
+    check_rows(path)
     frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     other = [name for name in frame.columns if name != column]
     if column not in frame.columns or len(other) != 1:

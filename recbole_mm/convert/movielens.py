@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 
 import pandas as pd
 
+from recbole_mm.atomic import header_line, read_atomic
 from recbole_mm.convert.amazon_items import find_images
 from recbole_mm.convert.filter import add_filter_arguments, filters_from
 from recbole_mm.convert.frames import AS_TEXT, ITEM, RATING, TIME, USER, require, write_dataset
@@ -22,7 +22,8 @@ HELP = "MovieLens 100k, 1M, 10M, 20M, 25M, 32M and latest to atomic files and it
 
 def _read_atomic(path: str | Path, wanted: tuple[str, ...]) -> pd.DataFrame:
     """Read a RecBole atomic file as strings; columns lose their `:type`; empty fields stay ''."""
-    frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE)
+    columns = dict.fromkeys(header_line(path).split("\t"), str)
+    frame = read_atomic(path, columns=columns, keep_default_na=False)
     frame.columns = pd.Index([str(name).partition(":")[0] for name in frame.columns])
     require(path, frame, wanted)
     return frame

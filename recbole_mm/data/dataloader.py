@@ -1,12 +1,14 @@
-"""Training batches of our own models: user ``[B]``, item ``[B]``, negatives ``[B, N]``."""
+"""Training batches of our own models (user ``[B]``, item ``[B]``, negatives ``[B, N]``); queries of sequential ones."""
 
 from __future__ import annotations
 
+from logging import getLogger
 from typing import Any
 
 import numpy as np
 import torch
-from recbole.data.dataloader import TrainDataLoader
+from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
+from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.data.interaction import Interaction
 
 from recbole_mm.data.sampler import NegativeSampler
@@ -49,3 +51,30 @@ class TripletDataLoader(TrainDataLoader):
         )
         batch[self.neg_item_id] = torch.from_numpy(negatives)
         return Interaction(batch)
+
+
+class HistoryEvalDataLoader(FullSortEvalDataLoader):
+    """One query for each user of a part whose rows have the user's history (`SequenceMixin`), as for other models.
+
+    RecBole's loader makes a query of each row. ``user_df`` holds a user's first row, ``uid_list`` the users.
+    """
+
+    def __init__(self, config: Any, dataset: Any, sampler: Any, shuffle: bool = False):
+        self.logger = getLogger()
+        self.uid_field, self.iid_field = dataset.uid_field, dataset.iid_field
+        dataset.sort(by=self.uid_field, ascending=True)
+        users, first = np.unique(dataset.inter_feat[self.uid_field].numpy(), return_index=True)
+        self.uid_list, self.sample_size = torch.from_numpy(users), len(users)
+        items = np.split(dataset.inter_feat[self.iid_field].numpy(), first[1:])
+        self._positives = [torch.from_numpy(np.unique(each)) for each in items]
+        self.is_sequential = True  # RecBole sets it too late for what follows
+        AbstractDataLoader.__init__(self, config, dataset, sampler, shuffle=False)
+        self.user_df = self.transform(dataset, dataset[torch.from_numpy(first)])
+
+    def collate_fn(self, index: list[int]) -> tuple[Interaction, None, torch.Tensor, torch.Tensor]:
+        """Queries of some users: rows, nothing to mask, and row and item of each positive."""
+        positives = [self._positives[i] for i in index]
+        row = torch.repeat_interleave(
+            torch.arange(len(index)), torch.tensor([len(each) for each in positives])
+        )
+        return self.user_df[torch.as_tensor(index)], None, row, torch.cat(positives)

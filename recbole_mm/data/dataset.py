@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from recbole.data.interaction import Interaction, cat_interactions
 
 from recbole_mm.data.modality import ItemModality, ModalityTable, load_modalities
 from recbole_mm.data.phase_sampler import one_item
+from recbole_mm.data.presplit import presplit_parts
 from recbole_mm.data.review import review_vectors
+from recbole_mm.data.seen import Pairs, keep_pairs
+from recbole_mm.data.sequence import SequenceMixin
 from recbole_mm.data.split import cold_rows, hold_out_cold_items, split_rows
-from recbole_mm.errors import WrongUse
 from recbole_mm.modality import resolve_stores
 
 _Host: Any = object  # RecBole's data set, before which the mixin stands; to mypy it may hold anything
@@ -36,6 +38,16 @@ class MultimodalMixin(_Host):
     domain_names: Sequence[str] = ()
     #: ``[I]`` number of each item's domain, -1 for ``[PAD]`` and for items no row gives one; None where there is one
     item_domain: torch.Tensor | None = None
+    #: of a part, its name, and the pairs of user and item of all parts by theirs (`recbole_mm.data.seen`)
+    phase: str
+    pairs: Mapping[str, Pairs]
+    #: of a part: ``[I]`` bool, whether an item has a row in any part
+    interacted: np.ndarray
+
+    @property
+    def sequence_split(self) -> str | None:
+        """What the sequences were cut from (`SequenceMixin`); None where the model takes none."""
+        return None
 
     def _data_processing(self) -> None:
         super()._data_processing()
@@ -44,7 +56,14 @@ class MultimodalMixin(_Host):
 
     def load_modalities(self) -> None:
         """Align the configured stores to the remapped item ids; sets ``modality``."""
-        self.modality = load_modalities(self.config, self.store_parts(), self.item_num)
+        parts = self.store_parts()
+        if not parts and self.config["modalities"] != []:
+            where = Path(self.config["modality_path"]) / self.config["dataset"]
+            getLogger("recbole_mm.data").warning(
+                "%s: no vectors of the items in %s, so this is a run on ids only; recbole-mm extract makes them",
+                self.config["model"], where,
+            )  # fmt: skip
+        self.modality = load_modalities(self.config, parts, self.item_num)
 
     def load_reviews(self) -> ItemModality:
         """The review vector of each row; call it on the training part, so that no other review is read."""
@@ -62,20 +81,22 @@ class MultimodalMixin(_Host):
 
         With ``cold_items``, a share of the items is in the test part alone, with all interactions.
         """
-        own = self.config["split"] or self.config["cold_items"]
-        if own and isinstance(self, SequentialDataset):
-            raise WrongUse(
-                f"{'split' if self.config['split'] else 'cold_items'}: sequential models take RecBole's "
-                "leave-one-out (eval_args: {split: {LS: valid_and_test}})"
-            )
-        if not self.config["split"]:
-            parts = super().build()
+        if self.config["benchmark_filename"] is not None:
+            parts = presplit_parts(self)
+        elif not self.config["split"]:
+            parts = self._recbole_parts()
         else:
             self._change_feat_format()
             rows = split_rows(self.config, self)
             self._drop_unused_col()
             parts = [copy_of_rows(self, part) for part in rows]
-        return self._hold_out(parts) if self.config["cold_items"] else parts
+        parts = self._hold_out(parts) if self.config["cold_items"] else parts
+        keep_pairs(parts)
+        return parts
+
+    def _recbole_parts(self) -> list[Any]:
+        """The parts as RecBole makes them."""
+        return list(super().build())
 
     def _hold_out(self, parts: list[Any]) -> list[Any]:
         feats = [part.inter_feat for part in parts]
@@ -102,5 +123,5 @@ class MultimodalDataset(MultimodalMixin, Dataset):
     """General and context-aware data set with modalities."""
 
 
-class MultimodalSequentialDataset(MultimodalMixin, SequentialDataset):
+class MultimodalSequentialDataset(SequenceMixin, MultimodalMixin, SequentialDataset):
     """Sequential data set with modalities."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recbole_mm.atomic import check_rows
 from recbole_mm.errors import WrongUse
 
 
@@ -49,6 +50,7 @@ def _linked(config: Any, kind: str, domain: str) -> dict[str, str]:
     path = Path(config[f"{kind}_link"])
     if not path.is_file():
         raise WrongUse(f"link file {path} does not exist")
+    check_rows(path)
     table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     if domain not in table.columns:
         raise WrongUse(

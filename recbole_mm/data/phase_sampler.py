@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from recbole.data import utils as recbole_data
 from recbole.sampler import KGSampler, RepeatableSampler, Sampler
 
 from recbole_mm.data.sampler import USER_FILTER, nothing_to_draw
@@ -98,7 +99,12 @@ def one_item(dataset: Any) -> Failure:
 
 
 def create_samplers(config: Any, dataset: Any, parts: Sequence[Any]) -> list[Any]:
-    """RecBole's ``create_samplers`` with the classes above: by phase a sampler, or None where nothing is drawn."""
+    """RecBole's ``create_samplers`` with the classes above: by phase a sampler, or None where nothing is drawn.
+
+    Classes that a person put in the place of RecBole's, in ``recbole.data.utils``, are taken as they are.
+    """
+    if (recbole_data.Sampler, recbole_data.RepeatableSampler) != (Sampler, RepeatableSampler):
+        return list(recbole_data.create_samplers(config, dataset, parts))
     args = [config[f"{phase}_neg_sample_args"] for phase in PHASES]
     drawn = [each["distribution"] for each in args]
     alpha = args[0]["alpha"] if drawn[0] != "none" else 1.0
@@ -116,3 +122,9 @@ def create_samplers(config: Any, dataset: Any, parts: Sequence[Any]) -> list[Any
             base.set_distribution(distribution)
         found.append(None if distribution == "none" else base.set_phase(phase))
     return found
+
+
+def create_kg_sampler(dataset: Any, distribution: str, alpha: float) -> Any:
+    """Of a knowledge graph: the class above, or a person's own in ``recbole.data.utils``."""
+    own = recbole_data.KGSampler
+    return (NamingKGSampler if own is KGSampler else own)(dataset, distribution, alpha)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -16,14 +17,16 @@ from recbole.evaluator.register import metric_types
 from recbole.utils import EvaluatorType
 from tqdm import tqdm
 
+from recbole_mm.data.seen import joined, pairs_of
 from recbole_mm.errors import WrongUse
 from recbole_mm.evaluator import aggregate
-from recbole_mm.evaluator.full import full_pass
+from recbole_mm.evaluator.full import Progress, full_pass
 from recbole_mm.evaluator.group import Group, TrainStats, groups_of
 from recbole_mm.evaluator.labelled import labelled_pass
 from recbole_mm.evaluator.listed import listed_pass
 from recbole_mm.evaluator.protocol import protocols
-from recbole_mm.evaluator.query import EvalTask, build_task, pairs_of
+from recbole_mm.evaluator.query import EvalTask, build_task
+from recbole_mm.evaluator.question import Asked, full_question, rows_question
 from recbole_mm.evaluator.record import Record, Wanted
 from recbole_mm.evaluator.registered import Registered
 from recbole_mm.evaluator.result import EvalResult
@@ -31,7 +34,9 @@ from recbole_mm.evaluator.sampled import draw_lists
 from recbole_mm.evaluator.score import Scorer
 from recbole_mm.model.traits import trait
 from recbole_mm.run.metric import METRICS
+from recbole_mm.run.question import Question
 
+Ask = Callable[[], Question] | None
 NOT_APPLICABLE = "not applicable"
 CPU_MIB, GPU_MIB = 16, 512
 """Scores of a batch where ``eval_memory_mib`` is None. On a CPU a batch that stays in the cache, and that malloc
@@ -42,8 +47,8 @@ class Evaluator:
     """Evaluates a model on RecBole's loaders. Values equal RecBole's wherever RecBole has the metric.
 
     Keys: ``metrics``, ``topk``, ``metric_decimal_place``, ``eval_batch_size`` (rows of one ``predict``), and ours:
-    ``protocol`` (a name or a list), ``eval_candidates`` (``domain`` or ``all``), ``eval_groups``, ``cold_threshold``,
-    ``cold_items``, ``split_seed``, ``eval_memory_mib``.
+    ``protocol`` (a name or a list), ``mask_seen``, ``candidates``, ``eval_candidates`` (``domain`` or ``all``),
+    ``eval_groups``, ``cold_threshold``, ``cold_items``, ``split_seed``, ``eval_memory_mib``.
     """
 
     def __init__(self, config: Any) -> None:
@@ -76,15 +81,14 @@ class Evaluator:
         self._tasks: WeakKeyDictionary[Any, tuple[EvalTask, dict[str, np.ndarray]]] = WeakKeyDictionary()
 
     def data_collect(self, train_data: Any) -> None:
-        """Take item counts and histories from the training loader.
-
-        Needed only where the evaluation loader does not know its training data: sequential models.
-        """
-        # the loader of a knowledge model holds two
+        """Take item counts and histories from the training loader, as RecBole does."""
+        loader = getattr(train_data, "general_dataloader", train_data)  # that of a knowledge model holds two
         if self.own is not None:
-            self.own.data_collect(train_data)
-        dataset = getattr(train_data, "general_dataloader", train_data)._dataset
-        self._train = _train_stats([dataset], dataset)
+            self.own.data_collect(loader)
+        dataset = loader._dataset
+        # sequences that were cut from a part begin with rows that are asked for nowhere
+        cut = dataset.sequence_split == "interactions"
+        self._train = _train_stats(dataset, *(dataset.pairs["train"] if cut else pairs_of(dataset)))
 
     @torch.no_grad()
     def evaluate(self, model: Any, eval_data: Any, show_progress: bool = False) -> EvalResult:
@@ -98,23 +102,43 @@ class Evaluator:
         scorer = Scorer(model, eval_data, dataset.item_num, size)
         if self.own is not None:
             if not self.own.knows_training:
-                self.own.data_collect(SimpleNamespace(dataset=_all_phases(eval_data)[0]))
+                parts = getattr(eval_data._sampler, "datasets", None) or [eval_data._dataset]
+                self.own.data_collect(SimpleNamespace(dataset=parts[0]))
             self.own.start()
         if self.labelled:
-            asked = (self.config, self.wanted.metrics, size, scorer.device, progress, self.own)
-            metrics, rows = labelled_pass(model, eval_data, *asked)
-            rows["user"] = dataset.id2token(dataset.uid_field, rows["user"].to_numpy())
-            return EvalResult(metrics, ["labelled"], lambda: rows)
+            metrics, rows = labelled_pass(
+                model, eval_data, self.config, self.wanted.metrics, size, scorer.device, progress, self.own
+            )
+            ids = [rows[name].to_numpy() for name in ("user", "item", "label")]
+            rows["user"] = dataset.id2token(dataset.uid_field, ids[0])
+            table = rows.drop(columns="item")
+            question = partial(rows_question, dataset, *ids)
+            return EvalResult(metrics, ["labelled"], lambda: table, question=question)
+        return self._result(*self._ranked(scorer, eval_data, progress), model, eval_data)
+
+    def _ranked(self, scorer: Scorer, eval_data: Any, progress: Progress) -> tuple[Record, Ask]:
+        """The record of a loader that ranks, and what gives its question."""
+        dataset = eval_data._dataset
         if isinstance(eval_data, FullSortEvalDataLoader):
             task, negatives = self._task(eval_data, scorer.device)
             record = full_pass(scorer, eval_data, task, self.wanted, negatives, progress, self.own)
-        else:
-            if self.names != ["recbole"]:
-                raise WrongUse(
-                    f"protocol: {self.names} needs eval_args: {{mode: full}}; uniN and popN go with recbole"
-                )
-            record = listed_pass(model, eval_data, self.wanted, size, scorer.device, progress, self.own)
-        return self._result(record, model, eval_data)
+            return record, partial(full_question, dataset, task, negatives, self.wanted.ranking)
+        if self.names != ["recbole"]:
+            raise WrongUse(
+                f"protocol: {self.names} needs eval_args: {{mode: full}}; uniN and popN go with recbole"
+            )
+        # what is drawn for a validation is not hashed: it would take as long as to rank it
+        asked = Asked(dataset) if dataset.phase == "test" else None
+        how = self.wanted, scorer.pairs, scorer.device, progress, self.own, asked
+        record = listed_pass(scorer.model, eval_data, *how)
+        return record, None if asked is None else partial(getattr, asked, "question")
+
+    def question(self, eval_data: Any) -> Question | None:
+        """What will be asked over a loader that ranks; None where negatives are still to be drawn."""
+        if self.labelled or not isinstance(eval_data, FullSortEvalDataLoader):
+            return None
+        task, negatives = self._task(eval_data, torch.device(self.config["device"]))
+        return full_question(eval_data._dataset, task, negatives, self.wanted.ranking)
 
     def _task(self, eval_data: Any, device: torch.device) -> tuple[EvalTask, dict[str, np.ndarray]]:
         """The queries and sampled lists of a loader, made at its first evaluation."""
@@ -124,19 +148,16 @@ class Evaluator:
         mib = self.config["eval_memory_mib"]
         if mib is None:
             mib = CPU_MIB if device.type == "cpu" else GPU_MIB
-        task = build_task(
-            eval_data, self.config["eval_candidates"], "mmrec" in self.names, budget=int(mib * 2**20) // 4
-        )
+        task = build_task(eval_data, self.config, budget=int(mib * 2**20) // 4)
         negatives = {}
         for protocol in self.protocols:
             if not protocol.is_full:
                 rng = np.random.default_rng([self.config["split_seed"], protocol.negatives])
-                users, items = pairs_of(_all_phases(eval_data), dataset)
-                negatives[protocol.name] = draw_lists(task, users, items, protocol.negatives, rng)
+                negatives[protocol.name] = draw_lists(task, *joined(dataset), protocol.negatives, rng)
         self._tasks[eval_data] = task, negatives
         return task, negatives
 
-    def _result(self, record: Record, model: Any, eval_data: Any) -> EvalResult:
+    def _result(self, record: Record, question: Ask, model: Any, eval_data: Any) -> EvalResult:
         dataset, primary = eval_data._dataset, self.protocols[0]
         keys = {"full" if p.is_full else p.name: "" if p == primary else f"{p.name}/" for p in self.protocols}
         table = aggregate.full_queries(record, self.wanted) if self.wanted.ranking else None
@@ -146,7 +167,7 @@ class Evaluator:
         for protocol in self.protocols:
             key = "full" if protocol.is_full else protocol.name
             if protocol.is_full and table is not None:
-                count = self._stats(eval_data, notes).count if self.wanted.lists else None
+                count = self._stats(eval_data).count if self.wanted.lists else None
                 part = aggregate.full_metrics(record, table, self.wanted, count, self.config["tail_ratio"])
             else:
                 part = aggregate.list_metrics(lists[protocol.name], self.wanted)
@@ -163,7 +184,7 @@ class Evaluator:
             return aggregate.query_table(record, dataset, table, lists, keys)
 
         def groups() -> pd.DataFrame:
-            stats = self._stats(eval_data, notes)
+            stats = self._stats(eval_data)
             threshold = self.config["cold_threshold"]
             asked = list(groups_of(self.groups, dataset, record.user, record.domain, stats, threshold))
             if cold:
@@ -177,28 +198,14 @@ class Evaluator:
                 frame.loc[last, "value"] = f"held-out items: {NOT_APPLICABLE}"
             return frame
 
-        return EvalResult(metrics, self.names, queries, groups if self.groups or cold else None, notes)
-
-    def _stats(self, eval_data: Any, notes: list[str]) -> TrainStats:
-        """Training counts: of the training loader if it was given, else of the sampler's first phase."""
-        if self._train is not None:
-            return self._train
-        parts = getattr(eval_data._sampler, "datasets", None)
-        if parts:
-            return _train_stats(parts[:1], eval_data._dataset)
-        notes.append(
-            "item counts are of all phases: call Evaluator.data_collect(train_data) for training counts"
+        return EvalResult(
+            metrics, self.names, queries, groups if self.groups or cold else None, notes, question
         )
-        return _train_stats(_all_phases(eval_data), eval_data._dataset)
+
+    def _stats(self, eval_data: Any) -> TrainStats:
+        """Training counts: of the training loader if it was given, else of the training rows."""
+        return self._train or _train_stats(eval_data._dataset, *eval_data._dataset.pairs["train"])
 
 
-def _all_phases(eval_data: Any) -> list[Any]:
-    """The datasets that hold every interaction of all phases."""
-    sampler = eval_data._sampler
-    parts = getattr(sampler, "datasets", None)
-    return parts if parts is not None else [getattr(sampler, "dataset", eval_data._dataset)]
-
-
-def _train_stats(parts: list[Any], dataset: Any) -> TrainStats:
-    user, item = pairs_of(parts, dataset)
-    return TrainStats(np.bincount(item, minlength=dataset.item_num), user, item)
+def _train_stats(dataset: Any, users: np.ndarray, items: np.ndarray) -> TrainStats:
+    return TrainStats(np.bincount(items, minlength=dataset.item_num), users, items)

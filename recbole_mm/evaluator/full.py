@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recbole_mm.evaluator.auc import pooled_auc
-from recbole_mm.evaluator.query import Batch, EvalTask
+from recbole_mm.evaluator.query import Batch, EvalTask, by_row
 from recbole_mm.evaluator.rank import BatchRanks, rank_batch
 from recbole_mm.evaluator.record import Record, Wanted
 from recbole_mm.evaluator.registered import Registered
@@ -74,7 +74,7 @@ def interaction_of(eval_data: Any, task: EvalTask, batch: Batch) -> Any:
     rows = task.row[batch.start : batch.stop]
     consecutive = rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all()
     index = slice(int(rows[0]), int(rows[-1]) + 1) if consecutive else rows
-    if not eval_data.is_sequential:
+    if not by_row(eval_data):
         return eval_data.user_df[index]
     dataset = eval_data._dataset
     return eval_data.transform(dataset, dataset[index])

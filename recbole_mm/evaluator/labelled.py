@@ -25,15 +25,17 @@ def labelled_pass(
     progress: Progress,
     own: Registered | None = None,
 ) -> tuple[OrderedDict[str, float], pd.DataFrame]:
-    """Metrics over all rows, and a table (user id, label, score). ``size``: rows of one call of ``predict``.
+    """Metrics over all rows, and a table (user id, item id, label, score). ``size``: rows of one call of ``predict``.
 
     ``names`` are of RecBole's metrics, ``own`` holds a person's.
     """
-    score, label, user = [], [], []
+    score, label, user, item = [], [], [], []
+    dataset = eval_data._dataset
     for interaction, *_ in progress(eval_data):
         score.append(predict_rows(model, interaction, device, size).cpu().numpy())
         label.append(interaction[config["LABEL_FIELD"]].cpu().numpy().reshape(-1))
-        user.append(interaction[eval_data._dataset.uid_field].cpu().numpy())
+        user.append(interaction[dataset.uid_field].cpu().numpy())
+        item.append(interaction[dataset.iid_field].cpu().numpy())
     scores, labels = np.concatenate(score), np.concatenate(label)
     metrics: OrderedDict[str, float] = OrderedDict()
     for name in names:
@@ -42,4 +44,6 @@ def labelled_pass(
     if own is not None:
         own.collect_rows(torch.from_numpy(scores), torch.from_numpy(labels))
         metrics.update(own.values())
-    return metrics, pd.DataFrame({"user": np.concatenate(user), "label": labels, "score": scores})
+    return metrics, pd.DataFrame(
+        {"user": np.concatenate(user), "item": np.concatenate(item), "label": labels, "score": scores}
+    )

@@ -10,6 +10,7 @@ import torch
 
 from recbole_mm.evaluator.auc import pooled_auc
 from recbole_mm.evaluator.full import Progress
+from recbole_mm.evaluator.question import Asked
 from recbole_mm.evaluator.rank import BatchRanks, rank_batch
 from recbole_mm.evaluator.record import Record, Wanted
 from recbole_mm.evaluator.registered import Registered
@@ -24,11 +25,13 @@ def listed_pass(
     device: Any,
     progress: Progress,
     own: Registered | None = None,
+    asked: Asked | None = None,
 ) -> Record:
     """Rank the positives among the negatives that RecBole's own loader draws (the same, in the same order).
 
     RecBole writes the scores into a matrix of -inf, so an item drawn twice for a user counts once. Here a user's
-    distinct items are the columns of a narrow row. ``size``: rows of one call of ``predict``. ``own`` gets the matrix.
+    distinct items are the columns of a narrow row. ``size``: rows of one call of ``predict``. ``own`` gets the matrix,
+    ``asked`` what was drawn.
     """
     dataset = eval_data._dataset
     I = dataset.item_num  # noqa: E741
@@ -62,19 +65,16 @@ def listed_pass(
         user = np.empty(B, np.int64)
         user[row_of.numpy()] = interaction[dataset.uid_field].cpu().numpy()
         users.append(user)
+        if asked is not None:
+            asked.lists(user, row, item, at)
         pos.append((row[at] + done, item[at], score.numpy()))
         if wanted.pooled_auc:
             narrow[pos_row, pos_col] = -torch.inf
             negatives.append(narrow[narrow > -torch.inf].numpy())
         done += B
-    query, item, pos_score = (np.concatenate(p) for p in zip(*pos, strict=True))
-    record = Record(
-        np.concatenate(users), None, np.bincount(query, minlength=done), query, item, pos_score, I
-    )
-    record.make_room(wanted)
-    _store(record, users, ranks)
+    record = _record(users, pos, ranks, wanted, I)
     if wanted.pooled_auc:
-        record.pooled = pooled_auc(pos_score, negatives)
+        record.pooled = pooled_auc(record.pos_score, negatives)
     return record
 
 
@@ -87,13 +87,25 @@ def _matrix(
     return matrix
 
 
-def _store(record: Record, users: list[np.ndarray], ranks: list[BatchRanks]) -> None:
+def _record(
+    users: list[np.ndarray],
+    pos: list[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    ranks: list[BatchRanks],
+    wanted: Wanted,
+    items: int,
+) -> Record:
+    """From the users [B], the positives (query, item, score) and the ranks of each batch."""
+    user = np.concatenate(users)
+    query, item, score = (np.concatenate(p) for p in zip(*pos, strict=True))
+    record = Record(user, None, np.bincount(query, minlength=len(user)), query, item, score, items)
+    record.make_room(wanted)
     first_query = first_positive = 0
     for user, ranked in zip(users, ranks, strict=True):
         queries = slice(first_query, first_query + len(user))
         positives = slice(first_positive, first_positive + len(ranked.position))
         record.store(ranked, queries, positives)
         first_query, first_positive = queries.stop, positives.stop
+    return record
 
 
 def _items(ranked: BatchRanks, item_at: np.ndarray) -> BatchRanks:

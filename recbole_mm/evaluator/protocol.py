@@ -1,7 +1,8 @@
 """Evaluation protocols by name: which items are masked, and which candidates compete.
 
-``recbole``    full ranking; training and, at test time, validation items of the user are masked.
-``mmrec``      full ranking; only training items are masked, at test time too (MMRec's published tables).
+``recbole``    full ranking; masked as RecBole does: training and, at test time, validation items of the user, and
+               nothing for sequential models, unless ``mask_seen`` says otherwise.
+``mmrec``      full ranking; ``mask_seen: train``, so at test time too (MMRec's published tables).
 ``sampled-N``  one list of 1 + N for every positive; negatives uniform over the candidates the user never touched.
 
 On RecBole's ``uniN``, ``popN`` and labelled loaders, ``recbole`` means: as the loader says.

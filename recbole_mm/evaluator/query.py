@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from recbole_mm.data.seen import pairs_of, seen_pairs
 from recbole_mm.errors import WrongUse
 
 
@@ -28,7 +29,7 @@ class EvalTask:
     domain [Q] | None      domain of the candidates, None: all items
     pos_query, pos_item [P]   ascending by query, no pair twice
     batches                consecutive, domains never mixed
-    columns                candidates of a domain (item ids, ascending); empty dict: all items
+    columns                candidates (item ids, ascending) of a domain, -1 for no domain; empty: all items
     mask_flat, mask_start  masked cells as row · width + column of their batch, and where each batch begins
     """
 
@@ -65,58 +66,48 @@ def item_domain(dataset: Any) -> np.ndarray | None:
     return None if dataset.item_domain is None else np.asarray(dataset.item_domain)
 
 
-def phase_pairs(eval_data: Any, *, train_only: bool) -> tuple[np.ndarray, np.ndarray]:
-    """(user, item) pairs of the phases before the loader's: what RecBole masks. Pairs may repeat.
-
-    RecBole masks used − positive; the positives' scores are put back after masking instead.
-    """
-    dataset, sampler = eval_data._dataset, eval_data._sampler
-    parts = getattr(sampler, "datasets", None)
-    if parts is not None and getattr(sampler, "phase", None) in sampler.phases:
-        k = sampler.phases.index(sampler.phase)
-        # a loader over a part of its phase (eval_domain): the rest is used too, as in RecBole's difference
-        before = parts[: k + (len(dataset) < len(parts[k]))]
-        return pairs_of(before[:1] if train_only else before, dataset)
-    history = getattr(eval_data, "uid2history_item", [])
-    users = [u for u, h in enumerate(history) if h is not None and len(h)]
-    if not users:
-        return pairs_of([], dataset)
-    if train_only:
-        raise WrongUse("protocol: mmrec needs a loader whose sampler keeps its training data; use recbole")
-    sizes = [len(history[u]) for u in users]
-    return np.repeat(users, sizes), np.concatenate([history[u].numpy() for u in users])
+def pool_of(dataset: Any, candidates: str) -> np.ndarray:
+    """Whether an item is a candidate [I]: those with a row in any part (``interacted``), or all (``catalogue``)."""
+    if candidates == "interacted":
+        return dataset.interacted
+    pool = np.ones(dataset.item_num, bool)
+    pool[0] = False
+    return pool
 
 
-def pairs_of(datasets: list[Any], dataset: Any) -> tuple[np.ndarray, np.ndarray]:
-    """All (user, item) pairs of some datasets."""
-    fields = (dataset.uid_field, dataset.iid_field)
-    users, items = ([d.inter_feat[f].numpy() for d in datasets] or [np.empty(0, np.int64)] for f in fields)
-    return (users[0], items[0]) if len(users) == 1 else (np.concatenate(users), np.concatenate(items))
+def by_row(eval_data: Any) -> bool:
+    """Whether each row is a query, as in RecBole's loader of prefixes, not each user."""
+    return eval_data.is_sequential and not hasattr(eval_data, "uid_list")
 
 
-def build_task(eval_data: Any, candidates: str, train_only: bool, *, budget: int) -> EvalTask:
+def build_task(eval_data: Any, config: Any, *, budget: int) -> EvalTask:
     """Read the queries of a full-ranking loader.
 
-    ``candidates``: ``all`` or ``domain`` (one query for each user and domain with positives; the dataset must carry
-    ``item_domain``). ``train_only``: only training items are masked. ``budget``: scores that a batch may hold.
+    ``eval_candidates``: ``all`` or ``domain`` (one query for each user and domain with positives; the dataset must
+    carry ``item_domain``). ``candidates``: ``interacted`` items or the whole ``catalogue``. ``mask_seen``: see
+    `recbole_mm.data.seen.seen_pairs`. ``budget``: scores that a batch may hold.
     """
     dataset = eval_data._dataset
     I = dataset.item_num  # noqa: E741
-    of_item = item_domain(dataset) if candidates == "domain" else None
-    if eval_data.is_sequential:
-        user, pos_item = pairs_of([dataset], dataset)
+    of_item = item_domain(dataset) if config["eval_candidates"] == "domain" else None
+    pool = pool_of(dataset, config["candidates"])
+    if of_item is not None and (lost := int((of_item[pool] < 0).sum())):
+        raise WrongUse(
+            f"candidates: catalogue: {lost} items have no row, so their domain is unknown; use eval_candidates: all"
+        )
+    pos_user, pos_item = pairs_of(dataset)
+    if by_row(eval_data):
+        user = pos_user
         row = pos_query = np.arange(len(user))
         domain = None
         if of_item is not None:
             row = np.argsort(of_item[pos_item], kind="stable")
             user, pos_item = user[row], pos_item[row]
             domain = of_item[pos_item]
-        mask = pairs_of([], dataset)
     else:
         table_user = eval_data.uid_list.numpy()
         row_of = np.full(dataset.user_num, -1, np.int64)
         row_of[table_user] = np.arange(len(table_user))
-        pos_user, pos_item = pairs_of([dataset], dataset)
         group = row_of[pos_user]
         if of_item is not None:
             group = of_item[pos_item] * len(table_user) + group
@@ -128,16 +119,18 @@ def build_task(eval_data: Any, candidates: str, train_only: bool, *, budget: int
             found, pos_query = np.unique(group, return_inverse=True)
             domain, row = np.divmod(found, len(table_user))
         user = table_user[row]
-        mask = phase_pairs(eval_data, train_only=train_only)
     n_pos = np.bincount(pos_query, minlength=len(user))
     columns: dict[int, np.ndarray] = {}
     local = np.arange(I)
+    if domain is None and not pool[1:].all():
+        columns[-1] = np.flatnonzero(pool)
     for d in [] if domain is None else np.unique(domain).tolist():
-        columns[d] = ids = np.flatnonzero(of_item == d)
+        columns[d] = np.flatnonzero((of_item == d) & pool)
+    for ids in columns.values():
         local[ids] = np.arange(len(ids))
     batches = _batches(len(user), domain, max(1, budget // I))
     task = EvalTask(user, row, domain, pos_query, pos_item, n_pos, I, batches, columns, local)
-    _lay_out(task, *mask, dataset.user_num, of_item)
+    _lay_out(task, *seen_pairs(dataset, config["mask_seen"]), dataset.user_num, of_item)
     return task
 
 
@@ -156,18 +149,32 @@ def _lay_out(
     widths = {domain: len(ids) for domain, ids in task.columns.items()}
     width = np.repeat([widths.get(b.domain, task.items) for b in task.batches], sizes)
     begin = np.repeat([b.start for b in task.batches], sizes)
-    batch_of = np.full(user_num * domains, n, np.uint16 if n < 65536 else np.int64)
-    batch_of[key] = np.repeat(np.arange(n), sizes)
-    first = np.zeros(user_num * domains, np.int64)
-    first[key] = (np.arange(task.queries) - begin) * width
     asked = users if of_item is None else users * domains + of_item[items]
-    cell = first[asked] + (items if of_item is None else task.local[items])
+    keys = user_num * domains
+    if len(np.unique(key)) < len(key):  # a sequential model may be asked about a user several times
+        asked, pair = _queries_of(asked, key, keys)
+        items, key, keys = items[pair], np.arange(task.queries), task.queries
+    batch_of = np.full(keys, n, np.uint16 if n < 65536 else np.int64)
+    batch_of[key] = np.repeat(np.arange(n), sizes)
+    first = np.zeros(keys, np.int64)
+    first[key] = (np.arange(task.queries) - begin) * width
+    cell = first[asked] + (task.local[items] if task.columns else items)
     batch = batch_of[asked]
     if (batch[1:] < batch[:-1]).any():
         order = np.argsort(batch, kind="stable")  # a radix sort on 16 bits
         batch, cell = batch[order], cell[order]
     task.mask_flat = cell
     task.mask_start = np.searchsorted(batch, np.arange(n + 1, dtype=batch.dtype))
+
+
+def _queries_of(asked: np.ndarray, key: np.ndarray, keys: int) -> tuple[np.ndarray, np.ndarray]:
+    """Each masked pair for every query of its key: (numbers of the queries, numbers of the pairs)."""
+    order = np.argsort(key, kind="stable")
+    count = np.bincount(key, minlength=keys)
+    start = count.cumsum() - count
+    pair = np.repeat(np.arange(len(asked)), count[asked])
+    within = np.arange(len(pair)) - np.repeat(count[asked].cumsum() - count[asked], count[asked])
+    return order[start[asked[pair]] + within], pair
 
 
 def _batches(queries: int, domain: np.ndarray | None, size: int) -> list[Batch]:

@@ -1,4 +1,4 @@
-"""Users described by what they took or wrote: the mean of vectors over a user's items, or reviews."""
+"""Users described by what they took or wrote: a mean over a user's items or reviews, or the last of them in order."""
 
 from __future__ import annotations
 
@@ -82,3 +82,68 @@ class UserHistory(nn.Module):
         where = shift.repeat_interleave(flat, output_size=total) + torch.arange(total, device=users.device)
         parts = self.ids[where].split(of_part)
         return [Bags(kind, ids, n) for kind, ids, n in zip(self.kinds, parts, size, strict=True)]
+
+
+class OrderedHistory(nn.Module):
+    """What each user took, in order, in K parts such as domains; a thing taken twice is there twice.
+
+    A cell is the place of a user and a part, ``part * U + user``.
+
+    Args:
+        n_users: U.
+        n_parts: K.
+        users, parts, ids: ``[t]`` what was taken, by whom, in which part; in the order of time.
+        length: L, how many of the last ones a user is described by.
+    """
+
+    start: Tensor
+    count: Tensor
+    window: Tensor
+    ids: Tensor
+
+    def __init__(
+        self, n_users: int, n_parts: int, users: np.ndarray, parts: np.ndarray, ids: np.ndarray, length: int
+    ):
+        super().__init__()
+        self.n_users, self.length = n_users, length
+        cell = np.asarray(parts, dtype=np.int64) * n_users + users
+        ids = np.asarray(ids)
+        count = np.bincount(cell, minlength=n_parts * n_users)
+        # a thing left out may have been taken several times: so many more are looked at
+        pair, copies = np.unique(cell * (ids.max(initial=0) + 1) + ids, return_counts=True)
+        most = np.zeros(len(count), dtype=np.int64)
+        np.maximum.at(most, pair // (ids.max(initial=0) + 1), copies)
+        values = {
+            "ids": ids[np.argsort(cell, kind="stable")],
+            "start": np.cumsum(count) - count,
+            "count": count,
+            "window": np.minimum(count, length + most),
+        }
+        for name, value in values.items():
+            self.register_buffer(name, torch.from_numpy(value), persistent=False)
+
+    def all_of(self, cells: Tensor) -> Bags:
+        """All that was taken in ``cells [n]``."""
+        return self._slice(self.start[cells], self.count[cells])
+
+    def last_of(self, cells: Tensor, without: Tensor | None = None) -> tuple[Bags, Tensor]:
+        """The last L that were taken in ``cells [n]``, each cell's ``without [n]`` and its copies left out first.
+
+        Returns:
+            the ids, and how late each came ``[t]``: 1 for the last one, up to L.
+        """
+        size = self.window[cells]
+        bags = self._slice(self.start[cells] + self.count[cells] - size, size)
+        cell = torch.arange(len(cells), device=cells.device).repeat_interleave(size)
+        kept = torch.ones_like(bags.ids, dtype=torch.bool) if without is None else bags.ids != without[cell]
+        # the kept ones from here to the end of the cell
+        upto = kept.cumsum(0)
+        end = torch.cat([upto.new_zeros(1), upto])[size.cumsum(0)]
+        place = end[cell] - upto + 1
+        kept &= place <= self.length
+        left = torch.zeros_like(size).index_add_(0, cell, kept.long())
+        return Bags("items", bags.ids[kept], left), place[kept]
+
+    def _slice(self, begin: Tensor, size: Tensor) -> Bags:
+        shift = (begin - (size.cumsum(0) - size)).repeat_interleave(size)
+        return Bags("items", self.ids[shift + torch.arange(len(shift), device=size.device)], size)

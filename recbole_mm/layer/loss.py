@@ -31,6 +31,12 @@ def bpr(positive: Tensor, negatives: Tensor) -> Tensor:
     return F.softplus(negatives - positive.unsqueeze(1)).mean()
 
 
+def bce(positive: Tensor, negatives: Tensor) -> Tensor:
+    r"""Binary cross-entropy, the mean over ``positive [B]`` and ``negatives [B, N]`` of :math:`-\log\sigma(\pm s)`."""
+    assert negatives.shape[0] == positive.shape[0] and positive.dim() == 1
+    return F.softplus(torch.cat([-positive.unsqueeze(1), negatives], dim=1)).mean()
+
+
 def symmetric_info_nce(left: Tensor, right: Tensor, temperature: float) -> Tensor:
     """InfoNCE between two views of the same n things, cosine similarity, the others of the batch as negatives.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 
 def candidate_scores(user_emb: Tensor, item_emb: Tensor, candidates: Tensor) -> Tensor:
@@ -40,3 +41,25 @@ def score_every_item(
         ]
         rows.append(torch.cat(parts, dim=1))
     return torch.cat(rows)
+
+
+class PairMLP(nn.Module):
+    """A score of a pair by an MLP on ``[u ; i ; u ⊙ i]`` with one hidden layer as wide as a vector.
+
+    The hidden layer's matrix is kept in three, so that users and items meet in the product alone.
+
+    Args:
+        width: r.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.user = nn.Linear(width, width)
+        self.item = nn.Linear(width, width, bias=False)
+        self.product = nn.Linear(width, width, bias=False)
+        self.out = nn.Linear(width, 1)
+
+    def forward(self, user: Tensor, item: Tensor) -> Tensor:
+        """``user [..., r]`` and ``item [..., r]``, broadcast against each other -> ``[...]``."""
+        hidden = self.user(user) + self.item(item) + self.product(user * item)
+        return self.out(F.relu(hidden)).squeeze(-1)

@@ -72,15 +72,18 @@ def check_coverage(
 
 
 def _example(item_tokens: np.ndarray, store_tokens: np.ndarray, alignment: Alignment) -> tuple[str, str]:
-    """A missing item and the store token that may mean it: equal but for zeros, case, spaces or ``.0``."""
-    missing = np.flatnonzero(~alignment.present)[1:]
-    plain = pd.Index(_plain(store_tokens))
+    """A missing item and the store token that may mean it, or else the first."""
+    missing = item_tokens[np.flatnonzero(~alignment.present)[1:]]
+    return alike(missing, store_tokens) or (missing[0], store_tokens[0])
+
+
+def alike(tokens: np.ndarray, others: np.ndarray) -> tuple[str, str] | None:
+    """The first of ``tokens`` that may mean one of ``others``, and that: equal but for zeros, case, spaces, ``.0``."""
+    plain = pd.Index(_plain(others))
     position = pd.Series(np.arange(len(plain)), index=plain).groupby(level=0).first()
-    hits = position.reindex(_plain(item_tokens[missing])).to_numpy()
+    hits = position.reindex(_plain(tokens)).to_numpy()
     found = np.flatnonzero(~np.isnan(hits.astype(float)))
-    if len(found):
-        return item_tokens[missing[found[0]]], store_tokens[int(hits[found[0]])]
-    return item_tokens[missing[0]], store_tokens[0]
+    return (tokens[found[0]], others[int(hits[found[0]])]) if len(found) else None
 
 
 def _plain(tokens: np.ndarray) -> pd.Series:

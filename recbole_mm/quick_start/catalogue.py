@@ -12,7 +12,7 @@ from typing import Any
 from recbole_mm.config.properties import load_internal, properties_dir, recbole_dir
 from recbole_mm.errors import WrongUse, suggest
 from recbole_mm.model import model_lines, model_names
-from recbole_mm.run.key import KEYS, Key
+from recbole_mm.run.model_key import describe
 
 # a key at the start of its line, and the comment at the end
 _LINE = re.compile(r"^(?P<key>\w+):.*?\s#\s*(?P<comment>.*\S)", re.MULTILINE)
@@ -70,16 +70,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Print the list that the command names."""
     found = models() if args.command == "models" else keys(args.model)
-    print(json.dumps(found, indent=1) if args.json else "\n".join(_lines(found)))
+    print(
+        json.dumps(found, indent=1) if args.json else "\n".join(_lines(found, getattr(args, "model", None)))
+    )
     return 0
 
 
-def _lines(found: Iterable[dict[str, Any]]) -> Iterator[str]:
+def _lines(found: Iterable[dict[str, Any]], model: str | None = None) -> Iterator[str]:
     for entry in found:
         if "name" in entry:
             yield f"{entry['name']:<20}{entry['of']:<25}{entry['about']}".rstrip()
             continue
-        allowed = KEYS.get(entry["key"], Key()).allowed
+        allowed = describe(entry["key"], model or "", [entry["key"]]).allowed
         default = "~" if entry["default"] is None else json.dumps(entry["default"], ensure_ascii=False)
         shown = default if len(default) <= 30 else f"{default[:29]}…"
         yield f"{entry['key']:<30}{shown:<32}{entry['about']}{f' ({allowed})' if allowed else ''}".rstrip()

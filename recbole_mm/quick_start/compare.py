@@ -25,6 +25,7 @@ from recbole_mm.report.plot import write_figures
 from recbole_mm.report.table import markdown, on_terminal
 from recbole_mm.run.comparison import Comparison, Row, read_plan, write_plan
 from recbole_mm.run.metric import check_columns
+from recbole_mm.run.question import OneQuestion
 
 FIRST_SEED = 2020
 FOLDER = "results/{preset}-{dataset}"
@@ -67,6 +68,7 @@ def compare(
 
     Raises:
         WrongUse: a row could not even be configured; nothing has been run then.
+        OtherQuestion: a row is asked something else than the first; there is no table then.
     """
     if "seed" in (config_dict or {}):
         raise WrongUse("--seed is what a comparison varies: give --seeds 3 or --seeds 2020,2021")
@@ -84,7 +86,7 @@ def compare(
 
     plan, runs = plan_runs(request, rows, numbers, columns, kept)
     plan = replace(plan, common={**plan.common, "versions": versions(), "command": command})
-    found, errors = run_all(runs, folder, fresh)
+    found, errors = run_all(runs, folder, fresh, OneQuestion())
     write_plan(folder, plan, {at: run for at, (run, _) in found.items()}, errors)
     comparison = Comparison.of(plan, {at: result for at, (_, result) in found.items()}, errors)
     write_results(comparison, folder, show)

@@ -79,6 +79,8 @@ def epoch_seconds(session: Session) -> dict[str, float | None]:
 
 
 def _rows(loader: Any) -> Any:
+    if loader is None:  # the split has no such part
+        return ()
     return getattr(loader, "general_dataloader", loader)._dataset  # knowledge models: two loaders
 
 

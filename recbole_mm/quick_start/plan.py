@@ -93,7 +93,7 @@ def plan_runs(
     Raises ``WrongUse`` on the first row that cannot be configured, or whose budget or evaluation is another.
     """
     preset, dataset = request.preset, request.dataset
-    evaluation = evaluation_of(columns, request.shared)
+    evaluation = _one_mask(request.shared, evaluation_of(columns, request.shared))
     where = {"checkpoint_dir": str(request.folder / RUNS)}
     full = [replace(row, settings={**row.settings, **where}) for row in kept]
     foreign = _foreign_keys([*kept, *rows], request.shared)
@@ -124,6 +124,13 @@ def plan_runs(
         common=_common(first[1]),
     )
     return plan, sorted(runs, key=lambda run: seeds.index(run.seed))  # type: ignore[arg-type]
+
+
+def _one_mask(shared: Settings, evaluation: Settings) -> Settings:
+    """With the same masking for all rows: RecBole's own depends on the type of the model."""
+    if "mask_seen" in shared or "mmrec" in evaluation["protocol"] or shared.get("evaluator") == "recbole":
+        return evaluation
+    return {**evaluation, "mask_seen": "train+valid"}
 
 
 def _foreign_keys(rows: Sequence[Row], shared: Settings) -> dict[str, set[str]]:

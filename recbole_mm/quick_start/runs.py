@@ -16,6 +16,7 @@ from recbole_mm.quick_start.progress import RunsProgress
 from recbole_mm.quick_start.session import Session
 from recbole_mm.run.comparison import RUNS, At
 from recbole_mm.run.folder import RunFolder, RunResult, run_folders
+from recbole_mm.run.question import OneQuestion, OtherQuestion, Question
 from recbole_mm.run.spec import RunSpec
 from recbole_mm.trainer import Callback
 
@@ -23,7 +24,12 @@ Left = tuple[RunFolder, RunResult]
 
 
 def run_one(
-    spec: RunSpec, callbacks: Sequence[Callback], log: Path, before: RunFolder | None = None, **options: Any
+    spec: RunSpec,
+    callbacks: Sequence[Callback],
+    log: Path,
+    before: RunFolder | None = None,
+    one: OneQuestion | None = None,
+    **options: Any,
 ) -> Left:
     """A run of a table or a search, quietly: taken from ``before`` where that is it, gone on with where it was cut off.
 
@@ -32,19 +38,26 @@ def run_one(
         callbacks: who hears of it.
         log: folder of the log.
         before: an earlier folder of the same key.
+        one: what the other lines of the table are asked; a run that is asked something else is not trained.
         options: of :meth:`Session.run`.
     """
     if before is not None and before.finished:
         return before, before.result()
     with init_logger(Config.of(spec), verbosity="quiet", folder=log):
         session = Session.build(spec, callbacks)
+        # a search chooses by validation, a table shows the test
+        needed = "test" if options.get("test", True) else "validation"
+        if (session.test_data if needed == "test" else session.valid_data) is None:
+            raise WrongUse(f"the split leaves no {needed} row; see eval_args, split and benchmark_filename")
+        if one is not None:
+            one.check(spec.label, session.question())
         cut_off = before is not None and before.last.is_file() and session.trainer.resumable
         result = session.run(resume=before.path if before is not None and cut_off else None, **options)
     return session.trainer.folder, result
 
 
 def run_all(
-    runs: Sequence[RunSpec], folder: Path, fresh: bool, **options: Any
+    runs: Sequence[RunSpec], folder: Path, fresh: bool, one: OneQuestion | None = None, **options: Any
 ) -> tuple[dict[At, Left], dict[At, str]]:
     """What each run left, by (label, seed), and for those that failed one line.
 
@@ -54,10 +67,12 @@ def run_all(
         runs: in their order, each with its key.
         folder: where ``runs/`` and ``log/`` are.
         fresh: run again what is finished.
+        one: to which the runs are held, where they make a table.
         options: of :meth:`Session.run`.
 
     Raises:
         Interrupted: Ctrl-C; what is finished stays.
+        OtherQuestion: a run is asked something else than the first; what is finished stays.
     """
     there = {} if fresh else run_folders(folder / RUNS)
     found: dict[At, Left] = {}
@@ -65,6 +80,9 @@ def run_all(
     for run in runs:
         if run.key in there and there[run.key].finished:
             found[_at(run)] = there[run.key], there[run.key].result()
+    for (label, _), (_, result) in found.items():
+        if one is not None:
+            one.check(label, Question.read(result.record))
     todo = [run for run in runs if _at(run) not in found]
     if found:
         print(
@@ -79,11 +97,15 @@ def run_all(
             try:
                 same = next((found[_at(r)][0] for r in runs if r.key == run.key and _at(r) in found), None)
                 before = same or there.get(run.key or "")
-                found[_at(run)] = run_one(run, [progress], folder / "log", before, **options)
+                found[_at(run)] = left = run_one(run, [progress], folder / "log", before, one=one, **options)
+                if one is not None:
+                    one.check(run.label, Question.read(left[1].record))
                 gc.collect()
             except KeyboardInterrupt as error:
                 kept = f"{len(found)} of {len(runs)} runs are kept in {folder / RUNS}"
                 raise Interrupted(f"{kept}; the same command goes on from there") from error
+            except OtherQuestion:
+                raise
             except Exception as error:  # one run must not take the others with it
                 errors[_at(run)] = _one_line(error)
                 write_text(folder / RUNS / f"{run.key}.error.txt", traceback.format_exc())

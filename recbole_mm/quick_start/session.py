@@ -15,10 +15,12 @@ from recbole.utils import init_seed
 from recbole_mm.config import Config, check_dataset, fit_to_dataset, missing_keys
 from recbole_mm.data import create_dataset, data_preparation
 from recbole_mm.errors import WrongUse
+from recbole_mm.evaluator.caption import caption
 from recbole_mm.model.traits import trait
 from recbole_mm.quick_start.embedded import ensure_embedded_stores
 from recbole_mm.quick_start.fingerprint import run_key, versions
 from recbole_mm.run.folder import BEST, RunFolder, RunResult
+from recbole_mm.run.question import Question
 from recbole_mm.run.spec import RunSpec, relative_paths
 from recbole_mm.serialize import readable
 from recbole_mm.trainer import Callback, get_trainer, load_model, read_checkpoint, warm_start
@@ -79,6 +81,7 @@ class Session:
             config.spec, label=spec.label, key=spec.key or run_key(config, config["seed"])
         )
         self.trainer.callbacks += callbacks
+        self.trainer.know_training(self.train_data)
 
     @classmethod
     def build(cls, spec: RunSpec, callbacks: Sequence[Callback] = ()) -> Session:
@@ -113,6 +116,8 @@ class Session:
     def evaluate(self, part: str = "test") -> dict[str, float]:
         """Metrics of the model as it is on ``valid`` or ``test``; tables are in ``trainer.eval_result``."""
         loader = {"valid": self.valid_data, "test": self.test_data}[part]
+        if loader is None:
+            raise WrongUse(f"evaluate: the split leaves no row to {part}")
         return dict(self.trainer.evaluate(loader, load_best_model=False))
 
     def run(
@@ -137,9 +142,10 @@ class Session:
         best_score, best_result = trainer.fit(
             self.train_data, self.valid_data, saved=saved, show_progress=show_progress
         )
+        best_score = best_score if best_result else None  # RecBole's worst where nothing was validated
         scores = {"best_valid_score": best_score, "best_valid_result": best_result, "test_result": None}
         queries = groups = None
-        if test:
+        if test and self.test_data is not None:
             scores["test_result"] = trainer.evaluate(
                 self.test_data, load_best_model=saved, show_progress=show_progress
             )
@@ -159,8 +165,11 @@ class Session:
             "dataset": config["dataset"],
             "seed": config["seed"],
             "split_seed": config["split_seed"],
+            "sequence_split": self.dataset.sequence_split,
             "key": self.spec.key,
             "protocol": config["protocol"],
+            "evaluation": None if self.test_data is None else caption(config, self.test_data),
+            "question": self._asked(scores["test_result"] is not None),
             **{name: readable(value) for name, value in scores.items()},
             "valid_score_bigger": True if bigger is None else bool(bigger),
             "epochs_run": len(trainer.history),
@@ -173,6 +182,14 @@ class Session:
             "versions": versions(),
             "threads": torch.get_num_threads(),
         }
+
+    def question(self) -> Question | None:
+        """What the test will ask; None where that shows when it is evaluated (drawn lists), or RecBole evaluates."""
+        return None if self.test_data is None else self.trainer.question(self.test_data)
+
+    def _asked(self, tested: bool) -> dict[str, Any] | None:
+        result = self.trainer.eval_result
+        return result.question.as_dict() if tested and result is not None else None
 
     def _files(self) -> dict[str, str]:
         """The checkpoints that stay, relative to the folder."""

@@ -18,6 +18,7 @@ import yaml
 from recbole_mm.config import Config, properties_dir
 from recbole_mm.config.properties import file_list, load_user
 from recbole_mm.config.values import parse_cli
+from recbole_mm.data.presplit import rule_without_validation
 from recbole_mm.errors import Failure, WrongUse
 from recbole_mm.files import at_home, write_text
 from recbole_mm.model import get_model
@@ -93,6 +94,8 @@ def tune(
     points = ordered(search.space, order_seed)[:trials]
     configs = [Config(model, dataset, None, {**settings, **point}) for point in points]
     require_files(configs[0])
+    if rule := rule_without_validation(configs[0]):
+        raise WrongUse(f"tune chooses by validation, and {rule} takes no row for it")
     specs = [
         replace(config.spec, label=f"{name} {_words(point)}", key=run_key(config, config["seed"]))
         for point, config in zip(points, configs, strict=True)

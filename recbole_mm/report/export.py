@@ -76,6 +76,7 @@ def document(
         "metrics": comparison.columns,
         "reference": reference and reference.label,
         **comparison.common,
+        "evaluation": dict(comparison.caption),
         "rows": rows,
         "tests": [vars(test) for test in tests],
         "notes": [*footnotes(comparison), *untested],

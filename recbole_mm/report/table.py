@@ -14,7 +14,7 @@ from recbole_mm.report.statistics import (
     relative_change,
     spread,
 )
-from recbole_mm.report.text import count, duration, figure, p_text, percent, split_text
+from recbole_mm.report.text import caption_text, count, duration, figure, p_text, percent
 from recbole_mm.run.comparison import Comparison, RowResult
 from recbole_mm.run.metric import smaller_is_better
 
@@ -110,6 +110,8 @@ def footnotes(comparison: Comparison) -> list[str]:
     notes += [f"{', '.join(labels)}: {remark}" for remark, labels in _remarks(comparison).items()]
     if reference is not None and comparison.reference is None:
         notes.append(f"Reference: {reference.label}, the best baseline by its score on validation.")
+    if comparison.unproven:
+        notes.append(f"Not proven to be asked the same as the other lines: {', '.join(comparison.unproven)}.")
     seeds = len(comparison.seeds)
     spread_note = (
         "; ± is the sample standard deviation over seeds (none: the seeds agree)" if seeds > 1 else ""
@@ -201,9 +203,9 @@ def missing_table(comparison: Comparison) -> str | None:
 
 def markdown(comparison: Comparison, tests: Sequence[PairedTest], untested: Sequence[str] = ()) -> str:
     """The whole report: title, main table, notes, controls, curve, paired tests."""
-    about = split_text(comparison.common.get("split") or {})
+    about = caption_text(comparison.caption)
     parts = [f"## {comparison.preset or 'Comparison'} on {comparison.dataset}"]
-    parts += [f"Split: {about}" if about else "", main_table(comparison, tests)]
+    parts += [about, main_table(comparison, tests)]
     parts += ["\n".join(f"- {note}" for note in [*footnotes(comparison), *untested])]
     for title, table in (
         ("Do the features help?", controls_table(comparison, tests)),

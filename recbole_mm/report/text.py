@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recbole_mm.report.statistics import spread
@@ -41,17 +41,6 @@ def count(number: Any, thing: str) -> str:
     return f"{number} {thing}{'s' * (number != 1)}"
 
 
-def split_text(split: dict[str, Any]) -> str:
-    """The split in words; empty where the record does not hold it."""
-    ours, recbole = split.get("split"), split.get("eval_args") or {}
-    seed = f"split_seed {split.get('split_seed')}"
-    if isinstance(ours, dict) and "random" in ours:
-        by = ours.get("by") or []
-        shares = " / ".join(f"{share:g}" for share in ours["random"])
-        return f"at random {shares} by {', '.join([by] if isinstance(by, str) else by)}, {seed}"
-    if ours is not None:
-        return f"as {ours} says"
-    parts = recbole.get("split")
-    if not parts:
-        return ""
-    return f"RecBole's {parts}, order {recbole.get('order')}, by {recbole.get('group_by')}, {seed}"
+def caption_text(caption: Mapping[str, str]) -> str:
+    """What was done, heading by heading."""
+    return " ".join(f"{heading.capitalize()}: {words}." for heading, words in caption.items())

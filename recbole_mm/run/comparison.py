@@ -104,6 +104,19 @@ class Comparison(Plan):
         """Whether any run of any row failed."""
         return any(row.errors for row in self.rows)
 
+    @property
+    def caption(self) -> Mapping[str, str]:
+        """What was done, as the first run's record says it; empty where none does."""
+        return next((found for record in self._records() if (found := record[1].get("evaluation"))), {})
+
+    @property
+    def unproven(self) -> list[str]:
+        """Labels of the rows of which a record does not say what was asked."""
+        return list(dict.fromkeys(label for label, record in self._records() if not record.get("question")))
+
+    def _records(self) -> list[tuple[str, dict[str, Any]]]:
+        return [(row.label, row.runs[seed].record) for row in self.rows for seed in sorted(row.runs)]
+
     def row(self, label: str) -> RowResult:
         """The row of this label."""
         return next(row for row in self.rows if row.label == label)

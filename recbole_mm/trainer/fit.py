@@ -87,10 +87,8 @@ class StagedFit(_Base):
             Failure: a loss that is not a number.
         """
         self._loaders = _present(train=train_data, valid=valid_data)
-        if self._evaluator is not None:
-            self._evaluator.data_collect(train_data)
+        self.know_training(train_data)
         self.tokens = tokens_of(getattr(train_data, "general_dataloader", train_data)._dataset)
-        self.eval_collector.data_collect(train_data)  # RecBole's evaluator counts all training rows
         if self._resumed and self.outcome and self.epochs:
             return self.best_valid_score, self.best_valid_result
         if saved and self.folder is None and self.config["local_rank"] in (None, 0):
@@ -123,6 +121,12 @@ class StagedFit(_Base):
         finally:
             self.tensorboard.close()
         return result
+
+    def know_training(self, train_data: Any) -> None:
+        """Let the evaluators, ours and RecBole's, count the training rows; item metrics need it."""
+        if self._evaluator is not None:
+            self._evaluator.data_collect(train_data)
+        self.eval_collector.data_collect(getattr(train_data, "general_dataloader", train_data))
 
     # ---- stages
 
@@ -197,4 +201,4 @@ class StagedFit(_Base):
 
 
 def _present(**loaders: Any) -> dict[str, Any]:
-    return {name: loader for name, loader in loaders.items() if loader is not None}
+    return {name: loader for name, loader in loaders.items() if loader}  # as RecBole: an empty one is none

@@ -13,6 +13,7 @@ from recbole.trainer.trainer import TraditionalTrainer, Trainer
 from recbole_mm.errors import Failure, WrongUse
 from recbole_mm.evaluator import Evaluator
 from recbole_mm.model.traits import trait
+from recbole_mm.run.question import Question
 from recbole_mm.trainer.callback import EarlyStopping
 from recbole_mm.trainer.checkpoint import read_checkpoint, write_checkpoint
 from recbole_mm.trainer.drift import ModelDrift
@@ -21,6 +22,7 @@ from recbole_mm.trainer.record import epoch_record, nan_terms, recorded_losses
 from recbole_mm.trainer.resume import best_state, load_model, optimizers_of
 from recbole_mm.trainer.schedule import schedule_of, set_learning_rates
 from recbole_mm.trainer.stage import Stages
+from recbole_mm.trainer.step import Stepping, averaged
 
 
 class TrainerMixin(StagedFit):
@@ -38,6 +40,8 @@ class TrainerMixin(StagedFit):
 
     def __init__(self, config: Any, model: Any) -> None:
         self.history: list[dict[str, Any]] = []
+        #: of each optimiser, in the order in which they were built
+        self.steppings: list[Stepping] = []
         super().__init__(config, model)
         # RecBole trains some models in one pass, whatever `epochs` says
         self.stages = Stages(config, self.epochs, self._early_stopping)
@@ -55,7 +59,8 @@ class TrainerMixin(StagedFit):
         self.eval_result: Any = None
         self.best_epoch: int | None = None
         self.model_drift = ModelDrift(model)
-        self._schedule = schedule_of(config["lr_scheduler"])
+        self._schedule = schedule_of(config["lr_scheduler"], config["lr_warmup_epochs"])
+        self.clip_grad_norm = None  # by `Stepping`; RecBole would do it before the gradients are unscaled
         self._epoch = self._batch = -1
         self._losses: list[Any] = []
 
@@ -100,6 +105,8 @@ class TrainerMixin(StagedFit):
         start = perf_counter()
         with recorded_losses(self.model) as self._losses:
             losses = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+        for stepping in self.steppings:
+            stepping.flush()
         record = epoch_record(epoch_idx, losses, self.model, len(train_data), perf_counter() - start)
         record["stage"] = stage.spec.part
         self.history.append(record)
@@ -110,12 +117,14 @@ class TrainerMixin(StagedFit):
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, Any]:
         start = perf_counter()
-        score, result = super()._valid_epoch(valid_data, show_progress)
+        with averaged(self.model, self.steppings):
+            score, result = super()._valid_epoch(valid_data, show_progress)
+            diagnostics = dict(trait(self.model, "diagnostics")())
         record, better = self.history[-1], self._is_better(score, self.best_valid_score)
         if better:
             self.best_epoch = self._epoch
         record.update(valid_score=float(score), valid=dict(result), best=better)
-        record["diagnostics"] = dict(trait(self.model, "diagnostics")())
+        record["diagnostics"] = diagnostics
         record["valid_seconds"] = perf_counter() - start
         self.stages.current.early_stopping.on_validation(record)
         if self.staged:  # RecBole's fits count by themselves
@@ -147,7 +156,14 @@ class TrainerMixin(StagedFit):
             groups = trait(self.model, "parameter_groups")(kwargs.get("learning_rate", self.learning_rate))
             if groups is not None:
                 kwargs["params"] = _checked(self.model, groups)
-        return super()._build_optimizer(**kwargs)
+        optimizer = super()._build_optimizer(**kwargs)
+        config = self.config
+        self.steppings.append(
+            Stepping(
+                optimizer, config["clip_grad_norm"], config["gradient_accumulation"], config["ema_decay"]
+            )
+        )
+        return optimizer
 
     def evaluate(
         self,
@@ -171,19 +187,25 @@ class TrainerMixin(StagedFit):
         self.wandblogger.log_eval_metrics(self.eval_result.metrics, head="eval")
         return self.eval_result.metrics
 
+    def question(self, eval_data: Any) -> Question | None:
+        """What an evaluation will ask (`Evaluator.question`); None of RecBole's evaluator."""
+        return None if self._evaluator is None else self._evaluator.question(eval_data)
+
     # ---- files
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         if not self.config["single_spec"] and self.config["local_rank"] != 0:
             return
         path = kwargs.pop("saved_model_file", self.saved_model_file)
-        write_checkpoint(path, best_state(self, epoch))
+        with averaged(self.model, self.steppings):
+            write_checkpoint(path, best_state(self, epoch))
         if verbose:
             self.logger.info(f"Saving current: {path}")
 
     def save_pretrained_model(self, epoch: int, saved_model_file: str) -> None:
         """As RecBole's PretrainTrainer (RaCT, S3Rec) does, in plain values."""
-        write_checkpoint(saved_model_file, best_state(self, epoch))
+        with averaged(self.model, self.steppings):
+            write_checkpoint(saved_model_file, best_state(self, epoch))
         self.saved_model_file = saved_model_file
 
     def resume_checkpoint(self, resume_file: Any) -> None:

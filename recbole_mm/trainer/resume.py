@@ -20,7 +20,7 @@ from recbole_mm.serialize import from_plain, plain_config, to_plain
 from recbole_mm.trainer.checkpoint import read_checkpoint
 from recbole_mm.trainer.generators import global_state, loader_state, set_global_state, set_loader_state
 
-FORMAT = "recbole_mm.last/2"
+FORMAT = "recbole_mm.last/3"
 _PROGRESS = ("best_valid_score", "best_valid_result", "train_loss_dict", "history", "best_epoch")
 
 
@@ -57,6 +57,7 @@ def last_state(trainer: Any, epoch: int, loaders: dict[str, Any]) -> dict[str, A
         "progress": {name: to_plain(getattr(trainer, name), name) for name in _PROGRESS},
         "optimizer_in_use": next(n for n, o in optimizers.items() if o is trainer.optimizer),
         "optimizers": {name: to_plain(o.state_dict(), name) for name, o in optimizers.items()},
+        "steppings": [stepping.state() for stepping in trainer.steppings],
         "model_drift": trainer.model_drift.state(),
         "generators": global_state(trainer.device),
         "loaders": {name: loader_state(loader) for name, loader in loaders.items()},
@@ -94,6 +95,8 @@ def restore(trainer: Any, last_file: str, loaders: dict[str, Any]) -> None:
     _load_weights(trainer.model, state, last_file)
     trainer.model_drift.restore(state["model_drift"])
     _load_optimizers(trainer, state, last_file)
+    for stepping, saved in zip(trainer.steppings, state["steppings"], strict=True):
+        stepping.restore(saved)
     for name in _PROGRESS:
         setattr(trainer, name, from_plain(state["progress"][name]))
     trainer.cur_step, trainer.start_epoch = state["cur_step"], state["epoch"] + 1

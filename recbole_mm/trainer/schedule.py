@@ -19,9 +19,16 @@ def cosine(epoch: int, epochs: int) -> float:
 SCHEDULES: dict[str, Callable[[int, int], float]] = {"cosine": cosine}
 
 
-def schedule_of(name: str | None) -> Callable[[int, int], float] | None:
-    """The schedule of that name; None for none."""
-    return None if name is None else SCHEDULES[name]
+def schedule_of(name: str | None, warmup: int = 0) -> Callable[[int, int], float] | None:
+    """The schedule of that name behind ``warmup`` epochs in which the rate rises in equal steps; None for neither."""
+    if name is None and not warmup:
+        return None
+    after = SCHEDULES[name] if name else lambda epoch, epochs: 1.0
+
+    def factor(epoch: int, epochs: int) -> float:
+        return (epoch + 1) / (warmup + 1) if epoch < warmup else after(epoch - warmup, epochs - warmup)
+
+    return factor
 
 
 def set_learning_rates(optimizers: Iterable[Optimizer], factor: float) -> None:

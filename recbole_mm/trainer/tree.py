@@ -34,6 +34,13 @@ class TreeTrainerMixin(_Base):
             return ""
         return "early stopping" if self.cur_step > self.stopping_step else "cap"
 
+    def question(self, eval_data: Any) -> None:
+        """RecBole evaluates the trees and does not say what it asked."""
+
+    def know_training(self, train_data: Any) -> None:
+        """Let RecBole's evaluator count the training rows."""
+        self.eval_collector.data_collect(train_data)
+
     def resume(self, last_file: str, train_data: Any, valid_data: Any = None) -> None:
         """Refuses: the library trains its trees in one go."""
         raise WrongUse(f"resume: {self.config['model']} cannot go on from a checkpoint; run it again")
@@ -48,6 +55,8 @@ class TreeTrainerMixin(_Base):
         callback_fn: Any = None,
     ) -> Any:
         """RecBole's ``fit``, which takes no callback here."""
+        if valid_data is None:
+            raise WrongUse(f"{self.config['model']} needs validation rows to end its trees; see eval_args")
         try:
             return super().fit(train_data, valid_data, verbose, saved, show_progress)
         except KeyboardInterrupt as error:

@@ -13,10 +13,12 @@ import pickle
 import subprocess
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from logging import getLogger
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock, create_autospec
@@ -199,6 +201,41 @@ def tensors_can_be_written() -> None:
     assert table["t"].tolist() == [1, 2]
 
 
+def feat_of(text: str) -> Any:
+    """The columns that RecBole loads from an atomic file of this text."""
+    from recbole.data.dataset import Dataset
+
+    settings = {"field_separator": "\t", "seq_separator": " ", "encoding": "utf-8", "seq_len": None}
+    like = dataset_like(config=settings, field2source={}, field2bucketnum={})
+    like._get_load_and_unload_col = lambda source: (None, None)
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "a.item"
+        file.write_text(text)
+        try:
+            return Dataset._load_feat(like, str(file), "item")
+        except ValueError as error:
+            return str(error).removeprefix(folder)
+
+
+@probe("recbole-read-header")
+def read_header() -> None:
+    """RecBole cuts off the last character, be it a line break or not; the second field of a name has no values."""
+    assert "given twice" in feat_of("i:token\tt:token\tt:token\n1\t2\t3\n")
+
+
+@probe("recbole-read-rows")
+def read_rows() -> None:
+    assert "line 3: 1 field, the header has 2" in feat_of("i:token\tt:token\n1\t2\n3\n")
+    assert feat_of("i:token\tf:float\n1\t2\n3\t4.5\n")["f"].tolist() == [2, 4.5]
+
+
+@probe("recbole-read-floats")
+def read_floats() -> None:
+    assert "line 3: fs:float_seq is 'x'" in feat_of("i:token\tfs:float_seq\n1\t2\n3\t4 x\n")
+    values = feat_of("i:token\tfs:float_seq\n1\t2\n3\t4 5\n4\t\n")["fs"]
+    assert [list(value) for value in values] == [[2], [4, 5], []]
+
+
 @probe("recbole-missing-feat")
 def missing_feat() -> None:
     """A table of users of which a repeated row was left out."""
@@ -281,7 +318,6 @@ def illegal_interval() -> None:
 
 @probe("recbole-lowest-interval")
 def lowest_interval() -> None:
-    from collections import Counter
 
     import pandas as pd
     from recbole.data.dataset import Dataset
@@ -402,6 +438,26 @@ def fwfm_features() -> None:
         "float_seq",
         "float",
     ]
+
+
+@probe("recbole-topk-absent")
+def topk_absent() -> None:
+    import torch
+    from recbole.data.interaction import Interaction
+    from recbole.utils.case_study import full_sort_scores
+
+    dataset = SimpleNamespace(
+        uid_field="user", user_num=9, inter_feat=Interaction({"user": torch.tensor([3, 5])}),
+        id2token=lambda field, user: f"u{user}",
+    )  # fmt: skip
+    data = SimpleNamespace(
+        dataset=dataset, _dataset=dataset, is_sequential=False, uid2history_item=[None] * 9
+    )
+    try:
+        full_sort_scores([3, 4, 0], MagicMock(), data)
+    except ValueError as error:
+        said = str(error)
+    assert "2 of 3 users have no row in this part" in said and said.endswith(": u4, no user 0")
 
 
 @probe("recbole-dien-negatives")
@@ -669,6 +725,44 @@ def autocast() -> None:
         warnings.filterwarnings("ignore", message=".*GradScaler")
         warnings.filterwarnings("error", message=".*autocast", category=FutureWarning)
         assert NCLTrainer._train_epoch(epoch_like(), [MagicMock()], 0) == 2
+
+
+@probe("recbole-exlib")
+def recbole_exlib() -> None:
+    sys.modules["lightgbm"] = None  # type: ignore[assignment]
+    sys.modules["xgboost"] = SimpleNamespace(Booster=object)  # type: ignore[assignment]
+    room = importlib.import_module("recbole.model.exlib_recommender")
+    assert room.XGBoost.__name__ == "XGBoost" and not hasattr(room, "CatBoost")
+    with suppress(ModuleNotFoundError):
+        raise AssertionError(room.LightGBM)
+
+
+@probe("recbole-collector-counts")
+def recbole_collector_counts() -> None:
+    import torch
+    from recbole.evaluator.collector import Collector, DataStruct
+
+    like: Any = SimpleNamespace(data_struct=DataStruct())
+    held = {"rec.items": torch.tensor([[1]]), "data.num_items": 3, "data.count_items": {1: 2}}
+    for key, value in held.items():
+        like.data_struct.set(key, value)
+    found = Collector.get_data_struct(like)
+    assert [found.get(key) for key in held] == list(held.values())
+
+
+@probe("hyperopt-generator")
+def hyperopt_generator() -> None:
+    from recbole.trainer import HyperTuning
+
+    def objective(values: Any, files: Any) -> dict[str, Any]:
+        score = -values["a"]
+        return {"model": "M", "best_valid_score": score, "valid_score_bigger": True, **results}
+
+    results = {"best_valid_result": {}, "test_result": {}}
+    tuning = HyperTuning(objective, params_dict={"choice": {"a": [1, 2], "b": [3, 4]}})
+    tuning.run()
+    assert sorted(tuning.params_list) == ["a:1, b:3", "a:1, b:4", "a:2, b:3", "a:2, b:4"]
+    assert tuning.best_params["a"] == 1
 
 
 @probe("torchvision-nms")

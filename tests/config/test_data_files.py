@@ -56,7 +56,6 @@ def test_a_folder_of_ones_own_named_ml_100k_is_used(shop: Path) -> None:
     [
         ("", "is empty"),
         ("\n", "is empty"),
-        ("user_id:token\titem_id:token\n", "has a header and no rows"),
         ("196\t242\t3\t881250949\n1\t2\t3\t4\n", "line 1: no header"),
         ("user_id\titem_id\nu\ti\n", "line 1: no header"),
         ("user_id:token,item_id:token\nu,i\n", "line 1: no header"),
@@ -101,6 +100,27 @@ def test_files_of_a_model(shop: Path, model: str, file: str) -> None:
     assert f"model {model} needs" in line(shop, model=model) and file in line(shop, model=model)
 
 
+def test_files_without_the_field_that_names_their_rows(shop: Path) -> None:
+    load = {"inter": ["user_id", "item_id"], "item": ["item_id", "class"]}
+    (shop / "shop" / "shop.item").write_text("id:token\tclass:token_seq\ni1\ta b\n")
+    said = "shop.item, line 1: no field 'item_id' (ITEM_ID_FIELD); it has id, class; set ITEM_ID_FIELD"
+    assert line(shop, load_col=load).endswith(said)
+    assert line(shop, load_col=None).endswith(said)
+    assert line(shop, domains=["shop", "shop"], load_col=load).endswith(said)
+    check(shop)  # it is not loaded
+    (shop / "shop" / "shop.kg").write_text("head:token\trelation_id:token\ttail_id:token\na\tr\tb\n")
+    (shop / "shop" / "shop.link").write_text("item_id:token\tentity_id:token\ni1\ta\n")
+    assert "shop.kg, line 1: no field 'head_id' (HEAD_ENTITY_ID_FIELD)" in line(shop, model="CFKG")
+
+
+def test_additional_files_are_checked(shop: Path) -> None:
+    load = {"inter": ["user_id", "item_id"], "net": ["a", "b"]}
+    asked = {"additional_feat_suffix": ["net"], "load_col": load}
+    assert "needs" in line(shop, **asked) and "shop.net (additional_feat_suffix)" in line(shop, **asked)
+    (shop / "shop" / "shop.net").write_text("a:token\ta:token\nu\tv\n")
+    assert "shop.net, line 1: field 'a' is given twice" in line(shop, **asked)
+
+
 def test_vectors_of_entities(shop: Path) -> None:
     (shop / "shop" / "shop.kg").write_text("head_id:token\trelation_id:token\ttail_id:token\na\tr\tb\n")
     (shop / "shop" / "shop.link").write_text("item_id:token\tentity_id:token\ni1\ta\n")
@@ -114,3 +134,15 @@ def test_vectors_of_entities(shop: Path) -> None:
 def test_domains_are_checked_each(shop: Path) -> None:
     assert "no data set 'club'; did you" not in line(shop, domains=["shop", "club"])
     assert "no data set 'club'" in line(shop, domains=["shop", "club"])
+
+
+def test_a_folder_of_vectors_that_was_named_is_there(shop: Path) -> None:
+    there = shop / "vectors"
+    assert line(shop, model="CMC", modality_path=str(there)) == (
+        f"modality_path: there is no folder {there}; it should hold vectors/shop/MODALITY, or leave the items' vectors "
+        "out with modalities: []"
+    )
+    check(shop, model="CMC", modality_path=str(there), modalities=[])
+    check(shop, model="BPR", modality_path=str(there))
+    there.mkdir()
+    check(shop, model="CMC", modality_path=str(there))

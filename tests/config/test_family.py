@@ -51,14 +51,23 @@ def test_the_loss_decides_for_sequential_models() -> None:
     )
 
 
+def test_sine_ranks_all_items_with_two_losses() -> None:
+    made = Config("SINE", "ml-100k", config_dict={"loss_type": "NLL", "train_neg_sample_args": None})
+    assert made["train_neg_sample_args"]["distribution"] == "none"
+
+
 def test_what_is_given_stands() -> None:
-    given = {"distribution": "popularity", "sample_num": 3}
-    assert (
-        Config("Pop", "ml-100k", config_dict={"train_neg_sample_args": given})["train_neg_sample_args"][
-            "sample_num"
-        ]
-        == 3
-    )
+    given = {"train_neg_sample_args": {"distribution": "popularity", "sample_num": 3}}
+    assert Config("BPR", "ml-100k", config_dict=given)["train_neg_sample_args"]["sample_num"] == 3
+
+
+@pytest.mark.parametrize("model", ["Pop", "EASE", "MultiVAE", "RepeatNet"])
+def test_negatives_are_not_drawn_where_they_would_count_as_interactions(model: str) -> None:
+    given = {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}}
+    made = Config(model, "ml-100k", config_dict=given)
+    assert made["train_neg_sample_args"]["distribution"] == "none"
+    assert made.notes == [f"train_neg_sample_args: no effect with {model}: it learns without negatives"]
+    assert Config(model, "ml-100k", config_dict={"train_neg_sample_args": None}).notes == []
 
 
 def test_labels_from_stars(tmp_path: Path) -> None:
@@ -129,8 +138,11 @@ def test_no_order_of_time(tmp_path: Path) -> None:
 def test_filters_load_their_fields(tmp_path: Path) -> None:
     root = data(tmp_path, "rating", "timestamp")
     assert "rating" in shop("BPR", root, val_interval={"rating": "[3,inf)"})["load_col"]["inter"]
-    chosen = {"inter": ["user_id", "item_id"]}
-    assert shop("BPR", root, val_interval={"rating": "[3,inf)"}, load_col=chosen)["load_col"] == chosen
+    chosen = {"inter": ["user_id", "item_id"]}  # a choice of columns stands
+    with pytest.raises(
+        WrongUse, match=r"^val_interval: the field 'rating' of \.inter is not loaded; add it to"
+    ):
+        shop("BPR", root, val_interval={"rating": "[3,inf)"}, load_col=chosen)
 
 
 @pytest.mark.parametrize("model", ["GRU4RecF", "SASRecF", "FDSA", "S3Rec"])

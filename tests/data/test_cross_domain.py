@@ -209,6 +209,83 @@ def test_four_domains_train(tmp_path: Path, model: str) -> None:
     assert torch.isfinite(built.scores()).all()
 
 
+SHARED = [(f"u{k % 5}", f"{'ab'[k % 3 == 0]}{k % 7}") for k in range(60)]
+
+
+@pytest.mark.parametrize("split", [{"LS": "valid_and_test"}, {"LS": "valid_only"}, {"RS": [0.6, 0.2, 0.2]}])
+@pytest.mark.parametrize("model", ["BPR", "CMC"])
+def test_recboles_splits_go_by_user_and_domain(tmp_path: Path, model: str, split: dict[str, Any]) -> None:
+    """As RecBole would split each domain on its own."""
+    rows = {"books": BOOKS * 3 + SHARED, "films": SHARED[::2] + FILMS * 4}
+    for name, each in rows.items():
+        write_set(tmp_path, name, each)
+    args = {"split": split, "order": "TO", "mode": "full", "group_by": "user"}
+    parts = build(tmp_path, model=model, eval_args=args).build()
+    for name in rows:
+        own = Config("BPR", name, config_dict={"data_path": str(tmp_path), "eval_args": args,
+                     "load_col": {"inter": ["user_id", "item_id", "timestamp"]}})  # fmt: skip
+        for part, alone in zip(parts, create_dataset(own).build(), strict=True):
+            of_domain = part.inter_feat["domain"].numpy() == part.domain_names.index(name)
+            got = part.inter_feat[np.flatnonzero(of_domain)]
+            assert sorted(rows_of(part, got)) == sorted(rows_of(alone, alone.inter_feat))
+
+
+def rows_of(dataset: Any, feat: Any) -> list[tuple[Any, ...]]:
+    named = [dataset.id2token(f, feat[f].numpy()) for f in ("user_id", "item_id")]
+    return list(zip(*named, feat["timestamp"].tolist(), strict=True))
+
+
+def test_a_random_split_goes_by_user_and_domain_unless_told_otherwise(root: Path) -> None:
+    shares = [0.5, 0.25, 0.25]
+    parts = {}
+    for by in (None, ["user", "domain"], ["user"]):
+        split = {"random": shares, **({"by": by} if by else {})}
+        parts[str(by)] = [part.inter_feat["timestamp"].tolist() for part in build(root, split=split).build()]
+    assert parts["None"] == parts["['user', 'domain']"] != parts["['user']"]
+
+
+def test_no_test_row_decides_the_domain_of_an_item(root: Path) -> None:
+    """b1 stands in both domains; where only films has training rows of it, it is an item of films."""
+    lines = (root / "books" / "books.inter").read_text().splitlines()
+    (root / "books" / "books.inter").write_text(
+        "\n".join(
+            [f"{lines[0]}\tpart:token", *(f"{x}\t{'test' if 'b1' in x else 'train'}" for x in lines[1:])]
+        )
+        + "\n"
+    )
+    lines = (root / "films" / "films.inter").read_text().splitlines()
+    (root / "films" / "films.inter").write_text(
+        "\n".join(
+            [f"{lines[0]}\tpart:token", *(f"{x}\t{'valid' if 'f3' in x else 'train'}" for x in lines[1:])]
+        )
+        + "\n"
+    )
+    load = {"inter": ["user_id", "item_id", "timestamp", "part"]}
+    dataset = build(root, split={"field": "part"}, load_col=load)
+    shared, only_valid = (dataset.token2id("item_id", item) for item in ("b1", "f3"))
+    parts = dataset.build()
+    for each in (dataset, *parts):
+        assert (
+            each.item_domain[shared] == 1 and each.item_domain[only_valid] == 1 and each.item_domain[0] == -1
+        )
+        assert each.item_in_domain[shared].tolist() == [True, True]
+
+
+def test_a_row_that_a_filter_removes_needs_no_domain(tmp_path: Path) -> None:
+    write_set(tmp_path, "shop", [("ann", "i1"), ("ann", "i2"), ("bob", "i1"), ("bob", "lost"), ("cy", "")])
+    (tmp_path / "shop" / "shop.item").write_text("item_id:token\tkind:token\ni1\ta\ni2\tb\n")
+    settings = {
+        "data_path": str(tmp_path), "domain_field": "kind",
+        "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+    }  # fmt: skip
+    early = {**settings, "val_interval": {"timestamp": "[0,2]"}}
+    dataset = create_dataset(Config("BPR", "shop", config_dict=early))
+    assert len(dataset.inter_feat) == 3 and dataset.domain_names == ["a", "b"]
+    said = "^1 interactions have no domain, the first with item 'lost'; fill in 'kind' or leave them out$"
+    with pytest.raises(WrongUse, match=said):
+        create_dataset(Config("BPR", "shop", config_dict=settings))
+
+
 def test_negatives_come_from_the_domain_of_the_positive(tmp_path: Path) -> None:
     built = Built("CMC", write_toy(tmp_path, domains=3))
     batch, domain = built.batch(), built.train_data._dataset.item_domain

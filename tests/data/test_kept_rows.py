@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from recbole_mm.config import Config
+from recbole_mm.config import Config, check_dataset
 from recbole_mm.data import create_dataset
+from recbole_mm.errors import WrongUse
 
 MISSING = ["", "NA", "null", "None"]
 FILES = {
@@ -60,6 +62,7 @@ FILTERS = st.fixed_dictionaries(
                 "rating": intervals(4),
                 "age": intervals(12),
                 "price": intervals(12),
+                "timestamp": intervals(41),
                 "kind": st.lists(st.sampled_from(["a", "b", "c"]), min_size=2, unique=True),
                 "user_id": st.lists(st.sampled_from(["u0", "u1", "u2", "u3"]), min_size=2, unique=True),
                 "item_id": st.lists(st.sampled_from(["i0", "i1", "i2", "i3"]), min_size=2, unique=True),
@@ -69,6 +72,7 @@ FILTERS = st.fixed_dictionaries(
         "item_inter_num_interval": intervals(5),
         "filter_inter_by_user_or_item": st.booleans(),
         "rm_dup_inter": st.sampled_from(["first", "last"]),
+        "TIME_FIELD": st.just("no such field"),
     },
 )
 
@@ -101,9 +105,8 @@ def plain(folder: Path, filters: dict[str, Any]) -> dict[str, pd.DataFrame]:
     for kind in set(tables) - {"inter"}:
         tables[kind] = tables[kind].drop_duplicates(ID[kind]).dropna(subset=[ID[kind]])
     if keep := filters.get("rm_dup_inter"):
-        tables["inter"] = (
-            tables["inter"].sort_values("timestamp").drop_duplicates(["user_id", "item_id"], keep=keep)
-        )
+        inter = tables["inter"] if "TIME_FIELD" in filters else tables["inter"].sort_values("timestamp")
+        tables["inter"] = inter.drop_duplicates(["user_id", "item_id"], keep=keep)
     for field, allowed in filters.get("val_interval", {}).items():
         for kind, table in tables.items():
             if field in table:
@@ -173,6 +176,7 @@ def configured(config: Any, filters: dict[str, Any]) -> Any:
     config["val_interval"] = values and {field: words(allowed) for field, allowed in values.items()}
     for key in ("filter_inter_by_user_or_item", "rm_dup_inter"):
         config[key] = filters.get(key)
+    config["TIME_FIELD"] = filters.get("TIME_FIELD", "timestamp")
     return config
 
 
@@ -191,7 +195,13 @@ def test_kept_rows_are_those_of_a_plain_reading(
 ) -> None:
     folder = Path(config["data_path"])
     write(folder, rows, users, items)
-    known = {"rating", *ID.values(), *(["age"] if users else []), *(["kind", "price"] if items else [])}
+    known = {
+        "rating",
+        "timestamp",
+        *ID.values(),
+        *(["age"] if users else []),
+        *(["kind", "price"] if items else []),
+    }
     values = filters.get("val_interval", {})
     filters = {**filters, "val_interval": {field: values[field] for field in values if field in known}}
     want = plain(folder, filters)
@@ -199,7 +209,11 @@ def test_kept_rows_are_those_of_a_plain_reading(
         with pytest.raises(ValueError, match="feat is empty"):
             create_dataset(configured(config, filters))
         return
-    data = create_dataset(configured(config, filters))
+    same(create_dataset(configured(config, filters)), want)
+
+
+def same(data: Any, want: dict[str, pd.DataFrame]) -> None:
+    """The data set holds these rows, in this order, and these users and items."""
     feat, inter = data.inter_feat, want["inter"]
     assert feat["timestamp"].tolist() == inter["timestamp"].tolist()
     for field in ID.values():
@@ -212,6 +226,49 @@ def test_kept_rows_are_those_of_a_plain_reading(
         if kind in want:
             table = want[kind].set_index(ID[kind]).reindex(names)
             np.testing.assert_allclose(getattr(data, f"{kind}_feat")[mark], filled(table[mark]))
+
+
+CHANGES = {
+    "cut": lambda lines, at, to: [*lines[:at], lines[at][:to], *lines[at + 1 :]],
+    "doubled": lambda lines, at, to: [*lines[:at], lines[at], *lines[at:]],
+    "shifted": lambda lines, at, to: [*lines[:at], f"{lines[at][:to]}\t{lines[at][to:]}", *lines[at + 1 :]],
+    "joined": lambda lines, at, to: [*lines[:at], "".join(lines[at : at + 2]), *lines[at + 2 :]],
+    "quoted": lambda lines, at, to: [*lines[:at], f'{lines[at][:to]}"{lines[at][to:]}', *lines[at + 1 :]],
+    "word": lambda lines, at, to: [*lines[:at], f"{lines[at][:to]}é{lines[at][to:]}", *lines[at + 1 :]],
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(["inter", "user", "item"]),
+    st.lists(st.tuples(st.sampled_from(sorted(CHANGES)), st.integers(0, 7), st.integers(0, 45)), max_size=2),
+    st.sampled_from(["utf-8", "utf-8", "utf-8-sig", "latin-1"]),
+    st.sampled_from(["\n", "\r\n"]),
+)
+def test_a_damaged_file_is_read_as_it_looks_or_named(
+    config: Any, kind: str, changes: list[tuple[str, int, int]], encoding: str, end: str
+) -> None:
+    """Never another row than those of a plain reading, never one fewer, in whichever file."""
+    folder = Path(config["data_path"])
+    users, items = [f"u{k}" for k in range(4)], [(f"i{k}", "ab"[k % 2]) for k in range(4)]
+    write(folder, [(f"u{k % 4}", f"i{k % 3}", "3") for k in range(6)], users, items)
+    file = folder / f"toy.{kind}"
+    lines = file.read_text().splitlines()
+    for change, at, to in changes:
+        lines = CHANGES[change](lines, min(at, len(lines) - 1), to)
+    file.write_bytes((end.join(lines) + end).encode(encoding))
+    try:
+        check_dataset(config)
+        data = create_dataset(configured(config, {}))
+    except WrongUse as error:
+        assert re.match(
+            rf"(load_col: )?{re.escape(str(file))}"
+            r"(, line \d+: | is empty| has a header and no rows| has no field )",
+            str(error),
+        )
+        assert changes and "\n" not in str(error)
+        return
+    same(data, plain(folder, {}))
 
 
 def test_sequences_stay_with_their_rows_when_the_link_removes_some(tmp_path: Path) -> None:

@@ -186,3 +186,16 @@ def test_controls_depend_on_the_split_seed_alone(tmp_path: Path, control: str) -
 def test_an_unknown_control_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(WrongUse, match=r"feature_control: expected one of .*, got 'shufled'"):
         toy(tmp_path, feature_control="shufled")
+
+
+@pytest.mark.parametrize(("modalities", "warned"), [(None, True), ([], False)])
+def test_no_store_at_all_is_a_run_on_ids_only_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, modalities: Any, warned: bool
+) -> None:
+    settings = write_toy(tmp_path, ()) | {"modalities": modalities}
+    (tmp_path / "modality").mkdir()
+    dataset = create_dataset(Config("CMC", "toy", None, settings))
+    said = [each.getMessage() for each in caplog.records if "ids only" in each.getMessage()]
+    where = tmp_path / "modality" / "toy"
+    line = f"CMC: no vectors of the items in {where}, so this is a run on ids only; recbole-mm extract makes them"
+    assert dataset.modality.names == [] and said == [line] * warned

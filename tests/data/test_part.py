@@ -192,7 +192,7 @@ def test_sampled_evaluation_reads_the_domain_too(tmp_path: Path) -> None:
     ("value", "message"),
     [
         ("d7", "eval_domain: no domain 'd7'"),
-        (["d0", "d1"], "expected one of d0, d1"),
+        (["d0", "d1"], r"eval_domain: expected str, got \['d0', 'd1'\]"),
         ("books", "there are d0, d1"),
     ],
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from recbole_mm.evaluator import Evaluator
+from recbole_mm.quick_start.session import Session
+from recbole_mm.run.spec import RunSpec
 
 RANKED = ["NDCG", "Recall", "Precision", "F1", "Hit", "MRR", "MAP", "GAUC", "MeanAUC"]
 ITEM = ["ItemCoverage", "GiniIndex", "AveragePopularity", "ShannonEntropy", "TailPercentage"]
@@ -48,13 +50,6 @@ CASES = {
 }
 
 
-def _let_counts_pass(struct) -> None:
-    """RecBole 1.2.1 calls ``.cpu()`` on its counts too and so crashes on its own item metrics."""
-    for key, value in struct._data_dict.items():
-        kind = type("OnCpu", (type(value),), {"cpu": lambda self: self})
-        struct._data_dict[key] = kind(value)
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_same_values(case: str, build, reseed) -> None:
     name, settings = CASES[case]
@@ -67,7 +62,6 @@ def test_same_values(case: str, build, reseed) -> None:
     }
     config, model, trainer, (train, valid, test) = build(name, **settings)
     trainer.eval_collector.data_collect(getattr(train, "general_dataloader", train))  # it knows no other
-    _let_counts_pass(trainer.eval_collector.data_struct)
     evaluator = Evaluator(config)
     evaluator.data_collect(train)
     for loader in (valid, test):
@@ -105,3 +99,27 @@ def test_blocks_of_any_size_give_the_same_values(build) -> None:
     one = Evaluator(config).evaluate(model, test).metrics
     config["eval_memory_mib"] = 1e-6  # one query at a time
     assert dict(Evaluator(config).evaluate(model, test).metrics) == pytest.approx(dict(one), abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("model", "more"),
+    [
+        ("BPR", RATIO),
+        ("CFKG", RATIO),
+        ("SASRec", LEAVE_ONE_OUT),
+        ("SASRec", {**RATIO, "order": "TO"}),
+    ],
+)
+def test_a_session_counts_training_rows_for_either_evaluator(small, model: str, more) -> None:
+    """Before it has trained, as one that was opened."""
+    columns = {**KG["load_col"]} if model == "CFKG" else {"inter": KG["load_col"]["inter"]}
+    found = []
+    for evaluator in ("mm", "recbole"):
+        settings = {
+            **{"data_path": str(small), "checkpoint_dir": str(small / "saved"), "load_col": columns},
+            **{"metrics": ["NDCG", *ITEM], "topk": [5], "valid_metric": "NDCG@5", "eval_args": more},
+            **{"evaluator": evaluator, "sequence_split": "interactions", "show_progress": False},
+            **(SEQUENTIAL if model == "SASRec" else {}),
+        }
+        found.append(Session.build(RunSpec(model, "ml-cut", settings, seed=1)).evaluate())
+    assert found[0] == pytest.approx(found[1], abs=1e-4) and found[0]["averagepopularity@5"] > 0

@@ -76,8 +76,8 @@ def two_domains(loader):
 @pytest.mark.parametrize("mib", [16, 1e-6, 4 * 31 * 7 / 2**20])
 @pytest.mark.parametrize("protocol", ["recbole", "mmrec"])
 def test_users_as_queries(toy, protocol: str, mib: float) -> None:
-    config, (_, _, test), model = toy()
-    config["protocol"], config["eval_memory_mib"] = protocol, mib
+    config, (_, _, test), model = toy(protocol=protocol)
+    config["eval_memory_mib"] = mib
     result = Evaluator(config).evaluate(without_ties(model), test)
     wanted = expected(test, model.scores, masked=(0,) if protocol == "mmrec" else (0, 1))
     same(result.queries, wanted)
@@ -89,10 +89,9 @@ def test_users_as_queries(toy, protocol: str, mib: float) -> None:
 
 
 def test_the_protocols_differ(toy) -> None:
-    config, (_, _, test), model = toy()
     values = set()
     for name in ("recbole", "mmrec"):
-        config["protocol"] = name
+        config, (_, _, test), model = toy(protocol=name)
         values.add(Evaluator(config).evaluate(without_ties(model), test).metrics["meanauc"])
     assert len(values) == 2
 

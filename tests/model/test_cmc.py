@@ -217,10 +217,10 @@ def test_users_and_items_share_the_encoders(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"fusion": "summ"}, r"fusion: expected one of .*'gate'.*, got 'summ'"),
-        ({"domain_loss": "mae"}, r"domain_loss: expected one of .*'mse_norm'.*, got 'mae'"),
-        ({"user_id": "all"}, r"user_id: expected one of .*'both'.*, got 'all'"),
-        ({"user_text": "titles"}, r"user_text: expected items or reviews, got 'titles'"),
+        ({"fusion": "summ"}, r"fusion: expected one of .*gate.*, got 'summ'"),
+        ({"domain_loss": "mae"}, r"domain_loss: expected one of .*mse_norm.*, got 'mae'"),
+        ({"user_id": "all"}, r"user_id: expected one of .*both.*, got 'all'"),
+        ({"user_text": "titles"}, r"user_text: expected one of items, reviews, got 'titles'"),
         ({"use_id": False, "fusion": "none"}, r"use_id is False and there is no modality"),
         ({"use_id": False, "modalities": []}, r"use_id is False and there is no modality"),
         ({"modalities": ["txet"]}, r"'txet' not found in .*did you mean 'text'"),

@@ -18,7 +18,16 @@ from recbole_mm.testing import ModelContract
 
 OURS = {name: where for name, where in model_names().items() if where.startswith("recbole_mm.model.")}
 #: what a model needs on the toy set beside its own defaults
-SETTINGS: dict[str, dict[str, Any]] = {}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "MMT": {
+        "hidden_size": 16,
+        "n_layers": 1,
+        "n_heads": 2,
+        "inner_size": 16,
+        "shared_size": 8,
+        "history_length": 3,
+    },
+}
 
 for _name in OURS:
     for _domains in (1, 2, 3):

@@ -111,7 +111,10 @@ def test_a_dotted_name_from_the_working_directory(
             sys.modules.pop(name, None)
 
 
-def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "lightgbm", None)
-    monkeypatch.delitem(sys.modules, "recbole.model.exlib_recommender.lightgbm", raising=False)
-    assert line("LightGBM") == "model LightGBM needs the library 'lightgbm': pip install lightgbm"
+@pytest.mark.parametrize("model", ["LightGBM", "XGBoost"])
+def test_the_missing_library_is_named(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("lightgbm", "xgboost"):
+        monkeypatch.setitem(sys.modules, name, None)
+        monkeypatch.delitem(sys.modules, f"recbole.model.exlib_recommender.{name}", raising=False)
+    library = model.lower()
+    assert line(model) == f"model {model} needs the library '{library}': pip install {library}"

@@ -16,7 +16,7 @@ from recbole_mm.report.table import (
     missing_table,
     on_terminal,
 )
-from recbole_mm.report.text import duration, figure, p_text, split_text
+from recbole_mm.report.text import duration, figure, p_text
 from recbole_mm.run.comparison import Comparison, RowResult
 from recbole_mm.run.folder import RunResult
 
@@ -239,26 +239,21 @@ def test_no_figure_without_its_data(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("split", "words"),
-    [
-        (
-            {"split": {"random": [0.72, 0.08, 0.2], "by": ["user", "domain"]}, "split_seed": 1},
-            "at random 0.72 / 0.08 / 0.2 by user, domain, split_seed 1",
-        ),
-        (
-            {
-                "split": None,
-                "split_seed": 1,
-                "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user"},
-            },
-            "RecBole's {'LS': 'valid_and_test'}, order TO, by user, split_seed 1",
-        ),
-        ({}, ""),
-    ],
-)
-def test_the_split_in_words(split, words):
-    assert split_text(split) == words
+def test_the_caption_is_what_the_runs_did():
+    comparison = toy()
+    assert comparison.caption == {} and comparison.unproven == ["BPR", "ItemKNN", "CMC"]
+    assert "- Not proven to be asked the same as the other lines: BPR, ItemKNN, CMC." in markdown(
+        comparison, []
+    )
+    for each in comparison.rows:
+        for run in each.runs.values():
+            run.record.update(
+                evaluation={"split": "by the field part", "not ranked": "nothing"}, question={"x": 1}
+            )
+    text = markdown(comparison, [])
+    assert text.splitlines()[2] == "Split: by the field part. Not ranked: nothing."
+    assert "proven" not in text
+    assert document(comparison, [])["evaluation"] == {"split": "by the field part", "not ranked": "nothing"}
 
 
 def test_figures_as_text():

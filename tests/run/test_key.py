@@ -15,7 +15,7 @@ def test_every_described_key_exists() -> None:
 def test_a_key_is_bound_in_one_way_and_says_it(name: str) -> None:
     key = KEYS[name]
     assert not key.choices or key.low is None
-    assert bool(key.allowed) == bool(key.choices or key.low is not None)
+    assert bool(key.allowed) == bool(key.choices or key.low is not None or key.whole or key.test is not None)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,9 @@ def test_a_key_is_bound_in_one_way_and_says_it(name: str) -> None:
         (Key(low=0), -1, "expected a value >= 0, got -1"),
         (Key(low=0, open=True), 0, "expected a value > 0, got 0"),
         (Key(low=0, high=1), 1.5, "expected a value between 0 and 1, got 1.5"),
+        (Key(low=1, whole=True), [64, 32.5], "expected a whole number >= 1, got [64, 32.5]"),
+        (Key(low=0), float("nan"), "expected a value >= 0, got nan"),
+        (Key(), float("inf"), "expected a finite number, got inf"),
         (Key(low=1), [5, True], "expected a value >= 1, got [5, True]"),
         (Key(choices=("mm", "recbole")), "recbol", "expected one of mm, recbole, got 'recbol'"),
         (Key(choices=("l2", "whiten")), {"text": "l2", "image": None}, None),

@@ -1,0 +1,126 @@
+"""Keys that were given and on which nothing in this run depends: of another model, or of a part left out."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+from recbole_mm.config.family import no_negatives, takes_no_negatives
+from recbole_mm.config.known import hyper_parameters, keys_read, own_keys, source_texts
+from recbole_mm.config.properties import load_internal, properties_dir, recbole_dir
+from recbole_mm.run.key import KEYS
+from recbole_mm.run.metric import METRICS
+
+_GRADIENT = "learner learning_rate weight_decay clip_grad_norm lr_scheduler enable_amp enable_scaler"
+_VECTORS = "modality_path min_coverage feature_scaling feature_control feature_missing feature_memory_mib"
+
+_Rule = tuple[str, str, Callable[[Any], Any]]
+#: keys, why they have no effect, and whether that is so in a run of this configuration
+_RULES: tuple[_Rule, ...] = (
+    ("neg_sampling training_neg_sample_num", "RecBole reads it no more: see train_neg_sample_args", lambda c: True),
+    ("device", "it follows from use_gpu and gpu_id", lambda c: True),
+    ("config_file config_files", "files are read from the call or the command line alone", lambda c: True),
+    ("ip port offset group_offset", "a run is one process", lambda c: c["single_spec"]),
+    ("gpu_id", "use_gpu is False", lambda c: not c["use_gpu"]),
+    ("wandb_project", "log_wandb is False", lambda c: not c["log_wandb"]),
+    (f"epochs stopping_step eval_step {_GRADIENT}", "it learns in one pass, without gradients", lambda c: _one_pass(c)),
+    (f"train_batch_size save_last {_GRADIENT}", "trees are grown by their library",
+     lambda c: c["MODEL_TYPE"].name == "DECISIONTREE"),
+    (f"modalities {_VECTORS}", "it reads no vectors of items", lambda c: not c.trait("multimodal")),
+    (_VECTORS, "modalities: [] leaves the vectors of items out",
+     lambda c: c.trait("multimodal") and c["modalities"] == []),
+    ("domain_rule_field domain_groups", "there is no domain_rule", lambda c: not c["domain_rule"]),
+    ("user_link item_link user_overlap item_overlap", "no sets are joined (domains)", lambda c: not c["domains"]),
+    ("source_domain target_domain eval_domain eval_candidates", "there is one domain",
+     lambda c: not (c["domains"] or c["domain_field"] or c["domain_rule"])),
+    ("MAX_ITEM_LIST_LENGTH ITEM_LIST_LENGTH_FIELD POSITION_FIELD LIST_SUFFIX", "it reads no sequences",
+     lambda c: c["MODEL_TYPE"].name != "SEQUENTIAL"),
+    ("kg_reverse_r entity_kg_num_interval relation_kg_num_interval", "it reads no knowledge graph",
+     lambda c: c["MODEL_TYPE"].name != "KNOWLEDGE"),
+    ("shuffle", "the triples of a knowledge graph are always shuffled", lambda c: c["MODEL_TYPE"].name == "KNOWLEDGE"),
+    ("preload_weight", "it reads no preloaded weights", lambda c: not _calls(c.model_class, "get_preload_weight")),
+    ("require_pow", "its loss has no such term", lambda c: not _calls(c.model_class, "require_pow")),
+    ("train_neg_sample_args", "it learns without negatives", lambda c: takes_no_negatives(c.model_class)),
+    ("cold_threshold", "eval_groups has no 'cold'", lambda c: "cold" not in (c["eval_groups"] or ())),
+    ("protocol eval_groups eval_candidates eval_memory_mib", "evaluator: recbole knows none of it",
+     lambda c: c["evaluator"] == "recbole"),
+    ("topk", "none of the metrics is cut off at k",
+     lambda c: all(name.lower() in METRICS and not METRICS[name.lower()].at_k for name in c["metrics"])),
+)  # fmt: skip
+
+
+def without_effect(config: Any) -> list[str]:
+    """A sentence for each key that was given and on which nothing depends in a run of this configuration."""
+    return [*_processes(config.external_config_dict), *_lines(config)]
+
+
+def _lines(config: Any) -> Iterator[str]:
+    given, model, read = config.external_config_dict, config["model"], _read(config)
+    known = config.model_class.__module__.split(".")[0] in ("recbole", "recbole_mm")
+    for key, value in given.items():
+        if (key == "epochs" and value == 0) or (key == "train_neg_sample_args" and no_negatives(value)):
+            continue  # the model as it is; none are asked for
+        reasons = [
+            why for keys, why, holds in _RULES if key in keys.split() and key not in read and holds(config)
+        ]
+        # a person's own model may hand its configuration on to other code
+        if known and key in _of_models() and key not in read:
+            reasons.append("it has no such key")
+        if reasons:
+            yield f"{key}: no effect with {model}: {reasons[0]}"
+    parts = next((key for key in ("split", "benchmark_filename") if config[key]), None)
+    for name in ("split", "order", "group_by"):
+        if parts and name in (given.get("eval_args") or {}):
+            yield f"eval_args.{name}: no effect: {parts} gives the parts"
+
+
+def _processes(given: dict[str, Any]) -> list[str]:
+    several = [key for key in ("nproc", "world_size") if (given.get(key) or 1) > 1]
+    if "local_rank" in given:  # one process of `recbole.quick_start.run`
+        return []
+    return [
+        f"{key}: {given[key]} has no effect, a run is one process; recbole.quick_start.run(..., {key}={given[key]}) "
+        "uses several GPUs, and runs of their own take one each (--gpu_id)"
+        for key in several
+    ]
+
+
+def _one_pass(config: Any) -> bool:
+    return config["MODEL_TYPE"].name == "TRADITIONAL"  # type: ignore[no-any-return]
+
+
+@cache
+def _of_models() -> frozenset[str]:
+    """Hyper-parameters: what yamls of models alone declare."""
+    theirs, ours = recbole_dir() / "properties", properties_dir()
+    files = [file for root in (theirs, ours) for file in root.glob("model/*.yaml")]
+    common = [theirs / "overall.yaml", theirs / "dataset/sample.yaml", ours / "overall.yaml"]
+    found, general = (set().union(*map(load_internal, each)) for each in (files, common))
+    return frozenset(found - general - (KEYS.keys() - {"embedding_size"}))
+
+
+def _read(config: Any) -> frozenset[str]:
+    """The keys that the model's classes read, with those of what transforms its batches."""
+    keys = frozenset().union(*(keys_read(text) for text in _texts(config.model_class)))
+    keys |= own_keys(config.model_class) | hyper_parameters(config.home)
+    return keys | (frozenset(["mask_ratio", "ft_ratio", "eta"]) if config["transform"] else frozenset())
+
+
+def _calls(model_class: type, name: str) -> bool:
+    """Whether the sources of a model, or the code of a class that has none, hold a name."""
+    return name in own_keys(model_class) or any(name in text for text in _texts(model_class))
+
+
+def _texts(model_class: type) -> list[str]:
+    """The files of the model's classes; of a base of many models its own lines alone."""
+    texts: list[str] = []
+    for each in model_class.__mro__:
+        package, _, file = each.__module__.partition(".")
+        if file.endswith("abstract_recommender"):
+            texts.append(textwrap.dedent(inspect.getsource(each)))
+        elif package not in ("builtins", "abc", "typing", "torch"):
+            texts += source_texts(each).values()
+    return texts

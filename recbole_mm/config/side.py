@@ -1,0 +1,72 @@
+"""Which side features a model reads: float fields only where ``numerical_features`` names them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from recbole_mm.config.header import Header
+from recbole_mm.errors import WrongUse, suggest
+
+#: models of sequences that embed ``selected_features``
+SELECTING = ("FDSA", "GRU4RecF", "SASRecF")
+#: models of sequences that embed all fields of users and items
+EMBEDDING_ALL = ("DIN", "DIEN")
+_IDS = {"user": "USER_ID_FIELD", "item": "ITEM_ID_FIELD"}
+
+
+def numbers_to_read(
+    model: str, header: Header, get: Callable[[str], Any], wanted: Sequence[str], given: bool
+) -> list[str]:
+    """The value of ``numerical_features``: what it names, and the float fields that the model is to read.
+
+    Args:
+        model: its name.
+        header: fields of the atomic files.
+        get: the value of a key.
+        wanted: item fields that the model was told to read.
+        given: a person gave ``numerical_features``.
+
+    Raises:
+        WrongUse: a name is none of a float field, or a person left out one that the model was told to read.
+    """
+    named = list(get("numerical_features") or ())
+    kinds = {name: kind for suffix in ("inter", "user", "item") for name, kind in header.of(suffix).items()}
+    numbers = [name for name, kind in kinds.items() if kind.startswith("float")]
+    for name in named:
+        if name not in kinds:
+            raise WrongUse(f"numerical_features: no field '{name}' in {header.name}{suggest(name, numbers)}")
+        if name not in numbers:
+            raise WrongUse(
+                f"numerical_features: '{name}' is a {kinds[name]} field, which {model} reads without it; "
+                f"float fields are {', '.join(numbers) or 'none'}"
+            )
+    left = [name for name in wanted if name in numbers and name not in named]
+    if left and given:
+        raise WrongUse(
+            f"selected_features: '{left[0]}' is a {kinds[left[0]]} field, which {model} reads only where "
+            f"numerical_features names it: numerical_features: [{', '.join([*named, *left])}]"
+        )
+    return named + left
+
+
+def unread(header: Header, get: Callable[[str], Any], numbers: Sequence[str]) -> list[str]:
+    """The float fields of users and items that are loaded and that a model of all fields does not read."""
+    load_col = get("load_col")
+    found = []
+    for suffix in _IDS:
+        chosen = load_col.get(suffix, ()) if isinstance(load_col, dict) else "*"
+        loaded = header.of(suffix) if chosen == "*" else chosen or ()
+        floats = [name for name, kind in header.of(suffix).items() if kind.startswith("float")]
+        found += [name for name in floats if name in loaded and name not in numbers]
+    return found
+
+
+def columns_of(header: Header, get: Callable[[str], Any], names: Sequence[str]) -> dict[str, list[str]]:
+    """By file the columns that hold ``names``, with the id of the file."""
+    columns = {}
+    for suffix in ("inter", *_IDS):
+        own = [name for name in names if name in header.of(suffix)]
+        if own:
+            columns[suffix] = [*([get(_IDS[suffix])] if suffix in _IDS else []), *own]
+    return columns

@@ -1,0 +1,75 @@
+"""Which pairs of user and item were seen before each part of the data, from the interactions themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+Pairs = tuple[np.ndarray, np.ndarray]
+PHASES = ("train", "valid", "test")
+
+
+def pairs_of(part: Any) -> Pairs:
+    """User and item of each row of a data set, ``[N]`` internal ids; of a sequence the item that is asked for."""
+    return part.inter_feat[part.uid_field].numpy(), part.inter_feat[part.iid_field].numpy()
+
+
+def keep_pairs(parts: Sequence[Any]) -> None:
+    """Set ``phase``, ``pairs`` and ``interacted`` of the parts of a data set: training, validation, test.
+
+    ``pairs``: name of each phase -> its pairs. The first item of a sequence is asked for nowhere; it counts to the
+    training rows. ``interacted [I]``: whether an item has a row in any of the parts.
+    """
+    found = [pairs_of(part) for part in parts]
+    width = parts[0].item_num
+    held = [_key(pairs, width) for pairs in map(_histories, parts) if pairs is not None]
+    if held:
+        asked = np.concatenate([_key(pairs, width) for pairs in found])
+        users, items = np.divmod(np.setdiff1d(np.concatenate(held), asked), width)
+        found[0] = np.concatenate([found[0][0], users]), np.concatenate([found[0][1], items])
+    interacted = np.zeros(width, dtype=bool)
+    for _, items in found:
+        interacted[items] = True
+    interacted[0] = False
+    for part, phase in zip(parts, PHASES, strict=True):
+        part.phase, part.interacted = phase, interacted
+        part.pairs = dict(zip(PHASES, found, strict=True))
+
+
+def seen_pairs(part: Any, mask_seen: str) -> Pairs:
+    """The pairs that ``mask_seen`` (``train+valid``, ``train`` or ``none``) takes out of the candidates of a part.
+
+    ``train+valid`` are the pairs of the phases before. Where the part is one domain of its phase, the other domains'
+    pairs are among them, as RecBole masks what its sampler knows as used. Pairs may repeat and may be positives.
+    """
+    before = PHASES.index(part.phase) + (len(part) < len(part.pairs[part.phase][0]))
+    return joined(part, PHASES[: {"none": 0, "train": 1, "train+valid": before}[mask_seen]])
+
+
+def joined(part: Any, phases: Sequence[str] = PHASES) -> Pairs:
+    """The pairs of some phases, one after another."""
+    found = [part.pairs[phase] for phase in phases] or [(np.empty(0, np.int64),) * 2]
+    users, items = zip(*found, strict=True)
+    return (users[0], items[0]) if len(found) == 1 else (np.concatenate(users), np.concatenate(items))
+
+
+def _key(pairs: Pairs, width: int) -> np.ndarray:
+    return pairs[0].astype(np.int64) * width + pairs[1]
+
+
+def _histories(part: Any) -> Pairs | None:
+    """The pairs in the histories that the rows of a sequential part carry; None of another.
+
+    The oldest item of each row will do where RecBole cut the sequences: all later ones are asked for in some row.
+    """
+    field = getattr(part, "item_id_list_field", None)
+    if field is None or field not in part.inter_feat:
+        return None
+    lists = part.inter_feat[field].numpy()
+    if part.benchmark_filename_list is None:
+        lists = lists[:, :1]
+    users = np.repeat(part.inter_feat[part.uid_field].numpy(), lists.shape[1])
+    held = lists.ravel() > 0
+    return users[held], lists.ravel()[held]

@@ -1,0 +1,103 @@
+"""How a loader was made and what is ranked over it, in words: the caption of a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.utils import EvaluatorType
+
+from recbole_mm.evaluator.protocol import protocols
+from recbole_mm.evaluator.query import item_domain, pool_of
+
+_MASKED = {
+    "train+valid": "the user's training and validation items",
+    "train": "the user's training items",
+    "none": "nothing",
+}
+
+
+def caption(config: Any, loader: Any) -> dict[str, str]:
+    """What was done, by heading, from the loader as it was built."""
+    part, ours = loader._dataset, config["evaluator"] == "mm"
+    found = {"split": split_words(config, part)}
+    if config["eval_type"] == EvaluatorType.VALUE:
+        negatives = _drawn(config, loader)
+        return {**found, "scored": "each labelled row" + (f", and {negatives}" if negatives else "")}
+    if not isinstance(loader, FullSortEvalDataLoader):
+        found |= {"ranked": f"the positives of a user and {_drawn(config, loader)}"}
+        return {**found, "ties": "equal scores in the order of torch.topk, one half in an AUC"}
+    full = [each.name for each in protocols(config) if each.is_full]
+    sampled = [each for each in protocols(config) if not each.is_full]
+    if full or not ours:
+        found |= {
+            "ranked": _candidates(config, part) if ours else f"all {part.item_num - 1} items that are loaded",
+            "not ranked": _MASKED[config["mask_seen"]],
+            "ties": "equal scores in the order of torch.topk, one half in an AUC",
+        }
+    for each in sampled if ours else ():
+        found[each.name] = (
+            f"a list for each positive with {each.negatives} items that the user never touched, of "
+            f"{_candidates(config, part)}, drawn once from split_seed {config['split_seed']}; of equal scores the mean "
+            "over their orders"
+        )
+    return {
+        **found,
+        "protocol": ", ".join(each.name for each in protocols(config)) if ours else "RecBole's evaluator",
+    }
+
+
+def split_words(config: Any, part: Any) -> str:
+    """How the parts were made, and the rows of each."""
+    split, seed = config["split"], f"split_seed {config['split_seed']}"
+    if config["cold_items"]:
+        held = f"; {len(part.cold_items)} items held out with all their rows, {seed}"
+    else:
+        held = ""
+    sizes = " / ".join(f"{len(users):,}" for users, _ in part.pairs.values())
+    prefixes = " of prefixes" if part.sequence_split == "prefixes" else ""
+    return f"{_made(config, part, split, seed)}{prefixes}{held}; {sizes} rows"
+
+
+def _made(config: Any, part: Any, split: Any, seed: str) -> str:
+    if isinstance(split, dict) and "random" in split:
+        by = split.get("by") or ["user"]
+        shares = " / ".join(f"{share:g}" for share in split["random"])
+        return f"at random {shares} by {', '.join([by] if isinstance(by, str) else by)}, {seed}"
+    if split:
+        return f"by the field {split['field']}"
+    if part.benchmark_filename_list is not None:
+        return f"as the files {', '.join(map(str, part.benchmark_filename_list))} hold it"
+    args = config["eval_args"]
+    kind, how = next(iter(args["split"].items()))
+    shares = " / ".join(f"{share:g}" for share in how) if isinstance(how, (list, tuple)) else how
+    drawn = f", {seed}" if args["order"] == "RO" else ""
+    return f"RecBole's {kind} {shares}, order {args['order']}, by {args['group_by']}{drawn}"
+
+
+def _candidates(config: Any, part: Any) -> str:
+    pool = pool_of(part, config["candidates"])
+    of_item = item_domain(part) if config["eval_candidates"] == "domain" else None
+    kind = "with a row" if config["candidates"] == "interacted" else "of the catalogue"
+    if of_item is None:
+        return f"the {int(pool.sum())} items {kind}"
+    counts = np.bincount(of_item[pool], minlength=len(part.domain_names))
+    listed = ", ".join(f"{name} {count}" for name, count in zip(part.domain_names, counts, strict=True))
+    return f"the items {kind} in the query's domain ({listed})"
+
+
+def _drawn(config: Any, loader: Any) -> str:
+    """The negatives that RecBole's loader draws; empty where it draws none."""
+    args = loader.neg_sample_args
+    if args["distribution"] == "none" or args["sample_num"] == "none":
+        return ""
+    how = "uniformly" if args["distribution"] == "uniform" else f"by {args['distribution']}"
+    for_each = f"{args['sample_num']} items for each of them, drawn {how}"
+    if config["resample_eval"] is False:
+        masked = "" if config["mask_seen"] == "none" else f", {_MASKED[config['mask_seen']]}"
+        pool = _candidates(config, loader._dataset)
+        once = f"once from split_seed {config['split_seed']}"
+        return f"{for_each} {once}, among {pool} without the positives{masked}"
+    which = "all but the one positive" if config["repeatable"] else "what the user never touched"
+    return f"{for_each} at each evaluation anew, among {which}"

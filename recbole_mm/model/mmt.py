@@ -1,0 +1,264 @@
+r"""MMT: a multi-modal Transformer across domains.
+
+"Enhancing Recommendation Systems with Multi-Modal Transformers in Cross-Domain Scenarios", A. Liang.
+
+.. math::
+    H_{shared} = W_{shared} [H_A ; H_B] + b \qquad y' = \sigma(\langle H_{shared}, W_i h_i \rangle + b_i)
+
+Given: a Transformer of 6 layers, 8 heads and width 512 with dropout .1 over the tokens of text and image, W_shared to
+256, cross-entropy over 0/1. Inferred: the tokens (of a user, the last L training items of a domain by each modality,
+with place and modality embeddings; of an item, its modalities and its id; the mean of the last layer over them), the
+width of the feed-forward part, the product of W_i h_i with H_shared, all of it for more than two domains. H of a domain
+in which a user has no token is learned. The item of a training row is left out of its user's tokens, with its copies,
+before the last L are taken: else the model would copy it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from recbole.data.interaction import Interaction
+from torch import Tensor, nn
+
+from recbole_mm.errors import WrongUse
+from recbole_mm.layer.history import OrderedHistory
+from recbole_mm.layer.loss import bce, info_nce
+from recbole_mm.layer.projection import masked
+from recbole_mm.layer.scoring import PairMLP, candidate_scores
+from recbole_mm.layer.transformer import SequenceEncoder, Tokens
+from recbole_mm.model.base import TwoTowerRecommender, item_features
+
+_SWITCHES = {"head": ("dot", "mlp"), "loss": ("bce", "softmax"), "softmax_over": ("negatives", "domain")}
+
+
+class MMT(TwoTowerRecommender):
+    """Users as the tokens of what they took in each domain, items as their own tokens, through one Transformer.
+
+    Switches: ``head: dot | mlp``, ``cross_domain: False`` (H of the item's domain alone), ``modalities: []`` (ids
+    only), ``loss: bce | softmax`` with ``softmax_over: negatives | domain``, ``temperature`` and ``unit_vectors``;
+    ``use_id`` (an item's id token), ``history_ids`` (those of a user's items), ``user_id`` (a vector beside H_shared);
+    ``feature_noise`` and ``modality_dropout`` in training.
+
+    An item's vector is ``[W_i h_i / τ ; b_i]``, a user's ``[H_shared ; 1]``, so a score is what the loss takes.
+    """
+
+    multimodal = True
+    scores_from_features = True
+    domain_row: Tensor
+
+    def __init__(self, config: Any, dataset: Any):
+        super().__init__(config, dataset)
+        for key, choices in _SWITCHES.items():
+            if config[key] not in choices:
+                raise WrongUse(f"{key}: expected one of {list(choices)}, got {config[key]!r}")
+        self.features = item_features(config, dataset)
+        self.modalities = self.features.names
+        self.cross_domain, self.loss, self.softmax_over = (
+            config[key] for key in ("cross_domain", "loss", "softmax_over")
+        )
+        self.temperature, self.unit_vectors = config["temperature"], config["unit_vectors"]
+        self.feature_noise, self.modality_dropout = config["feature_noise"], config["modality_dropout"]
+        use_id = config["use_id"]
+        if not (self.modalities or use_id):
+            raise WrongUse("MMT: use_id is False and there is no modality, so nothing is left to learn from")
+        self.history_ids = use_id and (config["history_ids"] or not self.modalities)
+
+        width, shared, length = config["hidden_size"], config["shared_size"], config["history_length"]
+        self.projections = nn.ModuleDict(
+            {m: nn.Linear(self.features.widths[m], width) for m in self.modalities}
+        )
+        self.features.read_by(self.projections)
+        self.item_id = nn.Embedding(self.n_items, width) if use_id else None
+        self.kind = nn.Parameter(torch.empty(len(self.modalities) + use_id, width))
+        # places: 0 an item itself, 1 … L the last items of a user, then an empty history in each domain
+        self.encoder = SequenceEncoder(
+            width,
+            config["n_layers"],
+            config["n_heads"],
+            config["inner_size"],
+            1 + length + self.n_domains,
+            config["hidden_dropout_prob"],
+            config["attn_dropout_prob"],
+            config["norm_first"],
+        )
+        self.share = nn.Linear(width * (self.n_domains if self.cross_domain else 1), shared)
+        self.item_share = nn.Linear(width, shared, bias=False)
+        self.item_bias = nn.Embedding(self.n_items, 1)
+        self.user_id = nn.Embedding(self.n_users, shared) if config["user_id"] else None
+        self.pair = PairMLP(shared) if config["head"] == "mlp" else None
+        for table in (self.item_id, self.user_id, self.encoder.place):
+            if table is not None:
+                nn.init.normal_(table.weight, std=config["initializer_range"])
+        nn.init.normal_(self.kind, std=config["initializer_range"])
+        nn.init.zeros_(self.item_bias.weight)
+        self.history = self._read_history(dataset, length)
+        number = torch.cumsum(F.one_hot(self.item_domain, self.n_domains)[1:], dim=0)
+        number = torch.cat([number[:1] * 0, number - 1]).gather(1, self.item_domain.unsqueeze(1)).squeeze(1)
+        self.register_buffer("domain_row", number, persistent=False)
+
+    def _read_history(self, dataset: Any, length: int) -> OrderedHistory:
+        """The training rows by user and domain, in the order of time where that is loaded, else of the file."""
+        feat = dataset.inter_feat
+        order = np.arange(len(feat))
+        if dataset.time_field in feat.columns:
+            order = np.argsort(feat[dataset.time_field].numpy(), kind="stable")
+        users, items = (feat[f].numpy()[order] for f in (self.USER_ID, self.ITEM_ID))
+        domains = self.item_domain.numpy()[items]
+        return OrderedHistory(self.n_users, self.n_domains, users, domains, items, length)
+
+    # ---- tokens
+
+    def _contents(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors ``[n * T, d]`` of the T tokens of ``items [n]``, and which of them there are ``[n, T]``."""
+        present = self.features.mask(items)
+        if self.training and self.modality_dropout > 0:
+            kept = present & (torch.rand(present.shape, device=present.device) >= self.modality_dropout)
+            lost_all = ~kept.any(dim=1, keepdim=True) & (self.item_id is None)
+            present = torch.where(lost_all, present, kept)
+        parts = [self._project(m, items, present[:, k]) for k, m in enumerate(self.modalities)]
+        if self.item_id is not None:
+            parts.append(self.item_id(items))
+            present = torch.cat([present, present.new_ones(len(items), 1)], dim=1)
+        return (torch.stack(parts, dim=1) + self.kind).flatten(0, 1), present
+
+    def _project(self, modality: str, items: Tensor, present: Tensor) -> Tensor:
+        features = masked(self.features(modality, items), present)
+        if self.training and self.feature_noise > 0:
+            features = features + self.feature_noise * torch.randn_like(features)
+        return cast(nn.Linear, self.projections[modality])(features)
+
+    def _cells(self, users: Tensor, items: Tensor | None = None) -> Tensor:
+        """The histories that describe users, domain by domain ``[H * n]``: all, or those of ``items``' domains."""
+        if items is not None and not self.cross_domain:
+            return self.item_domain[items] * self.n_users + users
+        domains = torch.arange(self.n_domains, device=users.device)
+        return (domains.unsqueeze(1) * self.n_users + users).flatten()
+
+    def _encode(self, cells: Tensor, without: Tensor | None, items: Tensor) -> tuple[Tensor, Tensor]:
+        """H of ``cells [c]`` with ``without [c]`` left out, and h of ``items [n]``: ``[c, d]`` and ``[n, d]``."""
+        taken, places = self.history.last_of(cells, without)
+        needed, (taken_rows, item_rows) = self.distinct_items(taken.ids, items)
+        contents, present = self._contents(needed)
+        of_user = present[taken_rows]
+        if self.item_id is not None and not self.history_ids:
+            of_user = of_user & (torch.arange(of_user.shape[1], device=cells.device) < len(self.modalities))
+        histories = Tokens.of_parts(taken_rows, places, taken.size, of_user)
+        itself = torch.zeros_like(item_rows)
+        singles = Tokens.of_parts(item_rows, itself, torch.ones_like(item_rows), present[item_rows])
+        hidden = self.encoder(contents, histories + singles)
+        empty = self.encoder.place.weight[-self.n_domains :][cells // self.n_users]
+        of_cells = torch.where((histories.size == 0).unsqueeze(1), empty, hidden[: len(cells)])
+        return of_cells, hidden[len(cells) :]
+
+    # ---- vectors
+
+    def _share_users(self, users: Tensor, hidden: Tensor) -> Tensor:
+        """H of the histories of n users, domain by domain ``[H * n, d]`` -> ``[n, K, r + 1]``, K = 1 across domains."""
+        hidden = hidden.view(-1, len(users), hidden.shape[1]).transpose(0, 1)
+        shared = self.share(hidden.flatten(1).unsqueeze(1) if self.cross_domain else hidden)
+        if self.user_id is not None:
+            shared = shared + self.user_id(users).unsqueeze(1)
+        if self.unit_vectors:
+            shared = F.normalize(shared, dim=-1)
+        return torch.cat([shared, shared.new_ones(*shared.shape[:2], 1)], dim=-1)
+
+    def _share_items(self, items: Tensor, hidden: Tensor) -> Tensor:
+        """Of ``items [n]`` their h ``[n, d]`` -> ``[n, r + 1]``."""
+        vectors = self.item_share(hidden)
+        if self.unit_vectors:
+            vectors = F.normalize(vectors, dim=-1)
+        if self.pair is None:
+            vectors = vectors / self.temperature
+        return torch.cat([vectors, self.item_bias(items)], dim=1)
+
+    def encode_items(self, items: Tensor) -> Tensor:
+        """``[n, r + 1]``."""
+        return self._share_items(items, self._encode(items[:0], None, items)[1])
+
+    def user_vectors(self, users: Tensor) -> Tensor:
+        """``[n, K, r + 1]`` by all that the users took: K = 1 across domains, else one for each."""
+        return self._share_users(users, self._encode(self._cells(users), None, users[:0])[0])
+
+    def encode_rows(self, users: Tensor, items: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        """A step's vectors: of the users of rows ``(users [B], items [B])``, who do not know the item of their row
+        ``[B, r + 1]``, and of the items ``others [n]``, ``[n, r + 1]``.
+        """
+        cells = self._cells(users, items)
+        hidden, of_items = self._encode(cells, items.repeat(len(cells) // len(users)), others)
+        return self._share_users(users, hidden)[:, 0], self._share_items(others, of_items)
+
+    # ---- scores
+
+    def _match(self, user_emb: Tensor, item_emb: Tensor) -> Tensor:
+        """Scores of ``user_emb [..., r + 1]`` with ``item_emb [..., r + 1]``, broadcast: ``[...]``."""
+        if self.pair is None:
+            return (user_emb * item_emb).sum(dim=-1)
+        return self.pair(user_emb[..., :-1], item_emb[..., :-1]) / self.temperature + item_emb[..., -1]
+
+    def score_pairs(self, users: Tensor, items: Tensor) -> Tensor:
+        """``[B]``."""
+        distinct, rows = torch.unique(users, return_inverse=True)
+        user_emb = self.own_vector(self.user_vectors(distinct)[rows], items)
+        return self._match(user_emb, self._items_for_scoring()[items])
+
+    def score_all(self, users: Tensor) -> Tensor:
+        """``[B, I]``."""
+        if self.pair is None:
+            return super().score_all(users)
+        user_emb, item_emb = self.user_vectors(users), self._items_for_scoring()
+        at_once = max(1, self.scoring_bytes // (item_emb.shape[1] * 16))
+        scores = []
+        for some in user_emb.split(max(1, at_once // self.n_items)):
+            parts = []
+            for items in torch.arange(self.n_items, device=users.device).split(at_once):
+                own = some if some.shape[1] == 1 else some[:, self.item_domain[items]]
+                parts.append(self._match(own, item_emb[items]))
+            scores.append(torch.cat(parts, dim=1))
+        return torch.cat(scores)
+
+    # ---- loss
+
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
+        """Of the rows' items against their negatives, or with ``softmax_over: domain`` against all of the domain."""
+        users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        if self.loss == "softmax" and self.softmax_over == "domain":
+            return self._softmax_over_domain(users, items)
+        others, (pos, neg) = self.distinct_items(items, negatives)
+        user_emb, item_emb = self.encode_rows(users, items, others)
+        positive = self._match(user_emb, F.embedding(pos, item_emb))
+        if self.pair is None:
+            negative = candidate_scores(user_emb, item_emb, neg)
+        else:
+            negative = self._match(user_emb.unsqueeze(1), F.embedding(neg, item_emb))
+        return bce(positive, negative) if self.loss == "bce" else info_nce(positive, negative, 1.0)
+
+    def _softmax_over_domain(self, users: Tensor, items: Tensor) -> Tensor:
+        """Cross-entropy over the items of the row's domain; others that the user took are left out."""
+        every = torch.arange(self.n_items, device=items.device)
+        user_emb, item_emb = self.encode_rows(users, items, every)
+        total = user_emb.new_zeros(())
+        for domain in self.item_domain[items].unique().tolist():
+            rows = (self.item_domain[items] == domain).nonzero().squeeze(1)
+            of_domain = (self.item_domain[1:] == domain).nonzero().squeeze(1) + 1
+            own, target = user_emb[rows], items[rows]
+            if self.pair is None:
+                scores = own @ item_emb[of_domain].t()
+            else:
+                scores = self._match(own.unsqueeze(1), item_emb[of_domain])
+            positive = scores.gather(1, self.domain_row[target].unsqueeze(1)).squeeze(1)
+            taken = self.history.all_of(domain * self.n_users + users[rows])
+            row = torch.arange(len(rows), device=items.device).repeat_interleave(taken.size)
+            out = torch.zeros_like(scores, dtype=torch.bool)
+            out[row, self.domain_row[taken.ids]] = True
+            negative = scores.masked_fill(out, -torch.inf)
+            total = total + info_nce(positive, negative, 1.0) * len(rows)
+        return total / len(items)
+
+    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
+        """Of items their ids and biases, of users their ids."""
+        kinds = {"item_id": "item", "item_bias": "item", "user_id": "user"}
+        parts = dict(self.named_children())
+        return {f"{name}.weight": [(kind, 1)] for name, kind in kinds.items() if name in parts}
