@@ -19,7 +19,7 @@ def calls(monkeypatch, tmp_path):
     """Validation is best at learning rate .003; the test set must not be asked for."""
     made = []
 
-    def run_one(spec, callbacks, log, before, one, **options):
+    def run_one(spec, callbacks, log, before, **options):
         assert options == {"test": False}
         rate, size = (spec.settings[key] for key in ("learning_rate", "train_batch_size"))
         made.append((rate, size))
