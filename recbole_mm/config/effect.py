@@ -50,8 +50,10 @@ _RULES: tuple[_Rule, ...] = (
     ("resample_eval", "eval_args.mode draws nothing",
      lambda c: not any(mode[:3] in ("uni", "pop") for mode in c["eval_args"]["mode"].values())),
     ("cold_threshold", "eval_groups has no 'cold'", lambda c: "cold" not in (c["eval_groups"] or ())),
-    ("protocol eval_groups eval_candidates eval_memory_mib", "evaluator: recbole knows none of it",
+    ("protocol candidates eval_groups eval_candidates eval_memory_mib", "evaluator: recbole knows none of it",
      lambda c: c["evaluator"] == "recbole"),
+    ("candidates mask_seen eval_candidates", "rows with labels are scored, nothing is ranked",
+     lambda c: set(c["eval_args"]["mode"].values()) == {"labeled"}),
     ("topk", "none of the metrics is cut off at k",
      lambda c: all(name.lower() in METRICS and not METRICS[name.lower()].at_k for name in c["metrics"])),
 )  # fmt: skip
