@@ -20,10 +20,11 @@ from recbole_mm.data.review import review_vectors
 from recbole_mm.data.seen import Pairs, keep_pairs
 from recbole_mm.data.sequence import SequenceMixin
 from recbole_mm.data.split import cold_rows, hold_out_cold_items, split_rows
+from recbole_mm.data.ties import TiesMixin
 from recbole_mm.modality import resolve_stores
 
 
-class MultimodalMixin(ExactMixin):
+class MultimodalMixin(TiesMixin, ExactMixin):
     """Adds ``modality`` (item features on internal ids) and ``config['split']`` to a RecBole data set.
 
     The attributes that a data set of ours may have are declared here with their defaults.
@@ -83,7 +84,7 @@ class MultimodalMixin(ExactMixin):
         if self.config["benchmark_filename"] is not None:
             parts = presplit_parts(self)
         elif not self.config["split"]:
-            parts = self._recbole_parts()
+            parts = self.settle_ties(self._recbole_parts())
         else:
             self._change_feat_format()
             rows = split_rows(self.config, self)

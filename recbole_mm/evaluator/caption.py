@@ -8,6 +8,7 @@ import numpy as np
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.utils import EvaluatorType
 
+from recbole_mm.data.ties import by_time
 from recbole_mm.evaluator.protocol import protocols
 from recbole_mm.evaluator.query import item_domain, pool_of
 
@@ -73,6 +74,8 @@ def _made(config: Any, part: Any, split: Any, seed: str) -> str:
     kind, how = next(iter(args["split"].items()))
     shares = " / ".join(f"{share:g}" for share in how) if isinstance(how, (list, tuple)) else how
     drawn = f", {seed}" if args["order"] == "RO" else ""
+    if by_time(config) and config["ties"] != "file":
+        drawn += f", ties {config['ties']}" + f", {seed}" * (config["ties"] == "random" and not drawn)
     return f"RecBole's {kind} {shares}, order {args['order']}, by {args['group_by']}{drawn}"
 
 
