@@ -26,6 +26,7 @@ _UNSORTED = (
     "the times of a user are sorted and their positions are not: with order RO any row goes to the test part"
 )
 
+_UNSTABLE = "rm_dup_inter sorts by time, and rows of one time come in any order: which of two stays is chance"
 _NEGATIVES = (
     "DIEN's negatives stay in the order of the file when the rows are sorted: one may be its row's item"
 )
@@ -69,6 +70,7 @@ _labels = source_patches("recbole", _LABELS, "RecBole joins the values of a seri
 _illegal = source_patches("recbole", _ILLEGAL, "_within_intervals gives one answer for each value")
 _lowest = source_patches("recbole", _LOWEST, "_get_illegal_ids_by_inter_num looks at all intervals")
 _unsorted = source_patches("recbole", _UNSORTED, "time_based_split sorts the positions of a user too")
+_unstable = source_patches("recbole", _UNSTABLE, "_remove_duplication sorts with kind='stable'")
 _negatives = source_patches("recbole", _NEGATIVES, "DIENDataset sorts its negatives with the rows")
 _reading = source_patches("recbole", _READING, "_load_feat refuses uneven rows, with file and line")
 _counts = source_patches("recbole", _COUNTS, "Collector.get_data_struct moves tensors only")
@@ -103,6 +105,9 @@ PATCHES: list[Patch] = [
     _unsorted("recbole-time-split", _DATASET, "1765", "grouped_index = np.array(grouped_index)\n",
               "grouped_index = np.array(grouped_index)[np.argsort("
               "self.inter_feat[self.time_field].numpy()[grouped_index], kind='stable')]\n"),
+    _unstable("recbole-repeated-pairs", _DATASET, "854",
+              "by=[self.time_field], ascending=True, inplace=True",
+              "by=[self.time_field], kind='stable', inplace=True"),
     _negatives("recbole-dien-negatives", "recbole.data.dataset.customized_dataset", "88",
                "self.sort(by=[self.uid_field, self.time_field], ascending=True)",
                "self.inter_feat[self.neg_item_list_field] = self.neg_item_list; "

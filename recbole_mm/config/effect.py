@@ -11,6 +11,7 @@ from typing import Any
 from recbole_mm.config.family import no_negatives, takes_no_negatives
 from recbole_mm.config.known import hyper_parameters, keys_read, own_keys, source_texts
 from recbole_mm.config.properties import load_internal, properties_dir, recbole_dir
+from recbole_mm.data.ties import by_time
 from recbole_mm.run.key import KEYS
 from recbole_mm.run.metric import METRICS
 
@@ -49,6 +50,7 @@ _RULES: tuple[_Rule, ...] = (
     ("train_neg_sample_args", "it learns without negatives", lambda c: takes_no_negatives(c.model_class)),
     ("resample_eval", "eval_args.mode draws nothing",
      lambda c: not any(mode[:3] in ("uni", "pop") for mode in c["eval_args"]["mode"].values())),
+    ("ties", "the order of time decides no part of the data", lambda c: not by_time(c)),
     ("cold_threshold", "eval_groups has no 'cold'", lambda c: "cold" not in (c["eval_groups"] or ())),
     ("protocol candidates eval_groups eval_candidates eval_memory_mib", "evaluator: recbole knows none of it",
      lambda c: c["evaluator"] == "recbole"),

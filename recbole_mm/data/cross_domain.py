@@ -179,16 +179,21 @@ class CrossDomainMixin(MultimodalMixin):
             each.item_domain = domain
         return parts
 
-    def _grouped_index(self, group_by_list: np.ndarray) -> Any:
+    def split_groups(self, feat: Any) -> np.ndarray:
         """RecBole's splits group rows by user; of several domains, by user and domain.
 
         The prefixes that RecBole cuts of sequences run through all domains, so they stay a user's.
         """
-        if not isinstance(self, SequentialDataset) or getattr(self, "cut_from_parts", False):
+        users = super().split_groups(feat)
+        if isinstance(self, SequentialDataset) and not getattr(self, "cut_from_parts", False):
+            return users
+        return users.astype(np.int64) * len(self.domain_names) + feat[DOMAIN].numpy()
+
+    def _grouped_index(self, group_by_list: np.ndarray) -> Any:
+        groups = self.split_groups(self.inter_feat)
+        if (groups != group_by_list).any():
             getLogger("recbole_mm.data").info("split by user and domain: each user's rows in each domain")
-            width = len(self.domain_names)
-            group_by_list = group_by_list.astype(np.int64) * width + self.inter_feat[DOMAIN].numpy()
-        return super()._grouped_index(group_by_list)
+        return super()._grouped_index(groups)
 
     # -- overlap -------------------------------------------------------------------------------------------------
 

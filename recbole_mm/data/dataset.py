@@ -12,6 +12,7 @@ import torch
 from recbole.data.dataset import Dataset, DIENDataset, SequentialDataset
 from recbole.data.interaction import Interaction, cat_interactions
 
+from recbole_mm.data.exact import ExactMixin
 from recbole_mm.data.modality import ItemModality, ModalityTable, load_modalities
 from recbole_mm.data.phase_sampler import one_item
 from recbole_mm.data.presplit import presplit_parts
@@ -19,12 +20,11 @@ from recbole_mm.data.review import review_vectors
 from recbole_mm.data.seen import Pairs, keep_pairs
 from recbole_mm.data.sequence import SequenceMixin
 from recbole_mm.data.split import cold_rows, hold_out_cold_items, split_rows
+from recbole_mm.data.ties import TiesMixin
 from recbole_mm.modality import resolve_stores
 
-_Host: Any = object  # RecBole's data set, before which the mixin stands; to mypy it may hold anything
 
-
-class MultimodalMixin(_Host):
+class MultimodalMixin(TiesMixin, ExactMixin):
     """Adds ``modality`` (item features on internal ids) and ``config['split']`` to a RecBole data set.
 
     The attributes that a data set of ours may have are declared here with their defaults.
@@ -84,7 +84,7 @@ class MultimodalMixin(_Host):
         if self.config["benchmark_filename"] is not None:
             parts = presplit_parts(self)
         elif not self.config["split"]:
-            parts = self._recbole_parts()
+            parts = self.settle_ties(self._recbole_parts())
         else:
             self._change_feat_format()
             rows = split_rows(self.config, self)

@@ -15,6 +15,7 @@ import torch
 from recbole.data.dataset import Dataset, SequentialDataset
 from recbole.data.interaction import Interaction, cat_interactions
 
+from recbole_mm.data.exact import times
 from recbole_mm.errors import WrongUse
 
 _Host: Any = object  # RecBole's data set, before which the mixin stands; to mypy it may hold anything
@@ -130,7 +131,7 @@ def _places(feat: Interaction, time_field: str) -> torch.Tensor:
     if time_field not in feat:
         return torch.arange(len(feat))
     place = torch.empty(len(feat), dtype=torch.int64)
-    place[torch.from_numpy(np.argsort(feat[time_field].numpy(), kind="stable"))] = torch.arange(len(feat))
+    place[torch.from_numpy(np.argsort(times(feat, time_field), kind="stable"))] = torch.arange(len(feat))
     return place
 
 

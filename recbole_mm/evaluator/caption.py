@@ -8,6 +8,7 @@ import numpy as np
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.utils import EvaluatorType
 
+from recbole_mm.data.ties import by_time
 from recbole_mm.evaluator.protocol import protocols
 from recbole_mm.evaluator.query import item_domain, pool_of
 
@@ -80,6 +81,8 @@ def _made(config: Any, part: Any, split: Any, seed: str) -> str:
     whole = part.sequence_split == "prefixes"  # they run through all domains
     by = "over all rows" if alone else f"by {_groups(part, ['user'] if whole else ['user', 'domain'])}"
     drawn = f", {seed}" if args["order"] == "RO" else ""
+    if by_time(config) and config["ties"] != "file":
+        drawn += f", ties {config['ties']}" + f", {seed}" * (config["ties"] == "random" and not drawn)
     return f"{cut}{'by ' if cut else ''}RecBole's {kind} {_shares(how)}, order {args['order']}, {by}{drawn}"
 
 

@@ -104,7 +104,10 @@ class MMT(TwoTowerRecommender):
         feat = dataset.inter_feat
         order = np.arange(len(feat))
         if dataset.time_field in feat.columns:
-            order = np.argsort(feat[dataset.time_field].numpy(), kind="stable")
+            times = (
+                feat[dataset.time_field].numpy().reshape(len(feat), -1)
+            )  # two columns: a numerical feature
+            order = np.argsort(times[:, 0], kind="stable")
         users, items = (feat[f].numpy()[order] for f in (self.USER_ID, self.ITEM_ID))
         domains = self.item_domain.numpy()[items]
         return OrderedHistory(self.n_users, self.n_domains, users, domains, items, length)

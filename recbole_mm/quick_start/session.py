@@ -166,6 +166,7 @@ class Session:
             "seed": config["seed"],
             "split_seed": config["split_seed"],
             "sequence_split": self.dataset.sequence_split,
+            "ties": self.dataset.ties and self.dataset.ties.as_dict(),
             "key": self.spec.key,
             "protocol": config["protocol"],
             "evaluation": None if self.test_data is None else caption(config, self.test_data),

@@ -188,6 +188,7 @@ KEYS: dict[str, Key] = {
     # what it is evaluated on
     "split": Key((dict,), parts=_OWN_SPLIT, shared="split"),
     "split_seed": Key(low=0, shared="split"),
+    "ties": Key(choices=("file", "random", "drop"), shared="split"),
     "sequence_split": Key(choices=("interactions", "prefixes"), shared="split"),
     "eval_args": Key(parts=_EVAL_ARGS, shared="split"),
     "evaluator": Key(choices=("mm", "recbole")),

@@ -460,6 +460,23 @@ def topk_absent() -> None:
     assert "2 of 3 users have no row in this part" in said and said.endswith(": u4, no user 0")
 
 
+@probe("recbole-repeated-pairs")
+def repeated_pairs() -> None:
+    """Of repeated pairs of one time the last line stays."""
+    import numpy as np
+    import pandas as pd
+    from recbole.data.dataset import Dataset
+
+    user = np.arange(100) // 2
+    feat = pd.DataFrame({"user": user, "item": 7, "time": user % 3 + 0.0, "line": np.arange(100)})
+    like = dataset_like(
+        config={"rm_dup_inter": "last"}, inter_feat=feat, time_field="time", _check_field=lambda *_: None
+    )
+    like.uid_field, like.iid_field = "user", "item"
+    Dataset._remove_duplication(like)
+    assert like.inter_feat["line"].tolist() == sorted(range(1, 100, 2), key=lambda line: line // 2 % 3)
+
+
 @probe("recbole-dien-negatives")
 def dien_negatives() -> None:
     """A negative stays with the item it was drawn for."""
