@@ -119,3 +119,11 @@ def test_a_malformed_space_is_refused_before_anything_runs(calls, tmp_path, text
 def test_a_searched_key_cannot_be_given_too(calls):
     with pytest.raises(WrongUse, match="--learning_rate"):
         search(config_dict={"learning_rate": 0.1})
+
+
+@pytest.mark.usefixtures("calls")
+def test_a_sequential_model_is_searched_with_the_mask_of_a_table(tmp_path):
+    found = tune("SASRec", "ml-100k", trials=1, space="space.yaml", out="out")
+    (folder,) = (tmp_path / "out/runs").iterdir()
+    assert RunFolder(folder).read_spec().settings["mask_seen"] == "train+valid"
+    assert found.best
