@@ -13,6 +13,7 @@ import csv
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping
+from logging import getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,6 +72,7 @@ def read_atomic(
     columns: Mapping[str, Any] | None = None,
     *,
     unreadable: Callable[[int], None] | None = None,
+    strict: bool = True,
     **options: Any,
 ) -> pd.DataFrame:
     """An atomic file as a table whose columns are named ``field:type``, in the order of the file.
@@ -79,6 +81,7 @@ def read_atomic(
         columns: those to read, and their dtype; all, floats as numbers and the others as text, where None.
         unreadable: is told the line of each row with another number of fields, which is left out; without it such
             a row is an error.
+        strict: where False, such rows are a warning; pandas cuts and fills them up.
         options: of ``pandas.read_csv``.
 
     Raises:
@@ -91,7 +94,7 @@ def read_atomic(
         columns = {name: np.float64 if name.endswith(":float") else str for name in names}
     table = _Table.of(Path(path), separator, encoding, len(names))
     if not table.is_even():
-        table = table.checked(unreadable)
+        table = table.checked(unreadable, strict)
     try:
         frame = table.read(columns, **options)
     except ValueError as error:  # a ParserError is one
@@ -206,7 +209,7 @@ class _Table(NamedTuple):
             large = "" if closed else f" within {csv.field_size_limit()} characters"
             raise WrongUse(f"{self.path}, line {before + 1}: {wrong}{large}; {_QUOTING}") from error
 
-    def checked(self, unreadable: Callable[[int], None] | None) -> _Table:
+    def checked(self, unreadable: Callable[[int], None] | None, strict: bool = True) -> _Table:
         """The same table, once every row has been looked at; without the uneven ones, where somebody counts them."""
         uneven = []
         for row in self.rows():
@@ -222,11 +225,15 @@ class _Table(NamedTuple):
             return self
         if unreadable is None:
             first, more = uneven[0], len(uneven) - 1
-            raise WrongUse(
+            problem = (
                 f"{self.path}, line {first.first}: {_counted(len(first.cells), 'field')}, the header has {self.fields}"
                 + (f" (and so {_counted(more, 'more row')})" if more else "")
                 + "; every row has all fields, an empty cell between its separators"
             )
+            if strict:
+                raise WrongUse(problem)
+            getLogger("recbole_mm.data").warning(problem)
+            return self
         lines = self.data.split(b"\n")
         for row in uneven:
             unreadable(row.first)
@@ -236,10 +243,8 @@ class _Table(NamedTuple):
 
     def read(self, columns: Mapping[str, Any], **options: Any) -> pd.DataFrame:
         form: dict[str, Any] = {"sep": self.separator, "quoting": self.quoting, "index_col": False}
-        wanted: dict[str, Any] = {"usecols": list(columns), "dtype": dict(columns), **options}
-        frame: pd.DataFrame = pd.read_csv(
-            io.BytesIO(self.data), engine="c", low_memory=False, **form, **wanted
-        )
+        form |= {"engine": "c", "low_memory": False, "usecols": list(columns), "dtype": dict(columns)}
+        frame: pd.DataFrame = pd.read_csv(io.BytesIO(self.data), **(form | options))
         return frame
 
     def line(self, row: int) -> int:

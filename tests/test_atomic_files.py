@@ -128,6 +128,19 @@ def test_rows_that_somebody_counts_are_left_out(file: Path) -> None:
     pd.testing.assert_frame_equal(read_atomic(file, unreadable=lines.append), plain(content(*GOOD)))
 
 
+def test_uneven_rows_are_a_warning_where_a_script_of_recboles_reads(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A row of RecBole's own test data has a field too many."""
+    file.write_bytes(content(GOOD[0], "u\ti", "u\ti\t1\ta\tb"))
+    frame = read_atomic(file, strict=False)
+    pd.testing.assert_frame_equal(frame, plain(content(GOOD[0], "u\ti\t\t", "u\ti\t1\ta")))
+    assert caplog.messages == [
+        f"{file}, line 3: 2 fields, the header has 4 (and so 1 more row); every row has all fields, "
+        "an empty cell between its separators"
+    ]
+
+
 def test_float_sequences(file: Path) -> None:
     file.write_text("id:token\tvector:float_seq\n\na\t1 2.5\nb\t\nc\t1 — 2\n")
     cells = np.array(["1 2.5", ""], dtype=object)
