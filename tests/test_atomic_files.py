@@ -128,6 +128,19 @@ def test_rows_that_somebody_counts_are_left_out(file: Path) -> None:
     pd.testing.assert_frame_equal(read_atomic(file, unreadable=lines.append), plain(content(*GOOD)))
 
 
+def test_uneven_rows_are_mended_for_scripts_of_recbole(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file.write_text(
+        'user_id:token\titem_id:token\tprice:float\nu\ti\t1\t2\nv\tj\nw\t"k\tl"\t3\nx\t"m\tn"\t4\t5\n'
+    )
+    frame = read_atomic(file, mend=True)
+    assert frame["item_id:token"].tolist() == ["i", "j", "k\tl", "m\tn"]
+    assert frame["price:float"].fillna(-1).tolist() == [1, -1, 3, 4]
+    assert caplog.messages == [
+        f"{file}, line 2: 4 fields, the header has 3 (and so 2 more rows); what it lacks is read as missing, what is "
+        "too much is left out"
+    ]
+
+
 def test_float_sequences(file: Path) -> None:
     file.write_text("id:token\tvector:float_seq\n\na\t1 2.5\nb\t\nc\t1 — 2\n")
     cells = np.array(["1 2.5", ""], dtype=object)
