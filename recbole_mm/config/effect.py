@@ -15,7 +15,10 @@ from recbole_mm.data.ties import by_time
 from recbole_mm.run.key import KEYS
 from recbole_mm.run.metric import METRICS
 
-_GRADIENT = "learner learning_rate weight_decay clip_grad_norm lr_scheduler enable_amp enable_scaler"
+_GRADIENT = (
+    "learner learning_rate weight_decay clip_grad_norm lr_scheduler enable_amp enable_scaler "
+    "lr_warmup_epochs gradient_accumulation ema_decay"
+)
 _VECTORS = "modality_path min_coverage feature_scaling feature_control feature_missing feature_memory_mib"
 
 _Rule = tuple[str, str, Callable[[Any], Any]]
@@ -37,7 +40,7 @@ _RULES: tuple[_Rule, ...] = (
     ("user_link item_link user_overlap item_overlap", "no sets are joined (domains)", lambda c: not c["domains"]),
     ("source_domain target_domain eval_domain eval_candidates", "there is one domain",
      lambda c: not (c["domains"] or c["domain_field"] or c["domain_rule"])),
-    ("MAX_ITEM_LIST_LENGTH ITEM_LIST_LENGTH_FIELD POSITION_FIELD LIST_SUFFIX", "it reads no sequences",
+    ("sequence_split MAX_ITEM_LIST_LENGTH ITEM_LIST_LENGTH_FIELD POSITION_FIELD LIST_SUFFIX", "it reads no sequences",
      lambda c: c["MODEL_TYPE"].name != "SEQUENTIAL"),
     ("kg_reverse_r entity_kg_num_interval relation_kg_num_interval", "it reads no knowledge graph",
      lambda c: c["MODEL_TYPE"].name != "KNOWLEDGE"),
@@ -45,10 +48,14 @@ _RULES: tuple[_Rule, ...] = (
     ("preload_weight", "it reads no preloaded weights", lambda c: not _calls(c.model_class, "get_preload_weight")),
     ("require_pow", "its loss has no such term", lambda c: not _calls(c.model_class, "require_pow")),
     ("train_neg_sample_args", "it learns without negatives", lambda c: takes_no_negatives(c.model_class)),
+    ("resample_eval", "eval_args.mode draws nothing",
+     lambda c: not any(mode[:3] in ("uni", "pop") for mode in c["eval_args"]["mode"].values())),
     ("ties", "the order of time decides no part of the data", lambda c: not by_time(c)),
     ("cold_threshold", "eval_groups has no 'cold'", lambda c: "cold" not in (c["eval_groups"] or ())),
-    ("protocol eval_groups eval_candidates eval_memory_mib", "evaluator: recbole knows none of it",
+    ("protocol candidates eval_groups eval_candidates eval_memory_mib", "evaluator: recbole knows none of it",
      lambda c: c["evaluator"] == "recbole"),
+    ("candidates mask_seen eval_candidates", "rows with labels are scored, nothing is ranked",
+     lambda c: set(c["eval_args"]["mode"].values()) == {"labeled"}),
     ("topk", "none of the metrics is cut off at k",
      lambda c: all(name.lower() in METRICS and not METRICS[name.lower()].at_k for name in c["metrics"])),
 )  # fmt: skip

@@ -8,12 +8,19 @@ from typing import Any
 from recbole_mm.config.evaluation import split_by_type
 from recbole_mm.config.header import Header, first_values
 from recbole_mm.config.properties import load_internal, properties_dir
-from recbole_mm.config.side import EMBEDDING_ALL, SELECTING, columns_of, numbers_to_read, unread
+from recbole_mm.config.side import (
+    EMBEDDING_ALL,
+    SELECTING,
+    columns_of,
+    kind_field,
+    numbers_to_read,
+    of_rows_alone,
+    unread,
+)
 from recbole_mm.errors import WrongUse
 from recbole_mm.model import defaults_of
 
 # item fields that say what kind of thing an item is, in the order of preference
-_KINDS = ("class", "genre", "genres", "category", "categories", "category_id", "brand", "tags", "type")
 _STAR = 4.0  # RecBole's own threshold on ml-100k
 
 
@@ -49,7 +56,7 @@ def adapt(
     plan = _Plan(internal, given, model_class, header)
     steps = (
         plan.unset, plan.unload, plan.negatives, plan.labels, plan.item_features, plan.numbers,
-        plan.pretraining, plan.columns, plan.catalogue,
+        plan.pretraining, plan.columns, plan.catalogue, plan.unseen_fields,
     )  # fmt: skip
     for step in steps:
         step()
@@ -133,7 +140,8 @@ class _Plan:
         if not inter or {"train_neg_sample_args", "eval_args", "threshold"} & self.given.keys():
             return
         if ranking and "metrics" in self.given:
-            self._clicks(f"to rank ({', '.join(ranking)})")
+            # trees score row by row and would take hours for a catalogue
+            self._clicks(f"to rank ({', '.join(ranking)})", "full" if self.type == "CONTEXT" else "uni100")
         elif label in inter or self.get("threshold") is not None:
             return
         elif rating in inter and self._has_stars(rating):
@@ -146,12 +154,22 @@ class _Plan:
         values = first_values(self.header, rating, self.get("field_separator") or "\t")
         return bool(values) and 0 <= min(values) < _STAR <= max(values) <= 5
 
-    def _clicks(self, why: str) -> None:
+    def _clicks(self, why: str, mode: str = "uni100") -> None:
         self.set("threshold", None)
         self.set("train_neg_sample_args", {"distribution": "uniform", "sample_num": 1})
-        self.set("eval_args", {**(self.get("eval_args") or {}), "group_by": "user", "mode": "uni100"})
-        how = "label = clicked, against sampled items (eval_args.mode: uni100)"
+        self.set("eval_args", {**(self.get("eval_args") or {}), "group_by": "user", "mode": mode})
+        how = f"label = clicked, against sampled items (eval_args.mode: {mode})"
         self.notes.append(f"{self.name}: {why}: {how}")
+
+    def unseen_fields(self) -> None:
+        """A context model that ranks items sees no field of a row that no candidate has: a part, a rating, a time."""
+        mode = (self.get("eval_args") or {}).get("mode") or "full"
+        modes = set(mode.values()) if isinstance(mode, Mapping) else {mode}
+        if self.type != "CONTEXT" or "full" not in modes or "unused_col" in self.given:
+            return
+        if unseen := of_rows_alone(self.header, self.get):
+            self.set("unused_col", {"inter": unseen})
+            self.notes.append(f"{self.name} ranks items and does not see {', '.join(unseen)} (unused_col)")
 
     def item_features(self) -> None:
         """Models on item features read ``class``, a field of ml-100k; elsewhere take one of that kind."""
@@ -160,11 +178,10 @@ class _Plan:
             return
         if not self.header.of("inter"):  # no data set to choose from; check_dataset says so
             return
-        have = self.header.of("item")
-        wanted = self.get(key)
+        have, wanted = self.header.of("item"), self.get(key)
         wanted = list(wanted) if isinstance(wanted, (list, tuple)) else [wanted]
         if key not in self.given and any(name not in have for name in wanted):
-            wanted = [self._kind_field(have)]
+            wanted = [kind_field(self.name, self.header, self.get)]
             self.set(key, wanted if key == "selected_features" else wanted[0])
             self.notes.append(f"{self.name}: item feature '{wanted[0]}' ({key})")
         missing = [name for name in wanted if name not in have]
@@ -197,17 +214,6 @@ class _Plan:
             self.notes.append(
                 f"{self.name}: {fields} not read; {key}: [{', '.join([*named, *left])}] does it"
             )
-
-    def _kind_field(self, have: Mapping[str, str]) -> str:
-        item_id = self.get("ITEM_ID_FIELD")
-        fields = [name for name, kind in have.items() if name != item_id and kind.startswith("token")]
-        if not fields:
-            file = self.header.file("item")
-            lack = f"{file} has no token field beside the id" if have else f"there is no {file}"
-            raise WrongUse(f"{self.name} needs a feature of items, and {lack}")
-        named = [f for f in _KINDS if f in fields]
-        # a text of many words is a poor kind: single tokens first
-        return (named or sorted(fields, key=lambda f: have[f] == "token_seq"))[0]
 
     def pretraining(self) -> None:
         """S3Rec and RaCT count pre-training in keys of their own, and save nothing before ``save_step``."""
@@ -270,7 +276,7 @@ class _Plan:
     def _sequences(self, inter: Mapping[str, str]) -> None:
         """Files of parts may hold sequences, each row its own (RecBole's ``benchmark_filename``)."""
         item, suffix = self.get("ITEM_ID_FIELD"), self.get("LIST_SUFFIX")
-        sequence, alias = f"{item}{suffix}", f"alias_of_{item}"
+        sequence, alias = item + suffix, f"alias_of_{item}"
         if sequence not in inter:
             return
         loaded = (self.given.get("load_col") or {}).get("inter", "*")

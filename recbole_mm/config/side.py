@@ -12,6 +12,7 @@ from recbole_mm.errors import WrongUse, suggest
 SELECTING = ("FDSA", "GRU4RecF", "SASRecF")
 #: models of sequences that embed all fields of users and items
 EMBEDDING_ALL = ("DIN", "DIEN")
+_KINDS = ("class", "genre", "genres", "category", "categories", "category_id", "brand", "tags", "type")
 _IDS = {"user": "USER_ID_FIELD", "item": "ITEM_ID_FIELD"}
 
 
@@ -70,3 +71,28 @@ def columns_of(header: Header, get: Callable[[str], Any], names: Sequence[str]) 
         if own:
             columns[suffix] = [*([get(_IDS[suffix])] if suffix in _IDS else []), *own]
     return columns
+
+
+def kind_field(model: str, header: Header, get: Callable[[str], Any]) -> str:
+    """The field that says of what kind an item is. Raises ``WrongUse`` where items have no token field."""
+    have = header.of("item")
+    fields = [name for name, kind in have.items() if name != get(_IDS["item"]) and kind.startswith("token")]
+    if not fields:
+        file = header.file("item")
+        lack = f"{file} has no token field beside the id" if have else f"there is no {file}"
+        raise WrongUse(f"{model} needs a feature of items, and {lack}")
+    named = [name for name in _KINDS if name in fields]
+    # a text of many words is a poor kind: single tokens first
+    return (named or sorted(fields, key=lambda name: have[name] == "token_seq"))[0]
+
+
+def of_rows_alone(header: Header, get: Callable[[str], Any]) -> list[str]:
+    """The loaded fields of ``.inter`` that a row has and a candidate has not: a part, a rating, a time."""
+    of_candidates = [get(f"{name}_FIELD") for name in ("USER_ID", "ITEM_ID", "LABEL")]
+    if get("domains") or get("domain_field") or get("domain_rule"):
+        of_candidates.append("domain")
+    load_col = get("load_col")
+    loaded = load_col.get("inter") or () if isinstance(load_col, dict) else "*"
+    return [
+        name for name in header.of("inter") if (loaded == "*" or name in loaded) and name not in of_candidates
+    ]

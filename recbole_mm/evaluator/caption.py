@@ -62,21 +62,38 @@ def split_words(config: Any, part: Any) -> str:
 
 
 def _made(config: Any, part: Any, split: Any, seed: str) -> str:
+    files = part.benchmark_filename_list
+    if files is not None and (len(files) == 3 or not len(part.pairs["valid"][0])):
+        return f"as the files {', '.join(map(str, files))} hold it"
+    cut = (
+        ""
+        if files is None
+        else f"as the files {', '.join(map(str, files))} hold it, validation cut from the first "
+    )
     if isinstance(split, dict) and "random" in split:
-        by = split.get("by") or ["user"]
-        shares = " / ".join(f"{share:g}" for share in split["random"])
-        return f"at random {shares} by {', '.join([by] if isinstance(by, str) else by)}, {seed}"
+        by = split.get("by", ["user", "domain"])
+        return f"{cut}at random {_shares(split['random'])} by {_groups(part, by)}, {seed}"
     if split:
         return f"by the field {split['field']}"
-    if part.benchmark_filename_list is not None:
-        return f"as the files {', '.join(map(str, part.benchmark_filename_list))} hold it"
     args = config["eval_args"]
     kind, how = next(iter(args["split"].items()))
-    shares = " / ".join(f"{share:g}" for share in how) if isinstance(how, (list, tuple)) else how
+    alone = kind == "RS" and str(args["group_by"]).lower() == "none"
+    whole = part.sequence_split == "prefixes"  # they run through all domains
+    by = "over all rows" if alone else f"by {_groups(part, ['user'] if whole else ['user', 'domain'])}"
     drawn = f", {seed}" if args["order"] == "RO" else ""
     if by_time(config) and config["ties"] != "file":
         drawn += f", ties {config['ties']}" + f", {seed}" * (config["ties"] == "random" and not drawn)
-    return f"RecBole's {kind} {shares}, order {args['order']}, by {args['group_by']}{drawn}"
+    return f"{cut}{'by ' if cut else ''}RecBole's {kind} {_shares(how)}, order {args['order']}, {by}{drawn}"
+
+
+def _shares(how: Any) -> str:
+    return " / ".join(f"{share:g}" for share in how) if isinstance(how, (list, tuple)) else str(how)
+
+
+def _groups(part: Any, by: Any) -> str:
+    """What rows are grouped by; RecBole's splits are by user, of several domains by user and domain."""
+    names = [by] if isinstance(by, str) else by
+    return ", ".join(name for name in names if name != "domain" or part.domain_names)
 
 
 def _candidates(config: Any, part: Any) -> str:

@@ -36,7 +36,7 @@ class Scorer:
             try:
                 scores = self.model.full_sort_predict(interaction)
             except NotImplementedError:
-                self._item_features = self.dataset.get_item_feature().to(self.device)
+                self._item_features = _item_features(self.dataset).to(self.device)
             else:
                 return self._shaped(scores, len(interaction))
         if candidates is None:
@@ -71,6 +71,16 @@ class Scorer:
                 scores.append(self.model.predict(pairs).reshape(len(part), -1))
             rows.append(torch.cat(scores, dim=1))
         return torch.cat(rows)
+
+
+def _item_features(dataset: Any) -> Any:
+    """The fields of all items and, where the data set has domains, that of each item's own."""
+    features = dataset.get_item_feature()
+    if "domain" in dataset.field2type and dataset.domain_names:
+        number = torch.as_tensor([0, *dataset.token2id("domain", list(dataset.domain_names))])
+        own = number[torch.as_tensor(np.asarray(dataset.item_domain)) + 1]  # -1: none
+        features.update(type(features)({"domain": own}))
+    return features
 
 
 def predict_rows(model: Any, interaction: Any, device: Any, size: int) -> Tensor:

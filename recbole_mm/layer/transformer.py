@@ -104,15 +104,15 @@ class SequenceEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
         # not nn.TransformerEncoder: it copies one layer, first weights and all
-        self.layers = nn.ModuleList(
+        stack = [
             nn.TransformerEncoderLayer(
                 width, heads, inner, dropout, "gelu", batch_first=True, norm_first=norm_first
             )
             for _ in range(layers)
-        )
-        for part in self.layers.modules():
-            if isinstance(part, nn.MultiheadAttention):
-                part.dropout = attention_dropout
+        ]
+        for layer in stack:
+            layer.self_attn.dropout = attention_dropout
+        self.layers = nn.ModuleList(stack)
         self.last_norm = nn.LayerNorm(width) if norm_first else nn.Identity()
 
     def forward(self, contents: Tensor, tokens: Tokens) -> Tensor:

@@ -93,7 +93,8 @@ def plan_runs(
     Raises ``WrongUse`` on the first row that cannot be configured, or whose budget or evaluation is another.
     """
     preset, dataset = request.preset, request.dataset
-    evaluation = _one_mask(request.shared, evaluation_of(columns, request.shared))
+    evaluation = evaluation_of(columns, request.shared)
+    evaluation |= one_mask(request.shared, evaluation["protocol"])
     where = {"checkpoint_dir": str(request.folder / RUNS)}
     full = [replace(row, settings={**row.settings, **where}) for row in kept]
     foreign = _foreign_keys([*kept, *rows], request.shared)
@@ -126,11 +127,11 @@ def plan_runs(
     return plan, sorted(runs, key=lambda run: seeds.index(run.seed))  # type: ignore[arg-type]
 
 
-def _one_mask(shared: Settings, evaluation: Settings) -> Settings:
-    """With the same masking for all rows: RecBole's own depends on the type of the model."""
-    if "mask_seen" in shared or "mmrec" in evaluation["protocol"] or shared.get("evaluator") == "recbole":
-        return evaluation
-    return {**evaluation, "mask_seen": "train+valid"}
+def one_mask(shared: Settings, protocol: str | Sequence[str]) -> Settings:
+    """The same masking for all models unless another is given: RecBole's own depends on the type of the model."""
+    if "mask_seen" in shared or "mmrec" in protocol or shared.get("evaluator") == "recbole":
+        return {}
+    return {"mask_seen": "train+valid"}
 
 
 def _foreign_keys(rows: Sequence[Row], shared: Settings) -> dict[str, set[str]]:

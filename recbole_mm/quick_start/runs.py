@@ -74,6 +74,7 @@ def run_all(
         Interrupted: Ctrl-C; what is finished stays.
         OtherQuestion: a run is asked something else than the first; what is finished stays.
     """
+    options |= {} if one is None else {"one": one}
     there = {} if fresh else run_folders(folder / RUNS)
     found: dict[At, Left] = {}
     errors: dict[At, str] = {}
@@ -97,7 +98,7 @@ def run_all(
             try:
                 same = next((found[_at(r)][0] for r in runs if r.key == run.key and _at(r) in found), None)
                 before = same or there.get(run.key or "")
-                found[_at(run)] = left = run_one(run, [progress], folder / "log", before, one=one, **options)
+                found[_at(run)] = left = run_one(run, [progress], folder / "log", before, **options)
                 if one is not None:
                     one.check(run.label, Question.read(left[1].record))
                 gc.collect()

@@ -23,7 +23,7 @@ from recbole_mm.errors import Failure, WrongUse
 from recbole_mm.files import at_home, write_text
 from recbole_mm.model import get_model
 from recbole_mm.quick_start.fingerprint import run_key
-from recbole_mm.quick_start.plan import Request
+from recbole_mm.quick_start.plan import Request, one_mask
 from recbole_mm.quick_start.preset import Settings, preset_names
 from recbole_mm.quick_start.runs import run_all
 from recbole_mm.quick_start.session import require_files
@@ -87,6 +87,7 @@ def tune(
         model, dataset, read_space(Path(at_home(space) or properties_dir() / f"tune/{name}.yaml"))
     )
     settings = {"keep_checkpoints": "none", **request.settings(Row(name, model))}
+    settings |= one_mask(settings, settings.get("protocol") or ())  # as the table that the point is for
     for key in sorted(set(search.space) & set(config_dict or {})):
         raise WrongUse(
             f"--{key} is given and is searched; leave it out, or name a space without it (--space)"

@@ -16,6 +16,7 @@ from recbole_mm.report.statistics import (
 )
 from recbole_mm.report.text import caption_text, count, duration, figure, p_text, percent
 from recbole_mm.run.comparison import Comparison, RowResult
+from recbole_mm.run.key import keys_that
 from recbole_mm.run.metric import smaller_is_better
 
 CAP_MARK, PART_MARK = "†", "‡"
@@ -124,12 +125,18 @@ def footnotes(comparison: Comparison) -> list[str]:
 
 
 def _remarks(comparison: Comparison) -> dict[str, list[str]]:
-    """What the records remark, each with the rows it is true of."""
+    """What the records remark, each with the rows it is true of; not that a key of all rows has no effect on some."""
     found: dict[str, list[str]] = {}
+    shared = keys_that("shared")
     for row in comparison.rows:
         every = [line for run in row.runs.values() for line in run.record.get("remarks") or []]
         for line in dict.fromkeys(every):
-            found.setdefault(line.removeprefix(f"{row.model}: "), []).append(row.label)
+            if "no effect with" in line and line.partition(":")[0] in shared:
+                continue
+            alike = line.removeprefix(f"{row.model}: ").replace(
+                f"no effect with {row.model}: ", "no effect: "
+            )
+            found.setdefault(alike, []).append(row.label)
     return found
 
 

@@ -181,7 +181,7 @@ KEYS: dict[str, Key] = {
     "lr_scheduler": Key((str,), choices=("cosine",)),
     "lr_warmup_epochs": Key(low=0),
     "gradient_accumulation": Key(low=1),
-    "ema_decay": Key((float,), low=0, high=1),
+    "ema_decay": Key((float,), test=lambda d: 0 < d < 1, form="a value between 0 and 1, both excluded"),
     "weight_decay": Key(low=0),
     "clip_grad_norm": Key((dict,), parts=_CLIPPING),
     "embedding_size": Key((int,), low=1),

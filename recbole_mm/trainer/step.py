@@ -43,16 +43,14 @@ class Stepping:
         self._accumulation, self._decay = accumulation, decay
         self._gathered: dict[int, Tensor] = {}
         self._calls = 0
-        self._step = optimizer.step
+        self._clip = clip
+        self._step: Any = optimizer.step
         if accumulation > 1:
-            optimizer.step = self._gather  # type: ignore[assignment, method-assign]
+            optimizer.step = self._gather  # type: ignore[method-assign, assignment]
         if clip:
-            optimizer.register_step_pre_hook(lambda *_: self._clip(clip))
+            optimizer.register_step_pre_hook(self._clip_gradients)
         if decay is not None:
             optimizer.register_step_post_hook(lambda *_: self._average())
-
-    def _clip(self, how: dict[str, Any]) -> None:
-        clip_grad_norm_(self.parameters, **how)
 
     def _gather(self, *_: Any) -> None:
         for k, parameter in enumerate(self.parameters):
@@ -72,6 +70,10 @@ class Stepping:
             parameter.grad = None if gathered is None else gathered / self._calls
         self._step()
         self._gathered, self._calls = {}, 0
+
+    def _clip_gradients(self, *_: Any) -> None:
+        assert self._clip is not None
+        clip_grad_norm_(self.parameters, **self._clip)
 
     @torch.no_grad()
     def _average(self) -> None:

@@ -40,6 +40,9 @@ SAID: list[tuple[str, dict[str, Any], str]] = [
     ("CMC", {"domain_groups": {"A": ["Drama"]}}, "domain_groups: no effect with CMC: there is no domain_rule"),
     ("CMC", {"item_overlap": False}, "item_overlap: no effect with CMC: no sets are joined (domains)"),
     ("BPR", {"cold_threshold": 3}, "cold_threshold: no effect with BPR: eval_groups has no 'cold'"),
+    ("BPR", {"resample_eval": True}, "resample_eval: no effect with BPR: eval_args.mode draws nothing"),
+    ("BPR", {"sequence_split": "interactions"}, "sequence_split: no effect with BPR: it reads no sequences"),
+    ("EASE", {"ema_decay": 0.9}, "ema_decay: no effect with EASE: it learns in one pass, without gradients"),
     ("BPR", {"evaluator": "recbole", "eval_memory_mib": 3},
      "eval_memory_mib: no effect with BPR: evaluator: recbole knows none of it"),
     ("DeepFM", {"topk": [5]}, "topk: no effect with DeepFM: none of the metrics is cut off at k"),
@@ -61,6 +64,7 @@ def test_a_key_without_effect_is_said(model: str, given: dict[str, Any], line: s
     ("model", "given"),
     [
         ("EASE", {"epochs": 0}),
+        ("BPR", {"resample_eval": True, "eval_args": {"mode": {"valid": "full", "test": "uni9"}}}),
         ("BPR", {"stopping_step": 5, "learning_rate": 0.1, "epochs": 3, "embedding_size": 8}),
         ("SASRec", {"MAX_ITEM_LIST_LENGTH": 20, "hidden_size": 32, "loss_type": "CE"}),
         ("DeepFM", {"embedding_size": 8}),
@@ -125,7 +129,9 @@ def test_what_is_said_to_have_no_effect_has_none(tmp_path: Path) -> None:
     runs, results = [], []
     for given in ({}, more):
         runs.append(Session.build(RunSpec("BPR", "toy", {**toy, **given}, seed=3)))
-        results.append(runs[-1].run().record["test_result"])
+        record = runs[-1].run().record
+        results.append(record["test_result"])
+        assert {*runs[-1].config.notes} <= {*record["remarks"]}
     said = {note.partition(":")[0] for note in set(runs[1].config.notes) - set(runs[0].config.notes)}
     assert said == {*more, "eval_args.order", "eval_args.group_by"} - {"eval_args"}
     assert results[0] == results[1]

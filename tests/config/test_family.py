@@ -97,7 +97,7 @@ def test_labels_from_clicks_where_ratings_are_no_stars(tmp_path: Path, rows: lis
 
 def test_labels_from_clicks_to_rank() -> None:
     made = Config("DeepFM", "ml-100k", config_dict={"metrics": ["NDCG", "Recall"]})
-    assert made["threshold"] is None and made["eval_args"]["mode"]["valid"] == "uni100"
+    assert made["threshold"] is None and made["eval_args"]["mode"]["valid"] == "full"
     assert made["valid_metric"] == "NDCG@10" and made["eval_type"].name == "RANKING"
 
 

@@ -166,7 +166,11 @@ def test_batches_hold_what_the_file_holds(tmp_path: Path) -> None:
 def test_what_a_model_computes_with_is_float32(tmp_path: Path) -> None:
     root = write(tmp_path, events(np.random.default_rng(2), CLOCKS["milliseconds"]))
     for model, field in (("DIEN", "timestamp_list"), ("SASRec", "timestamp"), ("DeepFM", "timestamp")):
-        part = parts(root, model, numerical_features=["timestamp"], LABEL_FIELD="label")[0]
+        more = {
+            "numerical_features": ["timestamp"],
+            "unused_col": {"inter": []},
+        }  # DeepFM would not see the time
+        part = parts(root, model, **more, LABEL_FIELD="label")[0]
         assert part[:][field].dtype == torch.float32, model
         assert part.inter_feat[field].dtype == torch.float64, model
 

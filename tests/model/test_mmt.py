@@ -173,9 +173,12 @@ def test_training_noise_is_off_in_evaluation_and_leaves_what_is_absent(tmp_path:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"head": "cosine"}, "head: expected one of ['dot', 'mlp'], got 'cosine'"),
-        ({"loss": "bpr"}, "loss: expected one of ['bce', 'softmax'], got 'bpr'"),
-        ({"softmax_over": "batch"}, "softmax_over: expected one of ['negatives', 'domain'], got 'batch'"),
+        ({"head": "cosine"}, "head: expected one of dot, mlp, got 'cosine' (config_dict)"),
+        ({"loss": "bpr"}, "loss: expected one of bce, softmax, got 'bpr' (config_dict)"),
+        (
+            {"softmax_over": "batch"},
+            "softmax_over: expected one of negatives, domain, got 'batch' (config_dict)",
+        ),
         (
             {"use_id": False, "modalities": []},
             "MMT: use_id is False and there is no modality, so nothing is left to learn from",

@@ -248,7 +248,6 @@ def test_a_key_goes_to_the_rows_whose_model_knows_it(calls, tmp_path, monkeypatc
         ({"seeds": 0}, "--seeds"),
         ({"metrics": ["ndgc@10"]}, "did you mean 'NDCG'"),
         ({"metrics": ["ndcg"]}, "ndcg@10"),
-        ({"models": ["BPR", "DeepFM"]}, "eval_args"),
     ],
 )
 def test_what_cannot_be_configured_is_said_before_anything_runs(calls, options, words):

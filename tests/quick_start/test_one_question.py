@@ -142,16 +142,34 @@ def test_the_caption_says_what_was_done(
     assert {heading: found[heading] for heading in words} == words
 
 
-def test_the_caption_of_files_that_were_split_before(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (["early", "late", "last"], "as the files early, late, last hold it; 150 / 150 / 150 rows"),
+        (
+            ["early", "last"],
+            "as the files early, last hold it, validation cut from the first by RecBole's LS valid_and_test, order TO, "
+            "by user; 130 / 20 / 150 rows",
+        ),
+    ],
+)
+def test_the_caption_of_files_that_were_split_before(tmp_path: Path, files: list[str], words: str) -> None:
     """They were said to be split by RecBole's ratio, the default of the configuration."""
     (tmp_path / "run").mkdir()
-    settings = {**write_shop(tmp_path / "run"), "benchmark_filename": ["early", "late", "last"]}
+    settings = {**write_shop(tmp_path / "run"), **FULL, "benchmark_filename": files}
     rows = pd.read_csv(tmp_path / "run/shop/shop.inter", sep="\t")
-    for k, name in enumerate(settings["benchmark_filename"]):
+    for k, name in enumerate(["early", "late", "last"]):
         rows[k * 150 : (k + 1) * 150].to_csv(tmp_path / f"run/shop/shop.{name}.inter", sep="\t", index=False)
     made = Session.build(RunSpec("BPR", "shop", settings))
-    words = caption(made.config, made.test_data)["split"]
-    assert words == "as the files early, late, last hold it; 150 / 150 / 150 rows"
+    assert caption(made.config, made.test_data)["split"] == words
+
+
+def test_the_caption_names_the_domains(tmp_path: Path) -> None:
+    settings = {**write_shop(tmp_path), **FULL, "domain_field": "class"}
+    made = Session.build(RunSpec("BPR", "shop", settings))
+    found = caption(made.config, made.test_data)
+    assert found["split"].startswith("RecBole's LS valid_and_test, order TO, by user, domain; ")
+    assert found["ranked"] == "the items with a row in the query's domain (k0 8, k1 8, k2 7, k3 7)"
 
 
 def test_labelled_rows_are_in_the_record(tmp_path: Path) -> None:

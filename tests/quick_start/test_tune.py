@@ -19,7 +19,7 @@ def calls(monkeypatch, tmp_path):
     """Validation is best at learning rate .003; the test set must not be asked for."""
     made = []
 
-    def run_one(spec, callbacks, log, before, one, **options):
+    def run_one(spec, callbacks, log, before, **options):
         assert options == {"test": False}
         rate, size = (spec.settings[key] for key in ("learning_rate", "train_batch_size"))
         made.append((rate, size))
@@ -119,3 +119,11 @@ def test_a_malformed_space_is_refused_before_anything_runs(calls, tmp_path, text
 def test_a_searched_key_cannot_be_given_too(calls):
     with pytest.raises(WrongUse, match="--learning_rate"):
         search(config_dict={"learning_rate": 0.1})
+
+
+@pytest.mark.usefixtures("calls")
+def test_a_sequential_model_is_searched_with_the_mask_of_a_table(tmp_path):
+    found = tune("SASRec", "ml-100k", trials=1, space="space.yaml", out="out")
+    (folder,) = (tmp_path / "out/runs").iterdir()
+    assert RunFolder(folder).read_spec().settings["mask_seen"] == "train+valid"
+    assert found.best

@@ -135,10 +135,15 @@ def test_what_the_records_remark_is_said_once_with_its_rows():
     comparison = toy()
     for each in comparison.rows:
         for run in each.runs.values():
-            run.record["remarks"] = ["nproc: no effect", *([f"{each.label}: alone"] * (each.label == "CMC"))]
+            run.record["remarks"] = [
+                "nproc: no effect", f"tau: no effect with {each.model}: why",
+                f"epochs: no effect with {each.model}: why",
+                *([f"{each.label}: alone"] * (each.label == "CMC")),
+            ]  # fmt: skip
     notes = footnotes(comparison)
     assert [note for note in notes if "effect" in note or "alone" in note] == [
         "BPR, ItemKNN, CMC: nproc: no effect",
+        "BPR, ItemKNN, CMC: tau: no effect: why",
         "CMC: alone",
     ]
 
