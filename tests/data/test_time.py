@@ -114,8 +114,11 @@ def test_one_time_for_all(clock: tuple[Path, pd.DataFrame]) -> None:
     assert pairs(found) == set(late[["user_id:token", "item_id:token"]].itertuples(index=False, name=None))
 
 
-@pytest.mark.parametrize("more", [{}, {"numerical_features": ["timestamp"]}], ids=["time", "feature"])
-@pytest.mark.parametrize("model", ["GRU4Rec", "DIEN"])
+@pytest.mark.parametrize(
+    ("model", "more"),
+    [("GRU4Rec", {}), ("DIEN", {"numerical_features": ["timestamp"]})],
+    ids=["time", "feature"],
+)
 def test_prefixes(clock: tuple[Path, pd.DataFrame], model: str, more: dict[str, Any]) -> None:
     root, frame = clock
     found = [tokens(part) for part in parts(root, model, **more)]
