@@ -1,9 +1,8 @@
 """Atomic files as they look: a header of ``field:type``, and rows that each have its fields.
 
-pandas fills up short rows, cuts long ones and, with RecBole's options, takes both in silence. Here pandas' C engine
-reads, as fast as it can, what one pass over the bytes has found to be even; a file that is not is read again, line by
-line, for the line to name. A quote (``"``) at the start of a cell quotes as in CSV, a blank line is no row, an empty
-cell or one of pandas' words for it (``NA``, ``null``, …) is missing: all as RecBole reads.
+pandas fills up short rows and cuts long ones in silence. Here its C engine reads what one pass over the bytes has found
+to be even; one that is not is read again, line by line. A quote (``"``) at the start of a cell quotes as in CSV, a
+blank line is no row, an empty cell or one of pandas' words for it (``NA``, ``null``, …) is missing: as RecBole reads.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from recbole_mm.errors import WrongUse
 TYPES = frozenset({"token", "token_seq", "float", "float_seq"})
 _CHUNK = 1 << 25
 _UNIT = "\x1f"
+_log = getLogger("recbole_mm.data")
 _QUOTING = 'a cell that starts with a quote is written "…", each quote within doubled'
 
 
@@ -72,7 +72,7 @@ def read_atomic(
     columns: Mapping[str, Any] | None = None,
     *,
     unreadable: Callable[[int], None] | None = None,
-    strict: bool = True,
+    mend: bool = False,
     **options: Any,
 ) -> pd.DataFrame:
     """An atomic file as a table whose columns are named ``field:type``, in the order of the file.
@@ -81,28 +81,24 @@ def read_atomic(
         columns: those to read, and their dtype; all, floats as numbers and the others as text, where None.
         unreadable: is told the line of each row with another number of fields, which is left out; without it such
             a row is an error.
-        strict: where False, such rows are a warning; pandas cuts and fills them up.
+        mend: warn of such a row, and read it as RecBole does: what it lacks is missing, what is too much is left out.
         options: of ``pandas.read_csv``.
 
     Raises:
-        WrongUse: what `header_line` says; no rows; a row with too few or too many fields, a float that is no finite
-            number, a quote that is not closed or takes rows into its cell, a NUL, a byte that is no text. Each with
-            the file, the line and, where it has one, the column and the value.
+        WrongUse: what `header_line` says; no rows; with file, line, column and value a row with too few or too many
+            fields, a float that is no finite number, a quote that is not closed or takes rows in, a NUL, no text.
     """
     names = header_line(path, separator, encoding).split(separator)
     if columns is None:
         columns = {name: np.float64 if name.endswith(":float") else str for name in names}
-    table = _Table.of(Path(path), separator, encoding, len(names))
-    if not table.is_even():
-        table = table.checked(unreadable, strict)
+    table = _Table.of(Path(path), separator, encoding, len(names)).checked(unreadable, mend)
+    floats = [name for name, kind in columns.items() if kind is np.float64]
     try:
         frame = table.read(columns, **options)
     except ValueError as error:  # a ParserError is one
-        floats = [name for name, kind in columns.items() if kind is np.float64]
         table.refuse_words(floats, options)
         raise WrongUse(f"{path}: {' '.join(str(error).split())}") from error
-    infinite = [name for name, kind in columns.items() if kind is np.float64 and np.isinf(frame[name]).any()]
-    table.refuse_words(infinite, options)
+    table.refuse_words([name for name in floats if np.isinf(frame[name]).any()], options)
     if frame.empty:
         raise WrongUse(f"{path} has a header and no rows")
     return frame
@@ -111,9 +107,7 @@ def read_atomic(
 def check_rows(path: str | os.PathLike[str], separator: str = "\t", encoding: str = "utf-8") -> None:
     """Refuse a table whose rows have not the fields of its first line, in the words of `read_atomic`."""
     names = _first_line(Path(path), encoding).split(separator)
-    table = _Table.of(Path(path), separator, encoding, len(names))
-    if not table.is_even():
-        table.checked(None)
+    _Table.of(Path(path), separator, encoding, len(names)).checked()
 
 
 def float_sequences(
@@ -196,23 +190,22 @@ class _Table(NamedTuple):
             for line in io.StringIO(self.data.decode(), newline="\n"):  # noqa: UP028 (it is looked at below)
                 yield line
 
-        reader = csv.reader(lines(), delimiter=self.separator, quoting=self.quoting, strict=True)  # type: ignore[arg-type]
-        before = 0
+        before, form = 0, {"delimiter": self.separator, "quoting": self.quoting}
+        reader = csv.reader(lines(), **form, strict=True)  # type: ignore[arg-type, call-overload]
         try:
             for cells in reader:
                 if before and (len(cells) > 1 or line.strip(" \t\n")):
                     yield _Row(before + 1, reader.line_num, cells)
                 before = reader.line_num
         except csv.Error as error:
-            closed = "expected after" in str(error)
-            wrong = "text behind a closed quote" if closed else "a quote that is not closed"
-            large = "" if closed else f" within {csv.field_size_limit()} characters"
-            raise WrongUse(f"{self.path}, line {before + 1}: {wrong}{large}; {_QUOTING}") from error
+            wrong = f"a quote that is not closed within {csv.field_size_limit()} characters"
+            wrong = "text behind a closed quote" if "expected after" in str(error) else wrong
+            raise WrongUse(f"{self.path}, line {before + 1}: {wrong}; {_QUOTING}") from error
 
-    def checked(self, unreadable: Callable[[int], None] | None, strict: bool = True) -> _Table:
-        """The same table, once every row has been looked at; without the uneven ones, where somebody counts them."""
+    def checked(self, unreadable: Callable[[int], None] | None = None, mend: bool = False) -> _Table:
+        """The same table, once every row was looked at; without the uneven rows, where somebody counts them."""
         uneven = []
-        for row in self.rows():
+        for row in () if self.is_even() else self.rows():
             if row.last > row.first and any(
                 "\n" in cell and (self.separator in cell or self.fields == 1) for cell in row.cells
             ):
@@ -223,29 +216,37 @@ class _Table(NamedTuple):
                 uneven.append(row)
         if not uneven:
             return self
-        if unreadable is None:
-            first, more = uneven[0], len(uneven) - 1
-            problem = (
-                f"{self.path}, line {first.first}: {_counted(len(first.cells), 'field')}, the header has {self.fields}"
-                + (f" (and so {_counted(more, 'more row')})" if more else "")
-                + "; every row has all fields, an empty cell between its separators"
+        first, more = uneven[0], len(uneven) - 1
+        place = f"{self.path}, line {first.first}"
+        found = f"{_counted(len(first.cells), 'field')}, the header has {self.fields}"
+        found += f" (and so {_counted(more, 'more row')})" if more else ""
+        if mend:
+            _log.warning(
+                "%s: %s; what it lacks is read as missing, what is too much is left out", place, found
             )
-            if strict:
-                raise WrongUse(problem)
-            getLogger("recbole_mm.data").warning(problem)
-            return self
+        elif unreadable is None:
+            raise WrongUse(
+                f"{place}: {found}; every row has all fields, an empty cell between its separators"
+            )
         lines = self.data.split(b"\n")
         for row in uneven:
-            unreadable(row.first)
-            for line in range(row.first, row.last + 1):
-                lines[line - 1] = b""  # blank: the others keep their numbers
+            # blank, so that the others keep their numbers
+            lines[row.first - 1 : row.last] = [b""] * (row.last - row.first + 1)
+            if unreadable is not None:
+                unreadable(row.first)
+            elif mend:
+                lines[row.first - 1] = self._row([*row.cells, *[""] * self.fields][: self.fields])
         return self._replace(data=b"\n".join(lines))
+
+    def _row(self, cells: list[str]) -> bytes:
+        text = io.StringIO()
+        csv.writer(text, delimiter=self.separator, quoting=self.quoting, lineterminator="").writerow(cells)  # type: ignore[arg-type]
+        return text.getvalue().encode()
 
     def read(self, columns: Mapping[str, Any], **options: Any) -> pd.DataFrame:
         form: dict[str, Any] = {"sep": self.separator, "quoting": self.quoting, "index_col": False}
-        form |= {"engine": "c", "low_memory": False, "usecols": list(columns), "dtype": dict(columns)}
-        frame: pd.DataFrame = pd.read_csv(io.BytesIO(self.data), **(form | options))
-        return frame
+        wanted: dict[str, Any] = {"usecols": list(columns), "dtype": dict(columns), **options}
+        return pd.read_csv(io.BytesIO(self.data), engine="c", low_memory=False, **form, **wanted)  # type: ignore[no-any-return]
 
     def line(self, row: int) -> int:
         """The line of a row of the table (from 0)."""

@@ -23,12 +23,16 @@ COMMANDS = {
     "store": ("modality.command", "build, show and verify stores of modality vectors"),
     "convert": ("convert.command", "raw data to atomic files and items.parquet"),
     "extract": ("extract.command", "texts and images of items, or reviews, to stores of vectors"),
+    "check": (
+        "quick_start.check",
+        "ties, repeated pairs, cold items and vectors of a data set, before a table",
+    ),
     "models": ("quick_start.catalogue", "the models there are, with one line each"),
     "keys": ("quick_start.catalogue", "the configuration keys, with default and one line each"),
     "doctor": ("quick_start.doctor", "versions, active patches, and whether a GPU and the extras are usable"),
 }
 #: those that take any configuration key as --key=value
-TAKE_KEYS = {"run", "compare", "tune"}
+TAKE_KEYS = {"run", "compare", "tune", "check"}
 VERBOSE = "--verbose, -v: print where an error arose; run also prints everything RecBole logs"
 
 

@@ -128,16 +128,16 @@ def test_rows_that_somebody_counts_are_left_out(file: Path) -> None:
     pd.testing.assert_frame_equal(read_atomic(file, unreadable=lines.append), plain(content(*GOOD)))
 
 
-def test_uneven_rows_are_a_warning_where_a_script_of_recboles_reads(
-    file: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A row of RecBole's own test data has a field too many."""
-    file.write_bytes(content(GOOD[0], "u\ti", "u\ti\t1\ta\tb"))
-    frame = read_atomic(file, strict=False)
-    pd.testing.assert_frame_equal(frame, plain(content(GOOD[0], "u\ti\t\t", "u\ti\t1\ta")))
+def test_uneven_rows_are_mended_for_scripts_of_recbole(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file.write_text(
+        'user_id:token\titem_id:token\tprice:float\nu\ti\t1\t2\nv\tj\nw\t"k\tl"\t3\nx\t"m\tn"\t4\t5\n'
+    )
+    frame = read_atomic(file, mend=True)
+    assert frame["item_id:token"].tolist() == ["i", "j", "k\tl", "m\tn"]
+    assert frame["price:float"].fillna(-1).tolist() == [1, -1, 3, 4]
     assert caplog.messages == [
-        f"{file}, line 3: 2 fields, the header has 4 (and so 1 more row); every row has all fields, "
-        "an empty cell between its separators"
+        f"{file}, line 2: 4 fields, the header has 3 (and so 2 more rows); what it lacks is read as missing, what is "
+        "too much is left out"
     ]
 
 

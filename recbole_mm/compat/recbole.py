@@ -87,7 +87,8 @@ PATCHES: list[Patch] = [
              '            usecols=usecols,\n            dtype=dtype,\n            encoding=encoding,\n'
              '            engine="python",\n',
              "read_atomic(\n            filepath,\n            separator=field_separator,\n            columns=dtype,\n"
-             '            strict=self.config["strict_config"] is True,\n            encoding=encoding,\n\n'),
+             "            mend='strict_config' not in self.config or not self.config['strict_config'],\n"
+             "            encoding=encoding,\n\n"),
     _reading("recbole-read-floats", _DATASET, "508, 509, 510, 511",
              "df[field] = [\n                    np.array(list(map(float, filter(None, _.split(seq_separator)))))\n"
              "                    for _ in df[field].values\n                ]\n",

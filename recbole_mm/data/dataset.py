@@ -17,7 +17,7 @@ from recbole_mm.data.modality import ItemModality, ModalityTable, load_modalitie
 from recbole_mm.data.phase_sampler import one_item
 from recbole_mm.data.presplit import presplit_parts
 from recbole_mm.data.review import review_vectors
-from recbole_mm.data.seen import Pairs, keep_pairs
+from recbole_mm.data.seen import Pairs, keep_pairs, warn_of_repeated
 from recbole_mm.data.sequence import SequenceMixin
 from recbole_mm.data.split import cold_rows, hold_out_cold_items, split_rows
 from recbole_mm.data.ties import TiesMixin
@@ -92,6 +92,7 @@ class MultimodalMixin(TiesMixin, ExactMixin):
             parts = [copy_of_rows(self, part) for part in rows]
         parts = self._hold_out(parts) if self.config["cold_items"] else parts
         keep_pairs(parts)
+        warn_of_repeated(parts[0])
         return parts
 
     def _recbole_parts(self) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from logging import getLogger
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,23 @@ def keep_pairs(parts: Sequence[Any]) -> None:
     for part, phase in zip(parts, PHASES, strict=True):
         part.phase, part.interacted = phase, interacted
         part.pairs = dict(zip(PHASES, found, strict=True))
+
+
+def repeated(part: Any) -> tuple[int, int]:
+    """How many rows of the test are of a pair that a training row has, too; and the rows of the test."""
+    width = part.item_num
+    keys = [_key(part.pairs[phase], width) for phase in ("train", "test")]
+    return int(np.isin(keys[1], keys[0]).sum()), len(keys[1])
+
+
+def warn_of_repeated(part: Any) -> None:
+    """One line, where a pair of the test is a training pair: what remembers it is rewarded."""
+    again, rows = repeated(part)
+    if again:
+        getLogger("recbole_mm.data").warning(
+            "%d of %d test pairs (%.1f %%) are in training, too: a model that remembers them is rewarded "
+            "(rm_dup_inter: first leaves one of each)", again, rows, 100 * again / rows,
+        )  # fmt: skip
 
 
 def seen_pairs(part: Any, mask_seen: str) -> Pairs:

@@ -94,7 +94,7 @@ def plan_runs(
     """
     preset, dataset = request.preset, request.dataset
     evaluation = evaluation_of(columns, request.shared)
-    evaluation |= one_mask(request.shared, evaluation["protocol"])
+    evaluation |= one_mask({**request.shared, **evaluation})
     where = {"checkpoint_dir": str(request.folder / RUNS)}
     full = [replace(row, settings={**row.settings, **where}) for row in kept]
     foreign = _foreign_keys([*kept, *rows], request.shared)
@@ -127,9 +127,13 @@ def plan_runs(
     return plan, sorted(runs, key=lambda run: seeds.index(run.seed))  # type: ignore[arg-type]
 
 
-def one_mask(shared: Settings, protocol: str | Sequence[str]) -> Settings:
+def one_mask(given: Settings) -> Settings:
     """The same masking for all models unless another is given: RecBole's own depends on the type of the model."""
-    if "mask_seen" in shared or "mmrec" in protocol or shared.get("evaluator") == "recbole":
+    if (
+        "mask_seen" in given
+        or "mmrec" in (given.get("protocol") or ())
+        or given.get("evaluator") == "recbole"
+    ):
         return {}
     return {"mask_seen": "train+valid"}
 

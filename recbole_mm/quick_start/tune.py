@@ -66,13 +66,12 @@ def tune(
     Args:
         model: a model.
         dataset: its name; None for the preset's.
-        trials: how many points of the space; None for all.
-        space: a yaml of ``key: [values]``; None for ``properties/tune/<Model>.yaml``.
+        trials: how many points of the space (a yaml of ``key: [values]``); None for all.
+        space: None for ``properties/tune/<Model>.yaml``.
         presets: whose budget, split and protocol the trials have, so that they fit the comparison.
         order_seed: decides which points come first.
         out: folder; finished trials in it are taken from there, one that was cut off goes on.
-        config_files: yaml files with settings of all trials.
-        config_dict: settings of all trials, over the files.
+        config_files, config_dict: settings of all trials, the second over the first.
         fresh: run again what is finished.
         command: the command line, written into best.yaml.
 
@@ -87,7 +86,7 @@ def tune(
         model, dataset, read_space(Path(at_home(space) or properties_dir() / f"tune/{name}.yaml"))
     )
     settings = {"keep_checkpoints": "none", **request.settings(Row(name, model))}
-    settings |= one_mask(settings, settings.get("protocol") or ())  # as the table that the point is for
+    settings |= one_mask(settings)
     for key in sorted(set(search.space) & set(config_dict or {})):
         raise WrongUse(
             f"--{key} is given and is searched; leave it out, or name a space without it (--space)"

@@ -12,6 +12,7 @@ import torch
 
 from recbole_mm.config import Config
 from recbole_mm.data import create_dataset, data_preparation
+from recbole_mm.errors import WrongUse
 
 SIZE = 5  # of a history
 CLOCKS = {
@@ -113,8 +114,11 @@ def test_one_time_for_all(clock: tuple[Path, pd.DataFrame]) -> None:
     assert pairs(found) == set(late[["user_id:token", "item_id:token"]].itertuples(index=False, name=None))
 
 
-@pytest.mark.parametrize("more", [{}, {"numerical_features": ["timestamp"]}], ids=["time", "feature"])
-@pytest.mark.parametrize("model", ["GRU4Rec", "DIEN"])
+@pytest.mark.parametrize(
+    ("model", "more"),
+    [("GRU4Rec", {}), ("DIEN", {"numerical_features": ["timestamp"]})],
+    ids=["time", "feature"],
+)
 def test_prefixes(clock: tuple[Path, pd.DataFrame], model: str, more: dict[str, Any]) -> None:
     root, frame = clock
     found = [tokens(part) for part in parts(root, model, **more)]
@@ -197,3 +201,21 @@ def test_repeated_pairs_are_kept_by_time_and_line(tmp_path: Path) -> None:
     columns = [dataset.id2token(field, dataset.inter_feat[field].values) for field in ("user_id", "item_id")]
     expected = ordered[["user_id:token", "item_id:token"]].itertuples(index=False, name=None)
     assert list(zip(*columns, strict=True)) == list(expected)
+
+
+@pytest.mark.parametrize(
+    ("split", "more", "words"),
+    [
+        ("LS", {"discretization": {"timestamp": {"method": "ED", "bucket": 5}}},
+         "discretization: the order of time needs 'timestamp' as it is, not in buckets; leave it out"),
+        ("TS", {}, "numerical_features: eval_args.split TS cuts by 'timestamp', which may be none; leave it out"),
+    ],
+)  # fmt: skip
+def test_times_without_order_are_refused(
+    tmp_path: Path, split: str, more: dict[str, Any], words: str
+) -> None:
+    root = write(tmp_path, events(np.random.default_rng(2), CLOCKS["seconds"]))
+    args = {**LEAVE_ONE_OUT, "split": {split: {"LS": "valid_and_test", "TS": [0.8, 0.1, 0.1]}[split]}}
+    with pytest.raises(WrongUse) as caught:
+        parts(root, "BPR", eval_args=args, numerical_features=["timestamp"], **more)
+    assert str(caught.value) == words
