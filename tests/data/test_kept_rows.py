@@ -215,7 +215,7 @@ def test_kept_rows_are_those_of_a_plain_reading(
 def same(data: Any, want: dict[str, pd.DataFrame]) -> None:
     """The data set holds these rows, in this order, and these users and items."""
     feat, inter = data.inter_feat, want["inter"]
-    assert feat["timestamp"].tolist() == inter["timestamp"].tolist()
+    np.testing.assert_allclose(feat["timestamp"], filled(inter["timestamp"]), rtol=1e-6)
     for field in ID.values():
         assert data.id2token(field, feat[field].to_numpy()).tolist() == inter[field].tolist()
     np.testing.assert_allclose(feat["rating"], filled(inter["rating"]))
