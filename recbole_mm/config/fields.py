@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from recbole_mm.config.header import Header
+from recbole_mm.config.header import Header, is_loaded
 from recbole_mm.errors import suggest
 from recbole_mm.run.key import KEYS
 from recbole_mm.run.key_type import is_intervals
@@ -45,7 +45,7 @@ def _loading(settings: Mapping[str, Any], given: Mapping[str, Any], header: Head
             return
     for suffix, names in {"inter": [user, item], "user": [user], "item": [item]}.items():
         for name in names:
-            lost = name in header.of(suffix) and not _is_loaded(name, suffix, settings)
+            lost = name in header.of(suffix) and not is_loaded(name, suffix, settings.get)
             if lost and (load_col is None or load_col.get(suffix)):
                 what = "USER_ID_FIELD" if name == user else "ITEM_ID_FIELD"
                 yield f"{key}: the columns of .{suffix} lack '{name}' ({what})"
@@ -68,7 +68,7 @@ def _field(
     kind = header.of(places[0])[name]
     if "inter" in rules and "inter" not in places:
         yield f"{key}: '{name}' is a field of .{places[0]}, expected one of .inter"
-    elif "loaded" in rules and not any(_is_loaded(name, suffix, settings) for suffix in places):
+    elif "loaded" in rules and not any(is_loaded(name, suffix, settings.get) for suffix in places):
         yield f"{key}: the field '{name}' of .{places[0]} is not loaded; add it to load_col"
     elif "float" in rules and not kind.startswith("float"):
         yield f"{key}: '{name}' is a field of type {kind}, expected float or float_seq"
@@ -92,13 +92,6 @@ def _named(key: str, value: Any, header: Header) -> Iterator[tuple[str, list[str
         return
     names = [*value, *(value.values() if key == "preload_weight" else ())]
     yield from ((name, everywhere) for name in names)
-
-
-def _is_loaded(name: str, suffix: str, settings: Mapping[str, Any]) -> bool:
-    load_col, unload_col = settings.get("load_col"), settings.get("unload_col") or {}
-    left = unload_col.get(suffix, ()) if isinstance(unload_col, Mapping) else ()
-    chosen = "*" if not isinstance(load_col, Mapping) else load_col.get(suffix, ())
-    return name not in left and (chosen == "*" or name in chosen)
 
 
 def _items(value: Any) -> Iterable[tuple[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -30,6 +30,14 @@ class Header:
     def of(self, suffix: str) -> dict[str, str]:
         """The fields of one file, empty where it is absent."""
         return self.fields.get(suffix, {})
+
+
+def is_loaded(name: str, suffix: str, get: Callable[[str], Any]) -> bool:
+    """Whether a field of a file is read, by ``load_col`` and ``unload_col``; ``get`` gives the value of a key."""
+    load_col, unload_col = get("load_col"), get("unload_col")
+    left = unload_col.get(suffix, ()) if isinstance(unload_col, Mapping) else ()
+    chosen = load_col.get(suffix) or () if isinstance(load_col, Mapping) else "*"
+    return name not in left and (chosen == "*" or name in chosen)
 
 
 def read_header(folder: Path, name: str, config: Mapping[str, Any]) -> Header:

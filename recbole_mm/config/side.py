@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from recbole_mm.config.header import Header
+from recbole_mm.config.header import Header, is_loaded
 from recbole_mm.errors import WrongUse, suggest
 
 #: models of sequences that embed ``selected_features``
@@ -53,13 +53,10 @@ def numbers_to_read(
 
 def unread(header: Header, get: Callable[[str], Any], numbers: Sequence[str]) -> list[str]:
     """The float fields of users and items that are loaded and that a model of all fields does not read."""
-    load_col = get("load_col")
     found = []
     for suffix in _IDS:
-        chosen = load_col.get(suffix, ()) if isinstance(load_col, dict) else "*"
-        loaded = header.of(suffix) if chosen == "*" else chosen or ()
         floats = [name for name, kind in header.of(suffix).items() if kind.startswith("float")]
-        found += [name for name in floats if name in loaded and name not in numbers]
+        found += [name for name in floats if is_loaded(name, suffix, get) and name not in numbers]
     return found
 
 
@@ -91,8 +88,5 @@ def of_rows_alone(header: Header, get: Callable[[str], Any]) -> list[str]:
     of_candidates = [get(f"{name}_FIELD") for name in ("USER_ID", "ITEM_ID", "LABEL")]
     if get("domains") or get("domain_field") or get("domain_rule"):
         of_candidates.append("domain")
-    load_col = get("load_col")
-    loaded = load_col.get("inter") or () if isinstance(load_col, dict) else "*"
-    return [
-        name for name in header.of("inter") if (loaded == "*" or name in loaded) and name not in of_candidates
-    ]
+    have = header.of("inter")
+    return [name for name in have if is_loaded(name, "inter", get) and name not in of_candidates]

@@ -19,8 +19,8 @@ from recbole_mm.data.draws import FixedDraws
 from recbole_mm.data.part import eval_part
 from recbole_mm.data.phase_sampler import PhaseSampler, create_kg_sampler, create_samplers
 from recbole_mm.data.sampler import DomainSampler, NegativeSampler
+from recbole_mm.data.seen import report_cold
 from recbole_mm.data.sequence import BY_PARTS, SequenceMixin
-from recbole_mm.data.split import report_cold
 from recbole_mm.data.ties import by_time
 from recbole_mm.errors import WrongUse
 from recbole_mm.serialize import class_of
@@ -104,28 +104,20 @@ def _refuse_labels(config: Any, dataset: Any) -> None:
         f"{origin}: {negative} of {len(labels)} rows have label 0, and eval_args.mode {min(modes)} ranks them as "
         "positives; use mode: labeled with AUC and LogLoss, or keep the other rows alone (val_interval)"
     )
-    _refuse(config, problem)
+    config.complain([problem])
 
 
 def _refuse_coarse_times(config: Any, dataset: Any) -> None:
     """Buckets of time have no order, and RecBole's ``TS`` reads no numerical feature. A warning in its scripts."""
     field, ordered = dataset.time_field, by_time(config) or config["MODEL_TYPE"] == ModelType.SEQUENTIAL
     if ordered and field in (config["discretization"] or {}):
-        _refuse(
-            config,
-            f"discretization: the order of time needs {field!r} as it is, not in buckets; leave it out",
+        config.complain(
+            [f"discretization: the order of time needs {field!r} as it is, not in buckets; leave it out"]
         )
     if by_time(config) and "TS" in config["eval_args"]["split"] and field in config["numerical_features"]:
-        _refuse(
-            config,
-            f"numerical_features: eval_args.split TS cuts by {field!r}, which may be none; leave it out",
+        config.complain(
+            [f"numerical_features: eval_args.split TS cuts by {field!r}, which may be none; leave it out"]
         )
-
-
-def _refuse(config: Any, problem: str) -> None:
-    if config["strict_config"] is not False:
-        raise WrongUse(problem)
-    getLogger("recbole_mm.data").warning(problem)
 
 
 def _eval_loader(config: Any, part: Any, sampler: Any, phase: str) -> Any:

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from recbole.data.dataset import SequentialDataset
 from recbole.utils import FeatureSource, FeatureType
 
 from recbole_mm.atomic import header_fields, read_atomic
 from recbole_mm.data.dataset import MultimodalMixin
 from recbole_mm.data.link import domain_tokens, overlaps, own_tokens
+from recbole_mm.data.sequence import BY_PARTS
 from recbole_mm.errors import WrongUse
 from recbole_mm.modality import find_stores, resolve_stores
 
@@ -185,7 +185,7 @@ class CrossDomainMixin(MultimodalMixin):
         The prefixes that RecBole cuts of sequences run through all domains, so they stay a user's.
         """
         users = super().split_groups(feat)
-        if isinstance(self, SequentialDataset) and not getattr(self, "cut_from_parts", False):
+        if self.sequence_split not in (None, BY_PARTS):
             return users
         return users.astype(np.int64) * len(self.domain_names) + feat[DOMAIN].numpy()
 

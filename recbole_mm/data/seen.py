@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from recbole_mm.data.sequence import BY_PARTS
+
 Pairs = tuple[np.ndarray, np.ndarray]
 PHASES = ("train", "valid", "test")
 
@@ -54,6 +56,18 @@ def warn_of_repeated(part: Any) -> None:
             "%d of %d test pairs (%.1f %%) are in training, too: a model that remembers them is rewarded "
             "(rm_dup_inter: first leaves one of each)", again, rows, 100 * again / rows,
         )  # fmt: skip
+
+
+def report_cold(parts: Sequence[Any]) -> None:
+    """Log how many users and items of validation and test no training row has (a split at one time leaves many)."""
+    if parts[0].sequence_split not in (None, BY_PARTS):
+        return  # an item may be in a history and no target
+    train, *others = (parts[0].pairs[phase] for phase in PHASES)
+    for name, asked in zip(("validation", "test"), others, strict=True):
+        cold = [len(np.setdiff1d(ids, known)) for ids, known in zip(asked, train, strict=True)]
+        if any(cold):
+            told = getLogger("recbole_mm.data")
+            told.info("%s: %d users and %d items have no training row (cold)", name, *cold)
 
 
 def seen_pairs(part: Any, mask_seen: str) -> Pairs:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from logging import getLogger
 from typing import Any
 
 import numpy as np
@@ -86,20 +84,6 @@ def _column(dataset: Any, field: str) -> np.ndarray:
         loaded = list(dataset.inter_feat.columns)
         raise WrongUse(f"split: no field {field!r} among the loaded ones {loaded}; see load_col")
     return dataset.inter_feat[field].numpy().astype(np.int64)
-
-
-def report_cold(parts: Sequence[Any]) -> None:
-    """Log how many users and items of validation and test no training row has (a split at one time leaves many)."""
-    whole = (getattr(part, "interactions", None) for part in parts)  # what sequences were cut from
-    rows = [part.inter_feat if feat is None else feat for part, feat in zip(parts, whole, strict=True)]
-    fields = parts[0].uid_field, parts[0].iid_field
-    if f"{fields[1]}{parts[0].config['LIST_SUFFIX']}" in rows[0].columns:
-        return  # prefixes: an item may be in a history and no target
-    for name, asked in zip(("validation", "test"), rows[1:], strict=True):
-        cold = [len(np.setdiff1d(asked[field].numpy(), rows[0][field].numpy())) for field in fields]
-        if any(cold):
-            told = getLogger("recbole_mm.data")
-            told.info("%s: %d users and %d items have no training row (cold)", name, *cold)
 
 
 def hold_out_cold_items(items: np.ndarray, share: float, split_seed: int) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.utils import EvaluatorType
 
+from recbole_mm.data.sequence import BY_PREFIXES
 from recbole_mm.data.ties import by_time
 from recbole_mm.evaluator.protocol import protocols
 from recbole_mm.evaluator.query import item_domain, pool_of
@@ -57,7 +58,7 @@ def split_words(config: Any, part: Any) -> str:
     else:
         held = ""
     sizes = " / ".join(f"{len(users):,}" for users, _ in part.pairs.values())
-    prefixes = " of prefixes" if part.sequence_split == "prefixes" else ""
+    prefixes = " of prefixes" if part.sequence_split == BY_PREFIXES else ""
     return f"{_made(config, part, split, seed)}{prefixes}{held}; {sizes} rows"
 
 
@@ -78,7 +79,7 @@ def _made(config: Any, part: Any, split: Any, seed: str) -> str:
     args = config["eval_args"]
     kind, how = next(iter(args["split"].items()))
     alone = kind == "RS" and str(args["group_by"]).lower() == "none"
-    whole = part.sequence_split == "prefixes"  # they run through all domains
+    whole = part.sequence_split == BY_PREFIXES  # they run through all domains
     by = "over all rows" if alone else f"by {_groups(part, ['user'] if whole else ['user', 'domain'])}"
     drawn = f", {seed}" if args["order"] == "RO" else ""
     if by_time(config) and config["ties"] != "file":

@@ -18,6 +18,7 @@ from recbole.utils import EvaluatorType
 from tqdm import tqdm
 
 from recbole_mm.data.seen import joined, pairs_of
+from recbole_mm.data.sequence import BY_PARTS
 from recbole_mm.errors import WrongUse
 from recbole_mm.evaluator import aggregate
 from recbole_mm.evaluator.full import Progress, full_pass
@@ -87,7 +88,7 @@ class Evaluator:
             self.own.data_collect(loader)
         dataset = loader._dataset
         # sequences that were cut from a part begin with rows that are asked for nowhere
-        cut = dataset.sequence_split == "interactions"
+        cut = dataset.sequence_split == BY_PARTS
         self._train = _train_stats(dataset, *(dataset.pairs["train"] if cut else pairs_of(dataset)))
 
     @torch.no_grad()

@@ -75,11 +75,8 @@ class UserHistory(nn.Module):
     def gather(self, users: Tensor) -> list[Bags]:
         """The ids of ``users [n]`` in each part."""
         size = self.count[:, users]
-        flat = size.flatten()
-        shift = self.start[:, users].flatten() - (flat.cumsum(0) - flat)
         of_part = size.sum(dim=1).tolist()
-        total = sum(of_part)
-        where = shift.repeat_interleave(flat, output_size=total) + torch.arange(total, device=users.device)
+        where = _ranges(self.start[:, users].flatten(), size.flatten(), sum(of_part))
         parts = self.ids[where].split(of_part)
         return [Bags(kind, ids, n) for kind, ids, n in zip(self.kinds, parts, size, strict=True)]
 
@@ -145,5 +142,10 @@ class OrderedHistory(nn.Module):
         return Bags("items", bags.ids[kept], left), place[kept]
 
     def _slice(self, begin: Tensor, size: Tensor) -> Bags:
-        shift = (begin - (size.cumsum(0) - size)).repeat_interleave(size)
-        return Bags("items", self.ids[shift + torch.arange(len(shift), device=size.device)], size)
+        return Bags("items", self.ids[_ranges(begin, size, int(size.sum()))], size)
+
+
+def _ranges(begin: Tensor, size: Tensor, total: int) -> Tensor:
+    """The numbers from ``begin [n]``, ``size [n]`` of each, one range after another: ``[total]``, the sum of sizes."""
+    shift = begin - (size.cumsum(0) - size)
+    return shift.repeat_interleave(size, output_size=total) + torch.arange(total, device=size.device)

@@ -44,10 +44,11 @@ def test_only_models_with_features_are_given_a_cold_score(
     assert scored or "not applicable" in row["value"]
 
 
+@pytest.mark.parametrize("model", ["BPR", "SASRec"])
 def test_users_and_items_without_a_training_row_are_counted(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, model: str
 ) -> None:
-    """A split at one time: whoever comes later is cold."""
+    """A split at one time: whoever comes later is cold. A user's first row trains, too."""
     rows = [
         ("a", "x"),
         ("b", "y"),
@@ -67,9 +68,13 @@ def test_users_and_items_without_a_training_row_are_counted(
     (tmp_path / "shop" / "shop.inter").write_text("\n".join(lines) + "\n")
     split = {"split": {"RS": [4, 2, 3]}, "order": "TO", "group_by": "none", "mode": "full"}
     load = {"inter": ["user_id", "item_id", "timestamp"]}
-    config = Config(
-        "BPR", "shop", config_dict={"data_path": str(tmp_path), "eval_args": split, "load_col": load}
-    )
+    settings = {
+        "data_path": str(tmp_path),
+        "eval_args": split,
+        "load_col": load,
+        "sequence_split": "interactions",
+    }
+    config = Config(model, "shop", config_dict=settings)
     with caplog.at_level(logging.INFO, "recbole_mm.data"):
         data_preparation(config, create_dataset(config))
     assert [line for line in caplog.messages if "cold" in line] == [
