@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor
+
 from recbole_mm.layer.feature import FeatureTable
+
+#: RecBole's models that are ``causal`` though they do not say so
+CAUSAL = frozenset(["FDSA", "GRU4Rec", "GRU4RecF", "GRU4RecKG", "SASRec", "SASRecF"])
 
 
 class Traits:
@@ -21,6 +26,9 @@ class Traits:
     scores_from_features: bool = False
     #: trains on (user, positive, negatives) batches of `recbole_mm.data.dataloader.TripletDataLoader`
     triplet_batches: bool = False
+    #: a sequential model whose ``forward(item_seq, item_seq_len)`` ends in RecBole's ``gather_indexes`` over positions
+    #: that depend on the items up to them alone, so that it may learn from each (``train_sequences: shifted``)
+    causal: bool = False
 
     def diagnostics(self) -> dict[str, float]:
         """Figures for the history beside the losses, once an epoch."""
@@ -29,6 +37,10 @@ class Traits:
     def without_effect(self) -> list[str]:
         """A sentence for each part that the settings ask for and that has nothing to act on in these data."""
         return []
+
+    def item_table(self) -> Tensor:
+        """Of a causal model the vectors ``[I, d]`` whose products with its output are the scores of all items."""
+        return self.item_embedding.weight  # type: ignore[attr-defined, no-any-return]
 
     def held_features(self) -> FeatureTable | None:
         """The item features that the model holds, under the name ``features``."""
@@ -50,6 +62,12 @@ class Traits:
         is taken over whole.
         """
         return {}
+
+
+def is_causal(model_class: type) -> bool:
+    """Whether a model's class may learn from every position of a sequence; what extends RecBole's says so itself."""
+    known = model_class.__module__.startswith("recbole.") and model_class.__name__ in CAUSAL
+    return known or bool(trait(model_class, "causal"))
 
 
 def trait(model: Any, name: str) -> Any:
