@@ -29,11 +29,17 @@ def shifted_sequences(plan: Any) -> None:
         )
     inter = plan.header.of("inter")
     if plan.get("benchmark_filename") and plan.get("ITEM_ID_FIELD") + plan.get("LIST_SUFFIX") in inter:
-        raise WrongUse(f"{key}: shifted cuts sequences from interactions, and {plan.header.name} comes with its own")
+        raise WrongUse(
+            f"{key}: shifted cuts sequences from interactions, and {plan.header.name} comes with its own"
+        )
     if plan.given.get("sequence_split") == "prefixes":
-        raise WrongUse(f"{key}: shifted cuts sequences from interactions, so leave out sequence_split: prefixes")
+        raise WrongUse(
+            f"{key}: shifted cuts sequences from interactions, so leave out sequence_split: prefixes"
+        )
     if plan.get("transform"):
-        raise WrongUse(f"{key}: shifted trains on each position, so transform: {plan.get('transform')} has no place")
+        raise WrongUse(
+            f"{key}: shifted trains on each position, so transform: {plan.get('transform')} has no place"
+        )
     if (plan.get("train_neg_sample_args") or {}).get("dynamic"):
         raise WrongUse(f"{key}: shifted draws no dynamic negatives; see train_neg_sample_args")
     if plan.get("sequence_split") == "prefixes" and not plan.get("benchmark_filename"):

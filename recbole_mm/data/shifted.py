@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader, Sampler
 
 from recbole_mm.errors import WrongUse
 
-
 #: losses that compare an item with negatives which the targets of a batch share
 SAMPLED = ("sampled_softmax", "gbce")
 
@@ -70,7 +69,9 @@ class ShiftedDataLoader(AbstractDataLoader):
         self.shared = config["sequence_negatives"] if loss in SAMPLED else 0
         self._sampler = sampler if loss == "bpr" else None
         if not len(self.windows.start):
-            raise WrongUse(f"the training part of {config['dataset']} has no user with two events; see the split")
+            raise WrongUse(
+                f"the training part of {config['dataset']} has no user with two events; see the split"
+            )
         self.sample_size = len(self.windows.start)
         self.is_sequential = True
         self.generator = torch.Generator()
