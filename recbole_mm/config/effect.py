@@ -22,7 +22,7 @@ _GRADIENT = (
 )
 _VECTORS = "modality_path min_coverage feature_scaling feature_control feature_missing feature_memory_mib"
 
-_SHIFTED = "sequence_loss sequence_negatives sequence_negatives_by gbce_t"
+_SHIFTED = "sequence_loss sequence_negatives sequence_negatives_by gbce_t softmax_memory_mib"
 
 _Rule = tuple[str, str, Callable[[Any], Any]]
 #: keys, why they have no effect, and whether that is so in a run of this configuration
@@ -49,6 +49,7 @@ _RULES: tuple[_Rule, ...] = (
     (_SHIFTED, "train_sequences is prefix", lambda c: c["train_sequences"] == "prefix"),
     ("sequence_negatives sequence_negatives_by", "sequence_loss draws none of them",
      lambda c: sequence_loss(c) not in SAMPLED),
+    ("softmax_memory_mib", "sequence_loss is another", lambda c: sequence_loss(c) != "ce"),
     ("gbce_t", "sequence_loss is another", lambda c: sequence_loss(c) != "gbce"),
     ("train_neg_sample_args", "sequence_loss is given",
      lambda c: c["train_sequences"] == "shifted" and c["sequence_loss"] is not None),

@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recbole_mm.data.shifted import ShiftedDataLoader, sequence_loss
-from recbole_mm.layer.loss import bpr
+from recbole_mm.layer.loss import bpr, gbce
+from recbole_mm.layer.scoring import candidate_scores
+from recbole_mm.layer.softmax import SCORES_PER_MIB, blockwise_softmax, sampled_softmax
 from recbole_mm.layer.transformer import length_buckets
 from recbole_mm.model.traits import trait
 
@@ -39,8 +41,10 @@ class ShiftedObjective:
     """
 
     def __init__(self, config: Any, model: Any, loader: ShiftedDataLoader):
-        self.model, self.loss, self.log_q = model, sequence_loss(config), loader.log_q
+        self.model, self.loss = model, sequence_loss(config)
+        self.block = int(config["softmax_memory_mib"] * SCORES_PER_MIB)
         self.shared, self.gbce_t = loader.shared, config["gbce_t"]
+        self.log_q = None if loader.log_q is None else loader.log_q.to(model.device)
 
     def __call__(self, interaction: Any) -> Tensor:
         """Scalar."""
@@ -56,15 +60,20 @@ class ShiftedObjective:
             outputs.append(output.flatten(0, 1).index_select(0, row * longest + column))
             cells.append(rows[row] * width + column)
         hidden, cell = torch.cat(outputs), torch.cat(cells)
-        drawn = model.NEG_ITEM_ID in interaction  # of RecBole's Interaction, which has no get
-        negatives = interaction[model.NEG_ITEM_ID] if drawn else None
-        items = trait(model, "item_table")()
-        return self._loss(hidden, items, target.flatten()[cell], negatives, cell)
+        negatives = interaction.interaction.get(model.NEG_ITEM_ID)
+        return self._loss(hidden, trait(model, "item_table")(), target.flatten()[cell], negatives, cell)
 
     def _loss(self, hidden: Tensor, items: Tensor, target: Tensor, negatives: Any, cell: Tensor) -> Tensor:
         """Of ``hidden [n, d]`` and the items ``target [n]`` that are to follow; ``cell [n]`` are their places."""
+        if self.loss == "ce":
+            return blockwise_softmax(hidden, items, target, self.block)
         if self.loss == "bpr":
-            own = negatives.flatten(0, 1)[cell]
             positive = (hidden * F.embedding(target, items)).sum(1)
-            return bpr(positive, (hidden.unsqueeze(1) * F.embedding(own, items)).sum(2))
-        return F.cross_entropy(hidden @ items.t(), target)
+            return bpr(positive, candidate_scores(hidden, items, negatives.flatten(0, 1)[cell]))
+        shared = negatives.flatten()[: self.shared]
+        if self.loss == "sampled_softmax":
+            return sampled_softmax(hidden, items, target, shared, self.log_q)
+        positive = (hidden * F.embedding(target, items)).sum(1)
+        negative = hidden @ F.embedding(shared, items).t()
+        negative = negative.masked_fill(shared == target.unsqueeze(1), -torch.inf)  # drawn by accident
+        return gbce(positive, negative, self.gbce_t, min(1.0, self.shared / (len(items) - 1)))
