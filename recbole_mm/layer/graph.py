@@ -83,9 +83,7 @@ def co_interaction_graph(
     met = incidence(nodes, others, n_nodes)
     degree = np.asarray(met.sum(axis=1)).ravel().astype(np.float64)
     log_degree = np.log(np.maximum(degree, 1.0)) / 2
-    kept = [
-        _heaviest(_weights(counts, first, min_common, log_degree), k) for first, counts in _common(met)
-    ]
+    kept = [_heaviest(_weights(counts, first, min_common, log_degree), k) for first, counts in _common(met)]
     graph = sp.vstack(kept, format="csr")
     return symmetrically_normalized(graph.maximum(graph.T)).tocsr().astype(np.float32)
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor
+
 from recbole_mm.layer.feature import FeatureTable
 
 
@@ -21,6 +23,8 @@ class Traits:
     scores_from_features: bool = False
     #: trains on (user, positive, negatives) batches of `recbole_mm.data.dataloader.TripletDataLoader`
     triplet_batches: bool = False
+    #: trains on batches of items of `recbole_mm.data.dataloader.ItemDataLoader`
+    item_batches: bool = False
 
     def diagnostics(self) -> dict[str, float]:
         """Figures for the history beside the losses, once an epoch."""
@@ -29,6 +33,14 @@ class Traits:
     def without_effect(self) -> list[str]:
         """A sentence for each part that the settings ask for and that has nothing to act on in these data."""
         return []
+
+    def pretrained(self) -> dict[str, dict[str, tuple[Tensor, Tensor]]]:
+        """The vectors that it leaves to other models; {} of a model that is no pre-training.
+
+        By ``items`` and ``users`` and the name of the part: values ``[I, d]`` or ``[U, d]``, and bool ``[I]`` or
+        ``[U]`` which of them exist. Called in evaluation mode, without gradients.
+        """
+        return {}
 
     def held_features(self) -> FeatureTable | None:
         """The item features that the model holds, under the name ``features``."""
@@ -50,6 +62,12 @@ class Traits:
         is taken over whole.
         """
         return {}
+
+
+def pretrains(model: Any) -> bool:
+    """Whether a model, or a model's class, is a pre-training: it leaves vectors to others."""
+    model_class = model if isinstance(model, type) else type(model)
+    return trait(model_class, "pretrained") is not Traits.pretrained
 
 
 def trait(model: Any, name: str) -> Any:

@@ -14,7 +14,21 @@ from recbole_mm.layer import graph
 from recbole_mm.layer.graph import co_interaction_graph, nearest_neighbours
 
 #: (node, other): the third pair twice
-PAIRS = [(1, 1), (1, 2), (1, 3), (1, 3), (2, 1), (2, 2), (2, 3), (3, 3), (3, 4), (4, 4), (4, 1), (4, 2), (5, 9)]
+PAIRS = [
+    (1, 1),
+    (1, 2),
+    (1, 3),
+    (1, 3),
+    (2, 1),
+    (2, 2),
+    (2, 3),
+    (3, 3),
+    (3, 4),
+    (4, 4),
+    (4, 1),
+    (4, 2),
+    (5, 9),
+]
 NODES, OTHERS = (np.array(column) for column in zip(*PAIRS, strict=True))
 
 
@@ -99,6 +113,4 @@ def test_without_faiss_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch
 def test_more_neighbours_than_vectors_are_refused(k: int) -> None:
     with pytest.raises(WrongUse) as said:
         nearest_neighbours(torch.eye(3), k)
-    assert (
-        str(said.value) == f"nearest_neighbours: k is {k}, and there are 3 vectors; take 1 to N - 1"
-    )
+    assert str(said.value) == f"nearest_neighbours: k is {k}, and there are 3 vectors; take 1 to N - 1"
