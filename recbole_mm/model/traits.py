@@ -29,6 +29,8 @@ class Traits:
     #: a sequential model whose ``forward(item_seq, item_seq_len)`` ends in RecBole's ``gather_indexes`` over positions
     #: that depend on the items up to them alone, so that it may learn from each (``train_sequences: shifted``)
     causal: bool = False
+    #: trains on batches of items of `recbole_mm.data.dataloader.ItemDataLoader`
+    item_batches: bool = False
 
     def diagnostics(self) -> dict[str, float]:
         """Figures for the history beside the losses, once an epoch."""
@@ -41,6 +43,14 @@ class Traits:
     def item_table(self) -> Tensor:
         """Of a causal model the vectors ``[I, d]`` whose products with its output are the scores of all items."""
         return self.item_embedding.weight  # type: ignore[attr-defined, no-any-return]
+
+    def pretrained(self) -> dict[str, dict[str, tuple[Tensor, Tensor]]]:
+        """The vectors that it leaves to other models; {} of a model that is no pre-training.
+
+        By ``items`` and ``users`` and the name of the part: values ``[I, d]`` or ``[U, d]``, and bool ``[I]`` or
+        ``[U]`` which of them exist. Called in evaluation mode, without gradients.
+        """
+        return {}
 
     def held_features(self) -> FeatureTable | None:
         """The item features that the model holds, under the name ``features``."""
@@ -68,6 +78,12 @@ def is_causal(model_class: type) -> bool:
     """Whether a model's class may learn from every position of a sequence; what extends RecBole's says so itself."""
     known = model_class.__module__.startswith("recbole.") and model_class.__name__ in CAUSAL
     return known or bool(trait(model_class, "causal"))
+
+
+def pretrains(model: Any) -> bool:
+    """Whether a model, or a model's class, is a pre-training: it leaves vectors to others."""
+    model_class = model if isinstance(model, type) else type(model)
+    return trait(model_class, "pretrained") is not Traits.pretrained
 
 
 def trait(model: Any, name: str) -> Any:
