@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -51,3 +53,16 @@ def symmetric_info_nce(left: Tensor, right: Tensor, temperature: float) -> Tenso
     similarity = F.normalize(left, dim=1) @ F.normalize(right, dim=1).t() / temperature
     target = torch.arange(len(left), device=left.device)
     return (F.cross_entropy(similarity, target) + F.cross_entropy(similarity.t(), target)) / 2
+
+
+def pairwise_info_nce(views: Sequence[Tensor], present: Tensor, temperature: float) -> Tensor:
+    """The mean of :func:`symmetric_info_nce` over every two of M views, over the things that have both.
+
+    *Shapes*: each view ``[n, d]``; present bool ``[n, M]``.
+    """
+    terms = []
+    for a in range(len(views)):
+        for b in range(a):
+            both = present[:, a] & present[:, b]
+            terms.append(symmetric_info_nce(views[a][both], views[b][both], temperature))
+    return torch.stack(terms).mean()
