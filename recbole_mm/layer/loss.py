@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -94,3 +96,16 @@ def first_order_similarity(
     if not len(vectors):
         return vectors.new_zeros(())
     return F.binary_cross_entropy_with_logits(scale * (vectors @ vectors.t()) + bias, linked)
+
+
+def pairwise_info_nce(views: Sequence[Tensor], present: Tensor, temperature: float) -> Tensor:
+    """The mean of :func:`symmetric_info_nce` over every two of M views, over the things that have both.
+
+    *Shapes*: each view ``[n, d]``; present bool ``[n, M]``.
+    """
+    terms = []
+    for a in range(len(views)):
+        for b in range(a):
+            both = present[:, a] & present[:, b]
+            terms.append(symmetric_info_nce(views[a][both], views[b][both], temperature))
+    return torch.stack(terms).mean()

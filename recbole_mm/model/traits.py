@@ -5,6 +5,7 @@ Our models inherit `Traits`; RecBole's and a user's own may define any of them. 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -70,6 +71,28 @@ class Traits:
         By name of the parameter its blocks of rows in order: ``("user", K)`` and ``("item", K)`` hold K rows for each
         id, those of id n at n * K … n * K + K - 1 of the block; ``("", n)`` are n rows of no id. What is not named
         is taken over whole.
+        """
+        return {}
+
+    def score_history(self, items: Tensor) -> Tensor | None:
+        """Scores ``[I]`` for someone who is not in the data and took ``items [t]``; None where users need an id."""
+        return None
+
+    def encode_content(self, contents: Sequence[Tensor], present: Tensor) -> Tensor | None:
+        """Vectors ``[n, d]`` of items that are not in the data, from their features alone; None where it has no such.
+
+        Args:
+            contents: of each modality of ``features``, ``[n, D]``.
+            present: bool ``[n, M]``, which of them there are, at least one of an item.
+        """
+        return None
+
+    def score_parts(self, users: Tensor, items: Tensor) -> dict[str, dict[str, Tensor]]:
+        """What the scores of the pairs ``users [n], items [n]`` are the sums of; {} where they are none.
+
+        Returns:
+            ways to take a score apart, such as by the item's modalities or by the user's domains: of each its parts by
+            name, ``[n]``, which add up to the score.
         """
         return {}
 
