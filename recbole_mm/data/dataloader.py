@@ -44,13 +44,16 @@ class TripletDataLoader(TrainDataLoader):
 
     def collate_fn(self, index: list[int]) -> Interaction:
         """The batch of the training rows ``index``."""
-        rows = torch.as_tensor(index)
+        return Interaction(self.triplets(torch.as_tensor(index)))
+
+    def triplets(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The columns of the training rows ``rows [n]``, with new negatives."""
         batch = {field: column[rows] for field, column in self._columns.items()}
         negatives = self.negatives.sample(
             batch[self.uid_field].numpy(), batch[self.iid_field].numpy(), self.neg_sample_num
         )
         batch[self.neg_item_id] = torch.from_numpy(negatives)
-        return Interaction(batch)
+        return batch
 
 
 class HistoryEvalDataLoader(FullSortEvalDataLoader):

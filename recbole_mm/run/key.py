@@ -180,6 +180,7 @@ KEYS: dict[str, Key] = {
     "learning_rate": Key(low=0, open=True),
     "lr_scheduler": Key((str,), choices=("cosine",)),
     "lr_warmup_epochs": Key(low=0),
+    "loader": Key(choices=("recbole", "fast")),
     "gradient_accumulation": Key(low=1),
     "ema_decay": Key((float,), test=lambda d: 0 < d < 1, form="a value between 0 and 1, both excluded"),
     "weight_decay": Key(low=0),
