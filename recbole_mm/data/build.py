@@ -14,7 +14,7 @@ from recbole.utils import ModelType, init_seed
 
 from recbole_mm.data.block import BlockTrainDataLoader, BlockTripletDataLoader
 from recbole_mm.data.cross_domain import CrossDomainMixin, is_cross_domain
-from recbole_mm.data.dataloader import HistoryEvalDataLoader, TripletDataLoader
+from recbole_mm.data.dataloader import HistoryEvalDataLoader, RowsDataLoader, TripletDataLoader
 from recbole_mm.data.dataset import MultimodalMixin
 from recbole_mm.data.draws import FixedDraws
 from recbole_mm.data.part import eval_part
@@ -181,7 +181,9 @@ def _train_loader(config: Any, dataset: Any, part: Any, sampler: Any) -> Any:
         triplets = BlockTripletDataLoader if fast else TripletDataLoader
         return triplets(config, part, sampler, shuffle=config["shuffle"])
     sampler = _train_sampler(config, part, sampler)
-    loader = BlockTrainDataLoader if fast else _loader_class(config, "train")
+    loader = _loader_class(config, "train")
+    if loader is TrainDataLoader:
+        loader = BlockTrainDataLoader if fast else RowsDataLoader
     args = config["train_neg_sample_args"]
     if isinstance(args["sample_num"], int) and args["sample_num"] > 1:
         getLogger("recbole_mm.data").info(

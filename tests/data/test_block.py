@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from recbole.data.dataloader import TrainDataLoader
 from recbole.data.interaction import Interaction
 from recbole.utils import init_seed
 
 from recbole_mm.data import block
+from recbole_mm.data.dataloader import RowsDataLoader
 from recbole_mm.data.rows import Rows
 from recbole_mm.testing import Built, write_toy
 
@@ -130,6 +132,19 @@ def test_the_seed_decides(toy: dict[str, Any], model: str, settings: dict[str, A
     assert not equal(epochs[0][0], epochs[0][1]) and not equal(epochs[0][0], epochs[2][0])
     rows = [torch.cat([b["item_id"] for b in batches]).sort().values for batches in epochs[0]]
     assert torch.equal(*rows)  # each row once an epoch
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_under_recbole_an_epoch_is_recboles_to_the_digit(toy: dict[str, Any], shuffle: bool) -> None:
+    built = build(toy, "BPR", "recbole", shuffle=shuffle)
+    ours, data = built.train_data, built.train_data._dataset
+    theirs = TrainDataLoader(built.config, data, ours._sampler, shuffle=shuffle)
+    epochs = []
+    for loader in (ours, theirs):
+        init_seed(1, True)
+        epochs.append([list(loader) for _ in range(3)])
+    assert type(ours) is RowsDataLoader
+    assert all(equal(a, b) for a, b in zip(*epochs, strict=True))
 
 
 def test_rows_are_picked_as_recbole_picks_them() -> None:
