@@ -11,6 +11,7 @@ from typing import Any
 from recbole_mm.config.family import no_negatives, takes_no_negatives
 from recbole_mm.config.known import hyper_parameters, keys_read, own_keys, source_texts
 from recbole_mm.config.properties import load_internal, properties_dir, recbole_dir
+from recbole_mm.data.build import without_blocks
 from recbole_mm.data.shifted import SAMPLED, sequence_loss
 from recbole_mm.data.ties import by_time
 from recbole_mm.run.key import KEYS
@@ -33,7 +34,8 @@ _RULES: tuple[_Rule, ...] = (
     ("ip port offset group_offset", "a run is one process", lambda c: c["single_spec"]),
     ("gpu_id", "use_gpu is False", lambda c: not c["use_gpu"]),
     ("wandb_project", "log_wandb is False", lambda c: not c["log_wandb"]),
-    (f"epochs stopping_step eval_step {_GRADIENT}", "it learns in one pass, without gradients", lambda c: _one_pass(c)),
+    (f"epochs stopping_step eval_step loader {_GRADIENT}", "it learns in one pass, without gradients",
+     lambda c: _one_pass(c)),
     (f"train_batch_size save_last {_GRADIENT}", "trees are grown by their library",
      lambda c: c["MODEL_TYPE"].name == "DECISIONTREE"),
     (f"modalities {_VECTORS}", "it reads no vectors of items", lambda c: not c.trait("multimodal")),
@@ -61,6 +63,8 @@ _RULES: tuple[_Rule, ...] = (
      lambda c: c["train_sequences"] == "prefix" or sequence_loss(c) != "ce"),
     ("train_neg_sample_args", "it learns without negatives",
      lambda c: takes_no_negatives(c.model_class) or c.trait("item_batches")),
+    ("worker", "loader: fast makes batches in the process itself",
+     lambda c: c["loader"] == "fast" and not without_blocks(c) and {*c["eval_args"]["mode"].values()} == {"full"}),
     ("resample_eval", "eval_args.mode draws nothing",
      lambda c: not any(mode[:3] in ("uni", "pop") for mode in c["eval_args"]["mode"].values())),
     ("ties", "the order of time decides no part of the data", lambda c: not by_time(c)),
@@ -88,6 +92,8 @@ def _lines(config: Any) -> Iterator[str]:
         reasons = [
             why for keys, why, holds in _RULES if key in keys.split() and key not in read and holds(config)
         ]
+        if key == "loader" and value == "fast":
+            reasons += filter(None, [without_blocks(config)])
         # a person's own model may hand its configuration on to other code
         if known and key in _of_models() and key not in read:
             reasons.append("it has no such key")

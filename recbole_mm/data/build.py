@@ -8,12 +8,18 @@ from typing import Any
 
 import numpy as np
 from recbole.data import utils as recbole_data
-from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
 from recbole.data.dataset import SequentialDataset
 from recbole.utils import ModelType, init_seed
 
+from recbole_mm.data.block import BlockTrainDataLoader, BlockTripletDataLoader
 from recbole_mm.data.cross_domain import CrossDomainMixin, is_cross_domain
-from recbole_mm.data.dataloader import HistoryEvalDataLoader, ItemDataLoader, TripletDataLoader
+from recbole_mm.data.dataloader import (
+    HistoryEvalDataLoader,
+    ItemDataLoader,
+    RowsDataLoader,
+    TripletDataLoader,
+)
 from recbole_mm.data.dataset import MultimodalMixin
 from recbole_mm.data.draws import FixedDraws
 from recbole_mm.data.part import eval_part
@@ -141,12 +147,33 @@ def _loader_class(config: Any, phase: str) -> Any:
     return recbole_data.get_dataloader(named, phase)
 
 
+def without_blocks(config: Any) -> str:
+    """Why ``loader: fast`` changes nothing in a run of ``config``; ``""`` where it does."""
+    if not config["single_spec"]:
+        return "the processes of a run share its rows"
+    if config.trait("triplet_batches"):
+        return ""
+    if _loader_class(config, "train") is not TrainDataLoader:
+        return "it does not train on rows of interactions alone"
+    if config["transform"]:
+        return "transform changes single batches"
+    if config["train_neg_sample_args"].get("dynamic"):
+        return "the model chooses its negatives batch by batch (dynamic)"
+    return ""
+
+
+def _is_fast(config: Any) -> bool:
+    return config["loader"] == "fast" and not without_blocks(config)
+
+
 def _train_sampler(config: Any, part: Any, sampler: Any) -> Any:
-    """RecBole's sampler unless it would draw from other domains or look at validation and test rows."""
-    args = config["train_neg_sample_args"]
-    if type(sampler) is PhaseSampler and args["distribution"] != "none" and part.item_domain is not None:
+    """RecBole's sampler unless it is slow, would draw from other domains or look at validation and test rows."""
+    args, fast = config["train_neg_sample_args"], _is_fast(config)
+    own = fast or part.item_domain is not None
+    if type(sampler) is PhaseSampler and args["distribution"] != "none" and own:
         # numpy's global generator, as RecBole's samplers: its state is part of an exact resume
-        rng = np.random.Generator(np.random.get_bit_generator())  # type: ignore[attr-defined]
+        bits = np.random.PCG64(config["seed"]) if fast else np.random.get_bit_generator()  # type: ignore[attr-defined]
+        rng = np.random.Generator(bits)
         return DomainSampler(NegativeSampler.of_rows(part, args, rng), sampler.used_ids)
     if args["distribution"] == "popularity":
         # RecBole's table counts all phases; the used items of the phase are the same
@@ -157,12 +184,16 @@ def _train_sampler(config: Any, part: Any, sampler: Any) -> Any:
 def _train_loader(config: Any, dataset: Any, part: Any, sampler: Any) -> Any:
     if config.trait("item_batches"):
         return ItemDataLoader(config, part, sampler, shuffle=config["shuffle"])
+    fast = _is_fast(config)
     if config.trait("triplet_batches"):
-        return TripletDataLoader(config, part, sampler, shuffle=config["shuffle"])
+        triplets = BlockTripletDataLoader if fast else TripletDataLoader
+        return triplets(config, part, sampler, shuffle=config["shuffle"])
     sampler = _train_sampler(config, part, sampler)
     if getattr(part, "windows", None) is not None:
         return ShiftedDataLoader(config, part, sampler, shuffle=config["shuffle"])
     loader = _loader_class(config, "train")
+    if loader is TrainDataLoader:
+        loader = BlockTrainDataLoader if fast else RowsDataLoader
     args = config["train_neg_sample_args"]
     if isinstance(args["sample_num"], int) and args["sample_num"] > 1:
         getLogger("recbole_mm.data").info(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from logging import getLogger
 from typing import Any
 
@@ -15,7 +16,30 @@ from recbole_mm.data.sampler import NegativeSampler
 from recbole_mm.errors import WrongUse
 
 
-class TripletDataLoader(TrainDataLoader):
+class RowsDataLoader(TrainDataLoader):
+    """RecBole's training loader with the numbers of a batch's rows as a tensor: torch makes a list of all of them.
+
+    The same batches from the same random numbers, unless processes of their own (``worker``) make them.
+    """
+
+    def __iter__(self) -> Iterator[Interaction]:
+        return super().__iter__() if self.num_workers or not self.config["single_spec"] else self._batches()
+
+    def _batches(self) -> Iterator[Interaction]:
+        torch.empty((), dtype=torch.int64).random_(
+            generator=self.generator
+        )  # torch: a seed for worker processes
+        n = self.sample_size
+        order = torch.randperm(n, generator=self.generator) if self.shuffle else torch.arange(n)
+        for start in range(0, n, self.step):
+            yield self.collate_fn(order[start : start + self.step])
+        if self.shuffle:
+            torch.randperm(
+                n, generator=self.generator
+            )  # torch: for what is left of the samples, which is nothing
+
+
+class TripletDataLoader(RowsDataLoader):
     """Yields ``{user_id [B], item_id [B], neg_item_id [B, N]}``; ``train_batch_size`` counts positives.
 
     RecBole tiles the rows N times instead (``train_batch_size // N`` positives a step). The negatives come from
@@ -43,15 +67,18 @@ class TripletDataLoader(TrainDataLoader):
         self.step = self.config["train_batch_size"]
         self.set_batch_size(self.step)
 
-    def collate_fn(self, index: list[int]) -> Interaction:
+    def collate_fn(self, index: Any) -> Interaction:
         """The batch of the training rows ``index``."""
-        rows = torch.as_tensor(index)
+        return Interaction(self.triplets(torch.as_tensor(index)))
+
+    def triplets(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The columns of the training rows ``rows [n]``, with new negatives."""
         batch = {field: column[rows] for field, column in self._columns.items()}
         negatives = self.negatives.sample(
             batch[self.uid_field].numpy(), batch[self.iid_field].numpy(), self.neg_sample_num
         )
         batch[self.neg_item_id] = torch.from_numpy(negatives)
-        return Interaction(batch)
+        return batch
 
     def held_out(self, valid_data: Any) -> list[Interaction]:
         """Batches of the validation rows, their negatives unseen in training and drawn from ``split_seed``."""

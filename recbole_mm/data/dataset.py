@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from recbole.data.dataset import Dataset, DIENDataset, SequentialDataset
-from recbole.data.interaction import Interaction, cat_interactions
+from recbole.data.interaction import cat_interactions
 
 from recbole_mm.data.exact import ExactMixin
 from recbole_mm.data.modality import ItemModality, ModalityTable, load_modalities
@@ -116,8 +116,7 @@ class MultimodalMixin(TiesMixin, ExactMixin):
 
 def copy_of_rows(dataset: Any, rows: np.ndarray) -> Any:
     """A data set as ``dataset`` with some rows of its interactions."""
-    feat = dataset.inter_feat
-    return dataset.copy(Interaction({field: feat[field][rows] for field in feat.columns}))
+    return dataset.copy(dataset.inter_feat[rows])
 
 
 class MultimodalDataset(MultimodalMixin, Dataset):

@@ -17,6 +17,7 @@ from recbole.data.dataset import Dataset, SequentialDataset
 from recbole.data.interaction import Interaction, cat_interactions
 
 from recbole_mm.data.exact import times
+from recbole_mm.data.rows import Rows
 from recbole_mm.errors import WrongUse
 
 _Host: Any = object  # RecBole's data set, before which the mixin stands; to mypy it may hold anything
@@ -137,7 +138,7 @@ class SequenceMixin(_Host):
             return super().counter(field)
         return Counter(self.pairs[self.phase][ids.index(field)].tolist())
 
-    def _sequences(self, asked: Interaction, rows: Interaction, history: np.ndarray) -> Interaction:
+    def _sequences(self, asked: Interaction, rows: Interaction, history: np.ndarray) -> Rows:
         """``asked [n]`` with ``history [n, L]``: numbers of ``rows``, -1 behind the last."""
         lists: dict[str, torch.Tensor] = {
             self.item_list_length_field: torch.from_numpy((history >= 0).sum(axis=1).clip(min=1))
@@ -151,7 +152,7 @@ class SequenceMixin(_Host):
             values[empty] = 0
             lists[name] = values
         fields = {field: asked[field] for field in asked.columns if field != PLACE}
-        return Interaction({**fields, **lists})
+        return Rows({**fields, **lists})
 
 
 def _places(feat: Interaction, time_field: str) -> torch.Tensor:
