@@ -64,8 +64,14 @@ def plug(config: Any, dataset: Any, model: Any) -> list[dict[str, Any]]:
                 f"{config['feature_memory_mib']}; raise it, or freeze them"
             )
         warm = _with_training_row(dataset, kind)
+        prints = {name: store.fingerprint for name, store in opened.items()}
         for target in targets:
-            _fill(target, kind, table, use, torch.ones_like(warm) if target.entities else warm, generator, at)
+            # the rows of entities learn from the graph
+            knows = torch.ones_like(warm) if target.entities else warm
+            rest = _stay(table, knows) if _write(target, table, use, at) else (table, use)
+            if rest is not None:
+                part = Plug(_rows(target, len(warm)).cpu(), *rest, knows, generator, prints)
+                plug_into(target.embedding, kind, target.start, part, at)
         said += [_said(kind, opened[name], name, table, targets) for name in table.names]
         _tell(said[-len(opened) :], use, at)
     if "item" in {each["of"] for each in said}:
@@ -123,37 +129,28 @@ def _with_training_row(dataset: Any, kind: str) -> Tensor:
     return warm
 
 
-def _fill(
-    target: Target,
-    kind: str,
-    table: FeatureTable,
-    use: Use,
-    warm: Tensor,
-    generator: torch.Generator,
-    at: frozenset[str],
-) -> None:
-    """Plug one table; vectors of its width that are first values and nothing else are written into its rows."""
-    embedding = target.embedding
-    n = len(warm)
-    own = embedding._parameters["weight"]
+def _rows(target: Target, n: int) -> Tensor:
+    """The rows ``[n, d]`` of the ids in the parameter itself."""
+    own = target.embedding._parameters["weight"]
     assert own is not None
-    rows = own.detach()[target.start : target.start + n]
-    first = table.names[0]
-    written = use.mode == "init" and len(table.names) == 1 and not use.frozen and at == {IN, OUT}
-    if written and table.widths[first] == embedding.embedding_dim:
-        present = table.present[:, 0]
-        rows[present.to(rows.device)] = table(first)[present].to(rows.device)
-        cold = present & ~warm
-        if not bool(cold.any()):
-            return
-        # a row without training rows stays as it is
-        table, use = _only(table, cold), Use("replace", table.names)
-    plug_into(embedding, kind, target.start, Plug(rows.cpu(), table, use, warm, generator), at)
+    return own.detach()[target.start : target.start + n]
 
 
-def _only(table: FeatureTable, rows: Tensor) -> FeatureTable:
-    """A table with the vectors of some rows alone, which is in memory."""
-    return FeatureTable({name: table.source(name) for name in table.names}, table.present & rows.unsqueeze(1))
+def _write(target: Target, table: FeatureTable, use: Use, at: frozenset[str]) -> bool:
+    """Write first values that nothing is added to, of the table's width, into its rows; whether it could."""
+    (first, *more), rows = table.names, _rows(target, len(table.present))
+    if use.mode != "init" or more or use.frozen or len(at) < 2 or table.widths[first] != rows.shape[1]:
+        return False
+    present = table.present[:, 0]
+    rows[present.to(rows.device)] = table(first)[present].to(rows.device)
+    return True
+
+
+def _stay(table: FeatureTable, knows: Tensor) -> tuple[FeatureTable, Use] | None:
+    """Vectors that were written and that no training row is about stay as they are; None where there are none."""
+    cold = table.present & ~knows.unsqueeze(1)
+    sources = {name: table.source(name) for name in table.names}
+    return (FeatureTable(sources, cold), Use("replace", table.names)) if bool(cold.any()) else None
 
 
 def _said(

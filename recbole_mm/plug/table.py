@@ -14,7 +14,7 @@ W_i is left out of ``add`` and ``concat``, and its V_m,i stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recbole_mm.errors import WrongUse
 from recbole_mm.layer.feature import FeatureTable
 
 #: rows read from disk at once for a projection
@@ -53,16 +54,24 @@ class Plug(nn.Module):
         use: how.
         warm: BoolTensor ``[n]``, the ids with a training row.
         generator: draws the projections, so that all else that is drawn stays the same.
+        prints: name -> fingerprint of its store; frozen vectors are not in a checkpoint, but this is.
     """
 
     present: Tensor
     cold: Tensor
 
     def __init__(
-        self, own: Tensor, features: FeatureTable, use: Use, warm: Tensor, generator: torch.Generator
+        self,
+        own: Tensor,
+        features: FeatureTable,
+        use: Use,
+        warm: Tensor,
+        generator: torch.Generator,
+        prints: Mapping[str, str],
     ) -> None:
         super().__init__()
         self.features, self.use, width = features, use, own.shape[1]
+        self._prints = {name: prints[name] for name in features.names if name in use.frozen}
         present = features.present.any(dim=1)
         self.register_buffer("present", present, persistent=False)
         self.register_buffer("cold", present & ~warm, persistent=False)
@@ -111,6 +120,18 @@ class Plug(nn.Module):
             every = torch.arange(len(self.present), device=self.present.device) if ids is None else ids
             return _ProjectedFromDisk.apply(projection, self.features, name, every)  # type: ignore[no-any-return]
         return vectors if projection is None else F.linear(vectors, projection)
+
+    def get_extra_state(self) -> Tensor:
+        """Which stores hold the frozen vectors, ``[n]`` uint8, in each checkpoint."""
+        return torch.tensor(list("".join(self._prints.values()).encode()), dtype=torch.uint8)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Compare. Raises ``WrongUse`` where the frozen vectors are not those of the checkpoint."""
+        if not torch.equal(state.cpu(), self.get_extra_state()):
+            raise WrongUse(
+                f"pretrained vectors ({', '.join(self._prints)}): the store is another than when this checkpoint was "
+                "written"
+            )
 
 
 class _ProjectedFromDisk(torch.autograd.Function):
