@@ -155,6 +155,10 @@ def without_blocks(config: Any) -> str:
         return ""
     if _loader_class(config, "train") is not TrainDataLoader:
         return "it does not train on rows of interactions alone"
+    if config.trait("item_batches"):
+        return "it trains on batches of items"
+    if config["MODEL_TYPE"] == ModelType.SEQUENTIAL and config["train_sequences"] != "prefix":
+        return "it trains on sequences, not on rows"
     if config["transform"]:
         return "transform changes single batches"
     if config["train_neg_sample_args"].get("dynamic"):
