@@ -14,6 +14,7 @@ from typing import Any
 
 import recbole_mm
 from recbole_mm.modality import find_stores
+from recbole_mm.quick_start.pretraining import pretraining_of
 from recbole_mm.run.key import keys_that
 from recbole_mm.serialize import readable
 
@@ -39,6 +40,9 @@ def run_key(config: Any, seed: int) -> str:
         "code": code_of(config.model_class),
         "data": sorted(_data(config)),
     }
+    first = pretraining_of(config, seed)
+    if first is not None:
+        made_of["pretrain"] = run_key(first, seed)
     text = json.dumps(made_of, sort_keys=True, default=str)
     return f"{config.model_class.__name__}-{seed}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 

@@ -164,6 +164,7 @@ KEYS: dict[str, Key] = {
     "feature_control": Key((str,), choices=("shuffled", "noise")),
     "MAX_ITEM_LIST_LENGTH": Key(low=1),
     # how long and by what a run is trained
+    "pretrain": Key((str, dict)),
     "seed": Key(low=0, shared="run"),
     "epochs": Key(low=0, shared="budget", resumable=True),
     "train_epochs": Key((list, tuple), resumable=True),  # the stages have a check of their own
