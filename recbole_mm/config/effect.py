@@ -33,9 +33,12 @@ _RULES: tuple[_Rule, ...] = (
     (f"epochs stopping_step eval_step {_GRADIENT}", "it learns in one pass, without gradients", lambda c: _one_pass(c)),
     (f"train_batch_size save_last {_GRADIENT}", "trees are grown by their library",
      lambda c: c["MODEL_TYPE"].name == "DECISIONTREE"),
-    (f"modalities {_VECTORS}", "it reads no vectors of items", lambda c: not c.trait("multimodal")),
+    ("modalities", "it reads no vectors of items", lambda c: not c.trait("multimodal")),
+    (_VECTORS, "it reads no vectors of items", lambda c: not (c.trait("multimodal") or _plugged(c))),
     (_VECTORS, "modalities: [] leaves the vectors of items out",
-     lambda c: c.trait("multimodal") and c["modalities"] == []),
+     lambda c: c.trait("multimodal") and c["modalities"] == [] and not _plugged(c)),
+    ("pretrained_use pretrained_mode pretrained_at freeze", "no vectors are given (pretrained_items, pretrained_users)",
+     lambda c: not _plugged(c)),
     ("domain_rule_field domain_groups", "there is no domain_rule", lambda c: not c["domain_rule"]),
     ("user_link item_link user_overlap item_overlap", "no sets are joined (domains)", lambda c: not c["domains"]),
     ("source_domain target_domain eval_domain eval_candidates", "there is one domain",
@@ -96,6 +99,10 @@ def _processes(given: dict[str, Any]) -> list[str]:
         "uses several GPUs, and runs of their own take one each (--gpu_id)"
         for key in several
     ]
+
+
+def _plugged(config: Any) -> bool:
+    return bool(config["pretrained_items"] or config["pretrained_users"])
 
 
 def _one_pass(config: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from recbole_mm.data import create_dataset, data_preparation
 from recbole_mm.errors import WrongUse
 from recbole_mm.evaluator.caption import caption
 from recbole_mm.model.traits import trait
+from recbole_mm.plug import plug
 from recbole_mm.quick_start.embedded import ensure_embedded_stores
 from recbole_mm.quick_start.fingerprint import run_key, versions
 from recbole_mm.run.folder import BEST, RunFolder, RunResult
@@ -73,6 +75,7 @@ class Session:
 
         init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
         self.model = _model(config, self.train_data._dataset)
+        self.plugged = plug(config, self.train_data._dataset, self.model)
         getLogger().info(self.model)
         for line in trait(self.model, "without_effect")():
             _log.info("%s", line)
@@ -177,6 +180,7 @@ class Session:
             "stopped_by": trainer.outcome,
             "seconds": round(time.perf_counter() - self._began, 2),
             "parameters": n_parameters(self.model),
+            "pretrained": [{**each, "path": os.path.relpath(each["path"])} for each in self.plugged],
             "files": self._files(),
             "remarks": [*config.notes, *trait(self.model, "without_effect")()],
             "config": relative_paths(readable(config.external_config_dict)),

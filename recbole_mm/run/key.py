@@ -75,6 +75,7 @@ _NAMES = (
     *(f"{what}_ID_FIELD" for what in ("HEAD_ENTITY", "TAIL_ENTITY", "RELATION", "ENTITY")),
     "field_separator", "seq_separator", "domain_rule_field",
 )  # fmt: skip
+_STORES = Key((str, list, tuple, dict), each=_TEXT, path=True)
 _INTERVALS = Key((str,), test=is_intervals, form="intervals such as [5,inf) or (0,1];[3,4)")
 _VALUES = Key((str, list, tuple), test=is_intervals, form="intervals such as [5,inf), or a list of tokens")
 _COLUMNS = Key(
@@ -121,6 +122,11 @@ KEYS: dict[str, Key] = {
     "config_files": Key((str, list), each=_TEXT),
     "modality_path": Key(needed=True, resumable=True, path=True),
     "modalities": Key((str, list, tuple, dict), each=Key((str,), optional=True), path=True),
+    **dict.fromkeys(["pretrained_items", "pretrained_users"], _STORES),
+    "pretrained_use": Key((str, list, tuple), each=_TEXT),
+    "pretrained_mode": Key(choices=("init", "add", "replace", "concat")),
+    "freeze": Key((str, list, tuple), each=_TEXT),
+    "pretrained_at": Key((str, list, tuple), choices=("input", "output")),
     "user_link": Key((str,), path=True),
     "item_link": Key((str,), path=True),
     # the data

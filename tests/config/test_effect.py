@@ -28,6 +28,9 @@ SAID: list[tuple[str, dict[str, Any], str]] = [
     ("ItemKNN", {"learning_rate": 0.1},
      "learning_rate: no effect with ItemKNN: it learns in one pass, without gradients"),
     ("BPR", {"modalities": ["text"]}, "modalities: no effect with BPR: it reads no vectors of items"),
+    ("BPR", {"min_coverage": 0.1}, "min_coverage: no effect with BPR: it reads no vectors of items"),
+    ("BPR", {"freeze": "all"},
+     "freeze: no effect with BPR: no vectors are given (pretrained_items, pretrained_users)"),
     ("CMC", {"modalities": [], "min_coverage": 0.1},
      "min_coverage: no effect with CMC: modalities: [] leaves the vectors of items out"),
     ("BPR", {"hidden_size": 32}, "hidden_size: no effect with BPR: it has no such key"),
@@ -76,6 +79,7 @@ def test_a_key_without_effect_is_said(model: str, given: dict[str, Any], line: s
         ("CMC", {"min_coverage": 0.1, "feature_learning_rate": 0.1, "lambda": 0.5}),
         ("CMC", {"domain_rule": "genre", "domain_groups": {"A": ["Drama"]}, "eval_domain": "A"}),
         ("BPR", {"eval_groups": ["cold"], "cold_threshold": 3}),
+        ("BPR", {"pretrained_items": "text", "freeze": "all", "min_coverage": 0.1, "modality_path": "x"}),
     ],
 )
 def test_one_that_has_an_effect_is_not(model: str, given: dict[str, Any]) -> None:
