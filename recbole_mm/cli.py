@@ -19,6 +19,7 @@ from recbole_mm.files import at_home
 COMMANDS = {
     "run": ("quick_start.run", "train and evaluate one model"),
     "compare": ("quick_start.compare", "several models on the same split with the same budget, as a table"),
+    "pretrain": ("quick_start.pretrain", "vectors of items and users from a pre-training, for any model"),
     "tune": ("quick_start.tune", "search settings of one model on validation"),
     "report": ("quick_start.report", "a comparison, or some runs, as one HTML page"),
     "store": ("modality.command", "build, show and verify stores of modality vectors"),
@@ -34,7 +35,7 @@ COMMANDS = {
     "doctor": ("quick_start.doctor", "versions, active patches, and whether a GPU and the extras are usable"),
 }
 #: those that take any configuration key as --key=value
-TAKE_KEYS = {"run", "compare", "tune", "check"}
+TAKE_KEYS = {"run", "compare", "pretrain", "tune", "check"}
 VERBOSE = "--verbose, -v: print where an error arose; run also prints everything RecBole logs"
 
 

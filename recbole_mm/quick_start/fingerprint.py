@@ -15,6 +15,7 @@ from typing import Any
 import recbole_mm
 from recbole_mm.modality import find_stores
 from recbole_mm.plug import KINDS, named_stores
+from recbole_mm.quick_start.pretraining import pretraining_of
 from recbole_mm.run.key import keys_that
 from recbole_mm.serialize import readable
 
@@ -34,12 +35,15 @@ def run_key(config: Any, seed: int) -> str:
     """
     silent = keys_that("silent")
     settings = readable({k: v for k, v in config.final_config_dict.items() if k not in silent})
+    first = pretraining_of(config, seed)
     made_of = {
         "settings": {**settings, "seed": seed},
         "versions": versions(),
-        "code": code_of(config.model_class, plugged=any(config[key] for key in KINDS)),
+        "code": code_of(config.model_class, plugged=first is not None or any(config[key] for key in KINDS)),
         "data": sorted(_data(config)),
     }
+    if first is not None:
+        made_of["pretrain"] = run_key(first, seed)
     text = json.dumps(made_of, sort_keys=True, default=str)
     return f"{config.model_class.__name__}-{seed}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 

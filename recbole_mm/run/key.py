@@ -175,6 +175,7 @@ KEYS: dict[str, Key] = {
     "sequence_negatives": Key(low=1),
     "sequence_negatives_by": Key(choices=("uniform", "popularity")),
     "gbce_t": Key(low=0, high=1),
+    "pretrain": Key((str, dict)),
     "seed": Key(low=0, shared="run"),
     "epochs": Key(low=0, shared="budget", resumable=True),
     "train_epochs": Key((list, tuple), resumable=True),  # the stages have a check of their own
