@@ -71,12 +71,17 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
     The split and everything drawn while it is made depend on ``split_seed`` alone; ``seed`` decides the order of
     training rows and the negatives.
     """
+    return loaders_of(config, dataset, split_parts(config, dataset))
+
+
+def split_parts(config: Any, dataset: Any) -> list[Any]:
+    """The data sets of training, validation and test, of which the last two may be empty."""
     if config["save_dataloaders"] or config["dataloaders_save_path"]:
         raise WrongUse("save_dataloaders, dataloaders_save_path: pickled loaders are not supported")
     _refuse_labels(config, dataset)
     _refuse_coarse_times(config, dataset)
     init_seed(config["split_seed"], config["reproducibility"])
-    parts = dataset.build()
+    parts: list[Any] = dataset.build()
     if not len(parts[0]):
         raise WrongUse(
             f"the training part of {config['dataset']} is empty; see split, eval_args and the filters"
@@ -84,6 +89,11 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
     for part, without in zip(parts[1:], _WITHOUT, strict=True):
         if not len(part):
             getLogger("recbole_mm.data").warning(without)
+    return parts
+
+
+def loaders_of(config: Any, dataset: Any, parts: list[Any]) -> tuple[Any, Any, Any]:
+    """The loaders of the parts, None for an empty one."""
     samplers = create_samplers(config, dataset, parts)
     train = _train_loader(config, dataset, parts[0], samplers[0])
     valid, test = (

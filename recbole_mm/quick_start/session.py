@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from logging import getLogger
 from pathlib import Path
@@ -16,7 +16,8 @@ import torch
 from recbole.utils import init_seed
 
 from recbole_mm.config import Config, check_dataset, fit_to_dataset, missing_keys
-from recbole_mm.data import create_dataset, data_preparation
+from recbole_mm.data import create_dataset, loaders_of, split_parts
+from recbole_mm.data.shared import SharedData, without_test
 from recbole_mm.errors import WrongUse
 from recbole_mm.evaluator.caption import caption
 from recbole_mm.model.traits import trait
@@ -47,6 +48,14 @@ def load_dataset(config: Config) -> Any:
     return dataset
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What a session is built of where no file is to be read: a configuration, and a data set that was split by it."""
+
+    config: Config
+    data: SharedData
+
+
 class Session:
     """A run with all its parts, to train, to evaluate, to look into.
 
@@ -61,11 +70,24 @@ class Session:
         config, dataset, train_data, valid_data, test_data, model, trainer: as in RecBole.
     """
 
-    def __init__(self, spec: RunSpec, callbacks: Sequence[Callback] = ()) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        callbacks: Sequence[Callback] = (),
+        test: bool = True,
+        prepared: Prepared | None = None,
+    ) -> None:
         self._began = time.perf_counter()
-        self.config = config = Config.of(spec)
+        self.config = config = Config.of(spec) if prepared is None else prepared.config
         init_seed(config["split_seed"], config["reproducibility"])
-        self.dataset = load_dataset(config)
+        if prepared is None:
+            self.dataset = load_dataset(config)
+            parts = split_parts(config, self.dataset)
+        else:
+            self.dataset, parts = prepared.data.of(config)
+            fit_to_dataset(config, self.dataset)
+        if not test:
+            self.dataset, parts = without_test(self.dataset, parts)
         _log.info(
             "%s on %s: %d users, %d items, %d interactions",
             config["model"], config["dataset"], self.dataset.user_num - 1, self.dataset.item_num - 1,
@@ -74,7 +96,7 @@ class Session:
         for note in config.notes:
             _log.info("%s", note)
         getLogger().info(self.dataset)
-        self.train_data, self.valid_data, self.test_data = data_preparation(config, self.dataset)
+        self.train_data, self.valid_data, self.test_data = loaders_of(config, self.dataset, parts)
 
         init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
         self.model = _model(config, self.train_data._dataset)
@@ -90,13 +112,26 @@ class Session:
         self.trainer.know_training(self.train_data)
 
     @classmethod
-    def build(cls, spec: RunSpec, callbacks: Sequence[Callback] = ()) -> Session:
+    def build(
+        cls,
+        spec: RunSpec,
+        callbacks: Sequence[Callback] = (),
+        *,
+        test: bool = True,
+        prepared: Prepared | None = None,
+    ) -> Session:
         """Assemble a run, with the weights of ``spec.init_from`` where it names another.
+
+        Args:
+            spec: the run.
+            callbacks: who hears of it.
+            test: False leaves no row of the test in it, so that nothing can be chosen by it.
+            prepared: its configuration and data, where they are there already; no file of the data is read then.
 
         Raises:
             WrongUse: the configuration, the data or the other run do not serve; one line says why.
         """
-        session = cls(spec, callbacks)
+        session = cls(spec, callbacks, test, prepared)
         if spec.init_from:
             warm_start(session.model, session.train_data._dataset, str(_weights(spec.init_from)))
         return session

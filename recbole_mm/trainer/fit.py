@@ -177,6 +177,11 @@ class StagedFit(_Base):
                 self._save_checkpoint(epoch, verbose=verbose)
             self.start_epoch = epoch + 1
             self._save_last(epoch)
+            self._tell("on_epoch_saved", self.history[-1])
+
+    def stop(self, by: str) -> None:
+        """End training with the epoch that runs or ran last; ``by`` is then the outcome."""
+        self._stopped_by = by
 
     def _tell(self, hook: str, *arguments: Any) -> None:
         for callback in self._heard:
