@@ -58,6 +58,7 @@ _RULES: tuple[_Rule, ...] = (
     ("shuffle", "the triples of a knowledge graph are always shuffled", lambda c: c["MODEL_TYPE"].name == "KNOWLEDGE"),
     ("preload_weight", "it reads no preloaded weights", lambda c: not _calls(c.model_class, "get_preload_weight")),
     ("require_pow", "its loss has no such term", lambda c: not _calls(c.model_class, "require_pow")),
+    ("softmax_memory_mib", "its loss is no softmax in blocks", lambda c: True),
     ("train_neg_sample_args", "it learns without negatives", lambda c: takes_no_negatives(c.model_class)),
     ("resample_eval", "eval_args.mode draws nothing",
      lambda c: not any(mode[:3] in ("uni", "pop") for mode in c["eval_args"]["mode"].values())),

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.utils.checkpoint import checkpoint
 
 from recbole_mm.layer.scoring import candidate_scores
 
-#: scores (float32) in one MiB: a block of a key in MiB
-SCORES_PER_MIB = 1 << 18
+
+def scores_in(mib: float) -> int:
+    """How many scores (float32) fill so many MiB, at least one."""
+    return max(1, int(mib * (1 << 18)))
 
 
 def blockwise_softmax(
@@ -56,6 +60,52 @@ def blockwise_softmax(
         )
 
 
+def checkpointed_softmax(
+    score: Callable[[Tensor, Tensor], Tensor],
+    h: Tensor,
+    items: Tensor,
+    target: Tensor,
+    block: int,
+    temperature: float = 1.0,
+    excluded: Tensor | None = None,
+    left_out: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """As :func:`blockwise_softmax` for scores that are no dot product; each block is computed again for its gradient.
+
+    Args:
+        score: ``(h [b, d], items [I, d]) -> [b, I]``.
+    """
+    n, at_once = len(h), max(1, block // len(items))
+
+    def of_rows(low: int, some: Tensor, items: Tensor) -> Tensor:
+        scores, own = score(some, items) / temperature, target[low : low + at_once, None]
+        if (out := _out(scores, low, own, excluded, left_out)) is not None:
+            scores = scores.masked_fill(out, -torch.inf)
+        return F.cross_entropy(scores, own.squeeze(1), reduction="sum")
+
+    parts = [
+        checkpoint(of_rows, low, h[low : low + at_once], items, use_reentrant=False)
+        for low in range(0, n, at_once)
+    ]
+    return torch.stack(parts).sum() / n
+
+
+def _out(
+    scores: Tensor, low: int, own: Tensor, excluded: Tensor | None, left_out: tuple[Tensor, Tensor] | None
+) -> Tensor | None:
+    """Which ``scores [b, I]`` of the rows from ``low`` are in no sum; those of their targets ``own [b, 1]`` are."""
+    if excluded is None and left_out is None:
+        return None
+    out = torch.zeros_like(scores, dtype=torch.bool)
+    if excluded is not None:
+        out |= excluded
+    if left_out is not None:
+        rows, columns = left_out
+        here = (rows >= low) & (rows < low + len(scores))
+        out[rows[here] - low, columns[here]] = True
+    return out.scatter_(1, own, False)
+
+
 class _BlockwiseSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(  # type: ignore[override]
@@ -75,13 +125,8 @@ class _BlockwiseSoftmax(torch.autograd.Function):
             some, own = h[low : low + at_once], target[low : low + at_once, None]
             scores = some @ items.t()
             of_target = scores.gather(1, own)
-            if excluded is not None:
-                scores.masked_fill_(excluded, -torch.inf)
-            if left_out is not None:
-                rows, columns = left_out
-                here = (rows >= low) & (rows < low + at_once)
-                scores[rows[here] - low, columns[here]] = -torch.inf
-            scores.scatter_(1, own, of_target)
+            if (out := _out(scores, low, own, excluded, left_out)) is not None:
+                scores.masked_fill_(out, -torch.inf)
             highest = scores.amax(dim=1, keepdim=True)
             scores.sub_(highest).exp_()
             norm = scores.sum(dim=1, keepdim=True)

@@ -187,6 +187,7 @@ KEYS: dict[str, Key] = {
     "lr_scheduler": Key((str,), choices=("cosine",)),
     "lr_warmup_epochs": Key(low=0),
     "gradient_accumulation": Key(low=1),
+    "softmax_memory_mib": Key((int, float), low=0, open=True),
     "ema_decay": Key((float,), test=lambda d: 0 < d < 1, form="a value between 0 and 1, both excluded"),
     "weight_decay": Key(low=0),
     "clip_grad_norm": Key((dict,), parts=_CLIPPING),

@@ -45,6 +45,7 @@ SAID: list[tuple[str, dict[str, Any], str]] = [
     ("BPR", {"train_sequences": "shifted"}, "train_sequences: no effect with BPR: it reads no sequences"),
     ("SASRec", {"sequence_loss": "gbce"}, "sequence_loss: no effect with SASRec: train_sequences is prefix"),
     ("EASE", {"ema_decay": 0.9}, "ema_decay: no effect with EASE: it learns in one pass, without gradients"),
+    ("BPR", {"softmax_memory_mib": 9}, "softmax_memory_mib: no effect with BPR: its loss is no softmax in blocks"),
     ("BPR", {"evaluator": "recbole", "eval_memory_mib": 3},
      "eval_memory_mib: no effect with BPR: evaluator: recbole knows none of it"),
     ("DeepFM", {"topk": [5]}, "topk: no effect with DeepFM: none of the metrics is cut off at k"),

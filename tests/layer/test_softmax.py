@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recbole_mm.layer.softmax import blockwise_softmax, sampled_softmax
+from recbole_mm.layer.softmax import blockwise_softmax, checkpointed_softmax, sampled_softmax, scores_in
 
 
 def example(n: int = 7, n_items: int = 11, width: int = 3, seed: int = 3, dtype: torch.dtype = torch.float64):
@@ -29,6 +29,10 @@ def whole(
     if out is not None:
         scores = scores.masked_fill(out & (torch.arange(len(items)) != target.unsqueeze(1)), -torch.inf)
     return F.cross_entropy(scores, target)
+
+
+def product(h: Tensor, items: Tensor) -> Tensor:
+    return h @ items.t()
 
 
 def same(ours: Tensor, expected: Tensor, h: Tensor, items: Tensor, **tolerance: float) -> None:
@@ -65,8 +69,9 @@ def test_blocks_give_what_the_whole_gives(
     pairs = (torch.rand(n, n_items, generator=generator) < 0.3) & leaving_out
     out = pairs if excluded is None else pairs | excluded
     left_out = tuple(pairs.nonzero().t()) if leaving_out else None
-    ours = blockwise_softmax(h, items, target, block, temperature, excluded, left_out)
-    same(ours, whole(h, items, target, temperature, out), h, items)
+    given = (h, items, target, block, temperature, excluded, left_out)
+    same(blockwise_softmax(*given), whole(h, items, target, temperature, out), h, items)
+    same(checkpointed_softmax(product, *given), whole(h, items, target, temperature, out), h, items)
 
 
 @pytest.mark.parametrize("block", [1, 25, 1000])
@@ -119,6 +124,10 @@ def test_no_more_scores_at_once_than_a_block(monkeypatch: pytest.MonkeyPatch) ->
     h, items, target = example()
     blockwise_softmax(h, items, target, 35)
     assert sizes == [(3, 11), (3, 11), (1, 11)]
+    sizes.clear()
+    checkpointed_softmax(lambda a, b: sizes.append(len(a)) or a @ b.t(), h, items, target, 35)
+    assert sizes == [3, 3, 1]
+    assert scores_in(64) == 1 << 24 and scores_in(1e-9) == 1
 
 
 # ---- samples
