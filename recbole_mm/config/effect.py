@@ -22,7 +22,7 @@ _GRADIENT = (
 )
 _VECTORS = "modality_path min_coverage feature_scaling feature_control feature_missing feature_memory_mib"
 
-_SHIFTED = "sequence_loss sequence_negatives sequence_negatives_by gbce_t softmax_memory_mib"
+_SHIFTED = "sequence_loss sequence_negatives sequence_negatives_by gbce_t"
 
 _Rule = tuple[str, str, Callable[[Any], Any]]
 #: keys, why they have no effect, and whether that is so in a run of this configuration
@@ -49,7 +49,6 @@ _RULES: tuple[_Rule, ...] = (
     (_SHIFTED, "train_sequences is prefix", lambda c: c["train_sequences"] == "prefix"),
     ("sequence_negatives sequence_negatives_by", "sequence_loss draws none of them",
      lambda c: sequence_loss(c) not in SAMPLED),
-    ("softmax_memory_mib", "sequence_loss is another", lambda c: sequence_loss(c) != "ce"),
     ("gbce_t", "sequence_loss is another", lambda c: sequence_loss(c) != "gbce"),
     ("train_neg_sample_args", "sequence_loss is given",
      lambda c: c["train_sequences"] == "shifted" and c["sequence_loss"] is not None),
@@ -58,7 +57,8 @@ _RULES: tuple[_Rule, ...] = (
     ("shuffle", "the triples of a knowledge graph are always shuffled", lambda c: c["MODEL_TYPE"].name == "KNOWLEDGE"),
     ("preload_weight", "it reads no preloaded weights", lambda c: not _calls(c.model_class, "get_preload_weight")),
     ("require_pow", "its loss has no such term", lambda c: not _calls(c.model_class, "require_pow")),
-    ("softmax_memory_mib", "its loss is no softmax in blocks", lambda c: True),
+    ("softmax_memory_mib", "its loss is no softmax in blocks",
+     lambda c: c["train_sequences"] != "shifted" or sequence_loss(c) != "ce"),
     ("train_neg_sample_args", "it learns without negatives", lambda c: takes_no_negatives(c.model_class)),
     ("resample_eval", "eval_args.mode draws nothing",
      lambda c: not any(mode[:3] in ("uni", "pop") for mode in c["eval_args"]["mode"].values())),

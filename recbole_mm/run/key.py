@@ -166,7 +166,6 @@ KEYS: dict[str, Key] = {
     # how long and by what a run is trained
     "train_sequences": Key(choices=("prefix", "shifted")),
     "sequence_loss": Key((str,), choices=("ce", "sampled_softmax", "gbce")),
-    "softmax_memory_mib": Key((int, float), low=0, open=True),
     "sequence_negatives": Key(low=1),
     "sequence_negatives_by": Key(choices=("uniform", "popularity")),
     "gbce_t": Key(low=0, high=1),

@@ -11,7 +11,7 @@ from torch import Tensor
 from recbole_mm.data.shifted import ShiftedDataLoader, sequence_loss
 from recbole_mm.layer.loss import bpr, gbce
 from recbole_mm.layer.scoring import candidate_scores
-from recbole_mm.layer.softmax import SCORES_PER_MIB, blockwise_softmax, sampled_softmax
+from recbole_mm.layer.softmax import blockwise_softmax, sampled_softmax, scores_in
 from recbole_mm.layer.transformer import length_buckets
 from recbole_mm.model.traits import trait
 
@@ -42,7 +42,7 @@ class ShiftedObjective:
 
     def __init__(self, config: Any, model: Any, loader: ShiftedDataLoader):
         self.model, self.loss = model, sequence_loss(config)
-        self.block = int(config["softmax_memory_mib"] * SCORES_PER_MIB)
+        self.block = scores_in(config["softmax_memory_mib"])
         self.shared, self.gbce_t = loader.shared, config["gbce_t"]
         self.log_q = None if loader.log_q is None else loader.log_q.to(model.device)
 

@@ -59,10 +59,11 @@ SAID: list[tuple[str, dict[str, Any], str]] = [
 
 
 SHIFTED: list[tuple[dict[str, Any], list[str]]] = [
+    ({"sequence_loss": "ce", "softmax_memory_mib": 9}, []),
     ({"gbce_t": 0.5}, ["gbce_t: no effect with SASRec: sequence_loss is another"]),
     (
         {"sequence_loss": "gbce", "sequence_negatives": 9, "softmax_memory_mib": 9},
-        ["softmax_memory_mib: no effect with SASRec: sequence_loss is another"],
+        ["softmax_memory_mib: no effect with SASRec: its loss is no softmax in blocks"],
     ),
     (
         {"sequence_negatives_by": "popularity"},
