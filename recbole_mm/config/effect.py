@@ -63,7 +63,7 @@ _RULES: tuple[_Rule, ...] = (
     ("preload_weight", "it reads no preloaded weights", lambda c: not _calls(c.model_class, "get_preload_weight")),
     ("require_pow", "its loss has no such term", lambda c: not _calls(c.model_class, "require_pow")),
     ("softmax_memory_mib", "its loss is no softmax in blocks",
-     lambda c: c["train_sequences"] == "prefix" or sequence_loss(c) != "ce"),
+     lambda c: c["train_sequences"] != "shifted" or sequence_loss(c) != "ce"),
     ("train_neg_sample_args", "it learns without negatives",
      lambda c: takes_no_negatives(c.model_class) or c.trait("item_batches")),
     ("worker", "loader: fast makes batches in the process itself",

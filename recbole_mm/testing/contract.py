@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from recbole.data.interaction import Interaction
 
 from recbole_mm.data.modality import ItemModality
 from recbole_mm.errors import WrongUse
@@ -94,7 +93,7 @@ class ModelContract:
         users = torch.arange(1, dataset.user_num).repeat_interleave(3)
         items = torch.arange(len(users)) % (dataset.item_num - 1) + 1
         with torch.no_grad():
-            pairs = built.model.predict(Interaction({dataset.uid_field: users, dataset.iid_field: items}))
+            pairs = built.model.predict(built.queries(users, items))
         torch.testing.assert_close(pairs, full[users - 1, items - 1], rtol=1e-5, atol=1e-6)
 
     def test_a_score_does_not_depend_on_batch_mates(self, tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ SAID: list[tuple[str, dict[str, Any], str]] = [
 
 
 SHIFTED: list[tuple[dict[str, Any], list[str]]] = [
+    ({"sequence_loss": "ce", "softmax_memory_mib": 9}, []),
     ({"gbce_t": 0.5}, ["gbce_t: no effect with SASRec: sequence_loss is another"]),
     (
         {"sequence_loss": "gbce", "sequence_negatives": 9, "softmax_memory_mib": 9},

@@ -68,7 +68,7 @@ def test_every_row_but_the_first_is_to_follow_once_from_half_of_the_history_at_l
 
 @pytest.mark.parametrize(("size", "same"), [(50, True), (5, True), (4, True), (3, False)])
 def test_the_pairs_are_those_of_prefixes(shop: dict[str, Any], size: int, same: bool) -> None:
-    """All users but the first have 6 rows in training: with 4 the second window has one target after 4 rows."""
+    """All users but the first have 6 rows in training: with 4 a second window has one target behind 4 rows."""
     wanted = pairs_of_prefixes(train_loader(shop, MAX_ITEM_LIST_LENGTH=size))
     loader = train_loader(shop, MAX_ITEM_LIST_LENGTH=size, train_sequences="shifted")
     found = [pair for batch in loader for pair in pairs_of_positions(batch)]

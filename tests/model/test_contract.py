@@ -28,6 +28,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "shared_size": 8,
         "history_length": 3,
     },
+    "SASRecMM": {"hidden_size": 16, "n_layers": 1, "inner_size": 16, "sequence_split": "interactions"},
 }
 
 #: the fewest modalities that a model learns from
