@@ -99,7 +99,7 @@ class Ranker:
         whole = score_history(self.model, self._scorer, items, row)
         pool = pool_of(self.train, self.config["candidates"])
         for number in self.domains(domain) or [-1]:
-            allowed = pool if number < 0 else pool & (np.asarray(self.train.item_domain) == number)
+            allowed = pool & (number < 0 or np.asarray(self.train.item_domain) == number)
             if mask_seen != "none":
                 allowed[items] = False
             scores = whole.masked_fill(~torch.from_numpy(allowed).to(whole.device), -torch.inf).unsqueeze(0)
