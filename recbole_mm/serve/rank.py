@@ -70,6 +70,11 @@ class Ranker:
         return list(range(len(self.train.domain_names)))
 
     @torch.no_grad()
+    def scores(self, users: np.ndarray) -> Tensor:
+        """``[n, I]`` of ``users [n]`` (ids): all items, nothing left out."""
+        return self._scorer(self._queries(users))
+
+    @torch.no_grad()
     def lists(
         self,
         users: np.ndarray,
