@@ -56,7 +56,8 @@ class Evaluator:
         self.config = config
         self.protocols = protocols(config)
         self.names = [protocol.name for protocol in self.protocols]
-        self.groups = config["eval_groups"]
+        asked = config["eval_groups"]
+        self.groups = [asked] if isinstance(asked, str) else asked
         names = [name.lower() for name in config["metrics"]]
         self.labelled = config["eval_type"] == EvaluatorType.VALUE
         own = [name for name in names if name not in METRICS]

@@ -21,6 +21,7 @@ from recbole_mm.quick_start.preset import Settings, preset_names, rows_of
 from recbole_mm.quick_start.report import PAGE, write_page
 from recbole_mm.quick_start.runs import run_all
 from recbole_mm.report.export import document, frame
+from recbole_mm.report.latex import latex
 from recbole_mm.report.paired import equal_rows, paired_tests
 from recbole_mm.report.plot import write_figures
 from recbole_mm.report.table import markdown, on_terminal
@@ -50,7 +51,7 @@ def compare(
     command: str | None = None,
     show: Callable[[str], object] | None = None,
 ) -> Comparison:
-    """Run every row under every seed, write table.md, table.csv, result.json and the page, return the comparison.
+    """Run every row under every seed, write tables, result.json and the page, return the comparison.
 
     Args:
         models: names of models or of the preset's rows; None for all rows of the preset.
@@ -101,7 +102,7 @@ def write_results(
     runs: Mapping[At, RunFolder],
     show: Callable[[str], object] | None = None,
 ) -> None:
-    """Write table.md, table.csv, result.json, figures where there is something to draw, and the page.
+    """Write table.md, table.csv, table.tex, result.json, figures where there is something to draw, and the page.
 
     ``show`` is called with the report for a terminal.
     """
@@ -110,6 +111,7 @@ def write_results(
     table = folder / "table.md"
     write_text(table, markdown(comparison, tests, notes))
     write_text(folder / "table.csv", frame(comparison, tests).to_csv(index=False))
+    write_text(folder / "table.tex", latex(comparison, tests))
     text = json.dumps(document(comparison, tests, notes), indent=1, default=str)
     write_text(folder / "result.json", text + "\n")
     write_figures(comparison, folder)
@@ -170,7 +172,7 @@ def main(args: argparse.Namespace) -> int:
     )
     folder = out or Path(FOLDER.format(preset=comparison.preset or "compare", dataset=comparison.dataset))
     figures = sorted(path.name for path in folder.glob("*.html") if path.name != PAGE)
-    print(f"wrote {folder}/: {', '.join(['table.md', 'table.csv', 'result.json', *figures])}")
+    print(f"wrote {folder}/: {', '.join(['table.md', 'table.csv', 'table.tex', 'result.json', *figures])}")
     print(f"open {folder / PAGE} in a browser")
     return 1 if comparison.failed else 0
 

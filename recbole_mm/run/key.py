@@ -216,7 +216,9 @@ KEYS: dict[str, Key] = {
     "eval_candidates": Key(choices=("domain", "all"), shared="protocol"),
     "eval_memory_mib": Key((int, float), low=0, open=True),
     "tail_ratio": Key((int, float), low=0),
-    "eval_groups": Key((list,), choices=("domain", "cold", "popularity", "history", "modality")),
+    "eval_groups": Key(
+        (list, str), choices=("all", "domain", "cold", "popularity", "history", "modality"), shared="run"
+    ),
     "metrics": Key((str, list), needed=True, each=_TEXT, shared="protocol", resumable=True),
     "topk": Key((int, list), low=1, form="a value made of positive integers", shared="protocol", resumable=True),
     "eval_batch_size": Key(low=1),
