@@ -42,6 +42,7 @@ class MMT(TwoTowerRecommender):
     Switches: ``head: dot | mlp``, ``cross_domain: False`` (H of the item's domain alone), ``modalities: []`` (ids
     only), ``loss: bce | softmax`` with ``softmax_over: negatives | domain``, ``temperature`` and ``unit_vectors``;
     ``use_id`` (an item's id token), ``history_ids`` (those of a user's items), ``user_id`` (a vector beside H_shared);
+    ``tied_sharing``: W_shared = [w_A W_i ; w_B W_i], w learned, so that users lie among the items from the first step;
     ``feature_noise`` and ``modality_dropout`` in training.
 
     An item's vector is ``[W_i h_i / τ ; b_i]``, a user's ``[H_shared ; 1]``, so a score is what the loss takes.
@@ -85,7 +86,11 @@ class MMT(TwoTowerRecommender):
             config["attn_dropout_prob"],
             config["norm_first"],
         )
-        self.share = nn.Linear(width * (self.n_domains if self.cross_domain else 1), shared)
+        self.share = self.domain_weight = None
+        if not config["tied_sharing"]:
+            self.share = nn.Linear(width * (self.n_domains if self.cross_domain else 1), shared)
+        elif self.cross_domain:
+            self.domain_weight = nn.Parameter(torch.full((self.n_domains,), 1 / self.n_domains))
         self.item_share = nn.Linear(width, shared, bias=False)
         self.item_bias = nn.Embedding(self.n_items, 1)
         self.user_id = nn.Embedding(self.n_users, shared) if config["user_id"] else None
@@ -168,7 +173,12 @@ class MMT(TwoTowerRecommender):
         ``users`` None: they have no id.
         """
         hidden = hidden.view(-1, n if users is None else len(users), hidden.shape[1]).transpose(0, 1)
-        shared = self.share(hidden.flatten(1).unsqueeze(1) if self.cross_domain else hidden)
+        if self.share is not None:
+            shared = self.share(hidden.flatten(1).unsqueeze(1) if self.cross_domain else hidden)
+        else:
+            shared = self.item_share(hidden)
+            if self.domain_weight is not None:
+                shared = (self.domain_weight @ shared).unsqueeze(1)
         if self.user_id is not None and users is not None:
             shared = shared + self.user_id(users).unsqueeze(1)
         if self.unit_vectors:
