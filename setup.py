@@ -40,8 +40,8 @@ setup(
         "recbole_mm.properties",
     ],
     package_dir={"recbole_mm.properties": "properties"},
-    package_data={"recbole_mm.properties": ["*.yaml", "*/*.yaml"]},
-    install_requires=[*RECBOLE_NEEDS, "pyarrow>=15", "rich>=13", "orjson>=3.9"],
+    package_data={"recbole_mm.properties": ["*.yaml", "*/*.yaml"], "recbole_mm.report": ["assets/*"]},
+    install_requires=[*RECBOLE_NEEDS, "pyarrow>=15", "rich>=13", "orjson>=3.9", "jinja2>=3.1"],
     extras_require={
         "ray": ["ray[data,tune]>=2.40", "hyperopt>=0.2.7"],
         "extract": ["transformers>=4.40", "torchvision>=0.21", "pillow>=10"],

@@ -13,7 +13,7 @@ from recbole.data.dataset import SequentialDataset
 from recbole.utils import ModelType, init_seed
 
 from recbole_mm.data.cross_domain import CrossDomainMixin, is_cross_domain
-from recbole_mm.data.dataloader import HistoryEvalDataLoader, TripletDataLoader
+from recbole_mm.data.dataloader import HistoryEvalDataLoader, ItemDataLoader, TripletDataLoader
 from recbole_mm.data.dataset import MultimodalMixin
 from recbole_mm.data.draws import FixedDraws
 from recbole_mm.data.part import eval_part
@@ -155,6 +155,8 @@ def _train_sampler(config: Any, part: Any, sampler: Any) -> Any:
 
 
 def _train_loader(config: Any, dataset: Any, part: Any, sampler: Any) -> Any:
+    if config.trait("item_batches"):
+        return ItemDataLoader(config, part, sampler, shuffle=config["shuffle"])
     if config.trait("triplet_batches"):
         return TripletDataLoader(config, part, sampler, shuffle=config["shuffle"])
     sampler = _train_sampler(config, part, sampler)

@@ -207,18 +207,18 @@ class MMT(TwoTowerRecommender):
         """``[B]``."""
         distinct, rows = torch.unique(users, return_inverse=True)
         user_emb = self.own_vector(self.user_vectors(distinct)[rows], items)
-        return self._match(user_emb, self._items_for_scoring()[items])
+        return self._match(user_emb, self.item_vectors()[items])
 
-    def score_all(self, users: Tensor) -> Tensor:
+    def score_vectors(self, user_emb: Tensor) -> Tensor:
         """``[B, I]``."""
         if self.pair is None:
-            return super().score_all(users)
-        user_emb, item_emb = self.user_vectors(users), self._items_for_scoring()
+            return super().score_vectors(user_emb)
+        item_emb = self.item_vectors()
         at_once = max(1, self.scoring_bytes // (item_emb.shape[1] * 16))
         scores = []
         for some in user_emb.split(max(1, at_once // self.n_items)):
             parts = []
-            for items in torch.arange(self.n_items, device=users.device).split(at_once):
+            for items in torch.arange(self.n_items, device=item_emb.device).split(at_once):
                 own = some if some.shape[1] == 1 else some[:, self.item_domain[items]]
                 parts.append(self._match(own, item_emb[items]))
             scores.append(torch.cat(parts, dim=1))

@@ -114,7 +114,7 @@ class StagedFit(_Base):
                 if self.outcome == UNTRAINED:
                     _log.warning("epochs: 0: %s is tested with its first weights", self.config["model"])
                     if valid_data:
-                        result = self.best_valid_score, self.best_valid_result = super()._valid_epoch(
+                        result = self.best_valid_score, self.best_valid_result = self._validate(
                             valid_data, bars
                         )
                 self._tell("on_run_end", self.outcome)
@@ -173,7 +173,7 @@ class StagedFit(_Base):
                         self._save_checkpoint(epoch, verbose=verbose)
                 if callback_fn:
                     callback_fn(epoch, score)
-            elif saved and ("valid" not in self._loaders or self.eval_step <= 0):
+            elif saved and not self._validates_ever:
                 self._save_checkpoint(epoch, verbose=verbose)
             self.start_epoch = epoch + 1
             self._save_last(epoch)
