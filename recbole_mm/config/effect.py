@@ -58,14 +58,9 @@ _RULES: tuple[_Rule, ...] = (
     ("preload_weight", "it reads no preloaded weights", lambda c: not _calls(c.model_class, "get_preload_weight")),
     ("require_pow", "its loss has no such term", lambda c: not _calls(c.model_class, "require_pow")),
     ("softmax_memory_mib", "its loss is no softmax in blocks",
-<<<<<<< HEAD
-     lambda c: c["train_sequences"] != "shifted" or sequence_loss(c) != "ce"),
-    ("train_neg_sample_args", "it learns without negatives", lambda c: takes_no_negatives(c.model_class)),
-=======
      lambda c: c["train_sequences"] == "prefix" or sequence_loss(c) != "ce"),
     ("train_neg_sample_args", "it learns without negatives",
      lambda c: takes_no_negatives(c.model_class) or c.trait("item_batches")),
->>>>>>> main
     ("resample_eval", "eval_args.mode draws nothing",
      lambda c: not any(mode[:3] in ("uni", "pop") for mode in c["eval_args"]["mode"].values())),
     ("ties", "the order of time decides no part of the data", lambda c: not by_time(c)),
