@@ -56,7 +56,8 @@ class ShiftedDataLoader(AbstractDataLoader):
     Negatives ``neg_item_id``: of the sampler, N for each target ``[B, l, N]``, as RecBole's; or with ``shared`` so
     many for the whole batch, dealt out to its rows ``[B, k]``, k the least that suffices.
 
-    The shared ones are drawn with replacement by ``rng``, which belongs to an exact resume.
+    The shared ones are drawn with replacement by ``rng``, which belongs to an exact resume. Batches are made in this
+    process, whatever ``worker`` says: it costs next to nothing, and copies of ``rng`` would draw the same.
 
     Attributes:
         shared: how many negatives a batch shares (``sequence_negatives``); 0 where the loss takes none of them.
@@ -66,6 +67,8 @@ class ShiftedDataLoader(AbstractDataLoader):
     def __init__(self, config: Any, dataset: Any, sampler: Any, shuffle: bool = False):
         self.shuffle, self.config, self._dataset = shuffle, config, dataset
         self.windows, loss = dataset.windows, sequence_loss(config)
+        if not config["single_spec"]:
+            raise WrongUse("train_sequences: shifted trains in one process; see nproc")
         self.shared = config["sequence_negatives"] if loss in SAMPLED else 0
         self._sampler = sampler if loss == "bpr" else None
         if not len(self.windows.start):
@@ -94,7 +97,6 @@ class ShiftedDataLoader(AbstractDataLoader):
                 self.generator if shuffle else None,
             ),
             collate_fn=self.collate_fn,
-            num_workers=config["worker"],
             generator=self.generator,
         )
 

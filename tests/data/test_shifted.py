@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from recbole.model.sequential_recommender.sasrec import SASRec
 
 from recbole_mm.config import Config
 from recbole_mm.data import create_dataset, data_preparation
 from recbole_mm.data.sequence import prefixes, windows
 from recbole_mm.data.shifted import TargetBatches
 from recbole_mm.errors import WrongUse
+from recbole_mm.testing import write_toy
 from recbole_mm.testing.shop import write_shop
 
 Pair = tuple[int, tuple[int, ...], int]  # user, history, target
@@ -177,6 +179,43 @@ def test_what_comes_with_sequences_is_not_cut_again(tmp_path: Path) -> None:
         str(raised.value)
         == "train_sequences: shifted cuts sequences from interactions, and cut comes with its own"
     )
+
+
+class Mine(SASRec):
+    """A person's own."""
+
+
+class Causal(SASRec):
+    """Says so of itself."""
+
+    causal = True
+
+
+def test_a_model_of_ones_own_says_that_it_is_causal(shop: dict[str, Any]) -> None:
+    given = {**shop, "train_sequences": "shifted"}
+    with pytest.raises(WrongUse, match="which Mine does not say of itself"):
+        Config(Mine, "shop", config_dict=given)
+    assert Config(Causal, "shop", config_dict=given)["sequence_split"] == "interactions"
+
+
+def test_several_processes_are_refused(shop: dict[str, Any]) -> None:
+    config = Config("SASRec", "shop", config_dict={**shop, "train_sequences": "shifted"})
+    dataset = create_dataset(config)
+    config["single_spec"] = False
+    with pytest.raises(WrongUse) as raised:
+        data_preparation(config, dataset)
+    assert str(raised.value) == "train_sequences: shifted trains in one process; see nproc"
+
+
+def test_of_several_domains_negatives_are_of_the_targets(tmp_path: Path) -> None:
+    toy = {**write_toy(tmp_path, [], domains=2), "sequence_split": "interactions", "loss_type": "BPR"}
+    config = Config("SASRec", "toy", config_dict={**toy, "train_sequences": "shifted"})
+    dataset = create_dataset(config)
+    loader = data_preparation(config, dataset)[0]
+    domain = loader._dataset.item_domain
+    for batch in loader:
+        target, drawn = batch["item_id"], batch["neg_item_id"][:, :, 0]
+        assert torch.equal(domain[target], domain[drawn]) and (target > 0).any()
 
 
 def test_the_split_follows_and_is_said(shop: dict[str, Any]) -> None:
