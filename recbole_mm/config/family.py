@@ -20,7 +20,7 @@ from recbole_mm.config.side import (
     unread,
 )
 from recbole_mm.errors import WrongUse
-from recbole_mm.model import defaults_of
+from recbole_mm.model import defaults_of, is_recbole
 
 # item fields that say what kind of thing an item is, in the order of preference
 _STAR = 4.0  # RecBole's own threshold on ml-100k
@@ -32,7 +32,7 @@ def family_defaults(model_class: type) -> dict[str, Any]:
     home = defaults_of(model_class)
     model_type = model_class.type.name  # type: ignore[attr-defined]  # `Config` has checked it
     for family in load_internal(properties_dir() / "family.yaml").values():
-        named = home.__name__ in family.get("models", ()) and _is_recbole(home)
+        named = home.__name__ in family.get("models", ()) and is_recbole(home)
         if named or model_type == family.get("type"):
             settings.update(family["set"])
     return settings
@@ -68,19 +68,13 @@ def adapt(
 def takes_no_negatives(model_class: type) -> bool:
     """Whether sampled negatives are of no use to a model of RecBole's, or would count as interactions."""
     settings = family_defaults(model_class)
-    return (
-        _is_recbole(defaults_of(model_class)) and settings.get("train_neg_sample_args", model_class) is None
-    )
+    return is_recbole(defaults_of(model_class)) and settings.get("train_neg_sample_args", model_class) is None
 
 
 def no_negatives(args: Any) -> bool:
     """Whether ``train_neg_sample_args`` asks for none, in any of the ways that RecBole writes it."""
     value = args.get("distribution", "uniform") if isinstance(args, Mapping) else args
     return str(value).lower() == "none"
-
-
-def _is_recbole(model_class: type) -> bool:
-    return model_class.__module__.startswith("recbole.")
 
 
 class _Plan:
@@ -127,7 +121,7 @@ class _Plan:
         if input_type == "LISTWISE" or loss_ranks_all:
             self.set(key, None)
         wants_none = loss_ranks_all or key in family_defaults(self.model_class)
-        known_pairs = _is_recbole(self.model_class) and input_type == "PAIRWISE"
+        known_pairs = is_recbole(self.model_class) and input_type == "PAIRWISE"
         if known_pairs and not wants_none and key in self.given and no_negatives(self.given[key]):
             raise WrongUse(f"{key}: {self.name} learns from pairs and needs negatives; leave the key out")
 
@@ -176,7 +170,7 @@ class _Plan:
     def item_features(self) -> None:
         """Models on item features read ``class``, a field of ml-100k; elsewhere take one of that kind."""
         key = "selected_features" if self.home.__name__ in SELECTING else "item_attribute"
-        if self.type != "SEQUENTIAL" or not _is_recbole(self.home) or self.get(key) is None:
+        if self.type != "SEQUENTIAL" or not is_recbole(self.home) or self.get(key) is None:
             return
         if not self.header.of("inter"):  # no data set to choose from; check_dataset says so
             return
@@ -220,7 +214,7 @@ class _Plan:
     def pretraining(self) -> None:
         """S3Rec and RaCT count pre-training in keys of their own, and save nothing before ``save_step``."""
         epochs = self.get("pretrain_epochs")
-        if epochs is None or self.get("save_step") is None or not _is_recbole(self.home):
+        if epochs is None or self.get("save_step") is None or not is_recbole(self.home):
             return
         if "epochs" in self.given and "pretrain_epochs" not in self.given:
             epochs = self.given["epochs"]

@@ -23,6 +23,7 @@ class DomainSoftmax(nn.Module):
 
     row: Tensor
     domain: Tensor
+    size: Tensor
 
     def __init__(self, history: OrderedHistory, item_domain: Tensor, memory_mib: float):
         super().__init__()
@@ -30,6 +31,7 @@ class DomainSoftmax(nn.Module):
         number = torch.cumsum(F.one_hot(item_domain)[1:], dim=0)
         number = torch.cat([number[:1] * 0, number - 1]).gather(1, item_domain.unsqueeze(1)).squeeze(1)
         self.register_buffer("row", number, persistent=False)  # of an item among those of its domain
+        self.register_buffer("size", torch.bincount(item_domain[1:]), persistent=False)  # of each domain
         self.register_buffer("domain", item_domain, persistent=False)
 
     def forward(

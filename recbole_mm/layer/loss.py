@@ -39,7 +39,7 @@ def bce(positive: Tensor, negatives: Tensor) -> Tensor:
     return F.softplus(torch.cat([-positive.unsqueeze(1), negatives], dim=1)).mean()
 
 
-def gbce(positive: Tensor, negatives: Tensor, t: float, sampling_rate: float) -> Tensor:
+def gbce(positive: Tensor, negatives: Tensor, t: float, sampling_rate: float | Tensor) -> Tensor:
     r"""Generalised BCE of gSASRec (Petrov and Macdonald 2023, arXiv 2308.07192), for few negatives of many items.
 
     .. math:: -\frac{1}{B (N + 1)} \sum_b \Big(\beta \log\sigma(s_b) + \sum_n \log(1 - \sigma(s_{bn}))\Big)
@@ -51,14 +51,14 @@ def gbce(positive: Tensor, negatives: Tensor, t: float, sampling_rate: float) ->
         positive: scores of the positives, ``[B]``.
         negatives: scores of the negatives, ``[B, N]``.
         t: how much, from 0 (β = 1: :func:`bce`) to 1 (β = α: probabilities as without sampling).
-        sampling_rate: α, the share N / (I - 1) of all negatives that are drawn, in (0, 1].
+        sampling_rate: α, the share N / (I - 1) of all negatives that are drawn, in (0, 1]; or one for each row ``[B]``.
 
     Returns:
         scalar.
     """
     assert negatives.shape[0] == positive.shape[0] and positive.dim() == 1
     beta = 1 - t * (1 - sampling_rate)
-    terms = torch.cat([beta * F.softplus(-positive.unsqueeze(1)), F.softplus(negatives)], dim=1)
+    terms = torch.cat([(beta * F.softplus(-positive)).unsqueeze(1), F.softplus(negatives)], dim=1)
     return terms.mean()
 
 

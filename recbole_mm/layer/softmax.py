@@ -119,11 +119,11 @@ class _BlockwiseSoftmax(torch.autograd.Function):
         wanted: bool,
     ) -> Tensor:
         n, at_once = len(h), max(1, block // len(items))
-        total = h.new_zeros(())
+        total, block_of_scores = h.new_zeros(()), h.new_empty(min(n, at_once), len(items))
         of_h, of_items = (torch.empty_like(h), torch.zeros_like(items)) if wanted else (None, None)
         for low in range(0, n, at_once):
             some, own = h[low : low + at_once], target[low : low + at_once, None]
-            scores = some @ items.t()
+            scores = torch.mm(some, items.t(), out=block_of_scores[: len(some)])
             of_target = scores.gather(1, own)
             if (out := _out(scores, low, own, excluded, left_out)) is not None:
                 scores.masked_fill_(out, -torch.inf)

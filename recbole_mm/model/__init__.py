@@ -18,7 +18,7 @@ from typing import Any
 
 from recbole_mm.errors import WrongUse, suggest
 
-__all__ = ["defaults_of", "get_model", "model_lines", "model_names", "model_spec"]
+__all__ = ["defaults_of", "get_model", "is_recbole", "model_lines", "model_names", "model_spec"]
 
 _RECBOLE_ROOMS = ("general", "context_aware", "sequential", "knowledge_aware", "exlib")
 _RECBOLE_CDR = frozenset(
@@ -77,6 +77,14 @@ def defaults_of(model_class: type) -> type:
         if package in ("recbole", "recbole_mm") and file.split(".")[-1] == each.__name__.lower():
             return each
     return model_class
+
+
+def is_recbole(model_class: type) -> bool:
+    """Whether a model is RecBole's, or one of ours that stands for the one of RecBole's that it extends."""
+    if model_class.__module__.split(".")[0] not in ("recbole", "recbole_mm"):
+        return False
+    names = {each.__name__ for each in model_class.__mro__ if each.__module__.startswith("recbole.")}
+    return model_class.__name__ in names
 
 
 def model_names() -> dict[str, str]:

@@ -60,7 +60,9 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor
 
+from recbole_mm.layer.catalogue import DomainSoftmax
 from recbole_mm.layer.feature import FeatureTable
+from recbole_mm.layer.history import OrderedHistory
 from recbole_mm.layer.scoring import score_every_item
 from recbole_mm.model.traits import Traits
 
@@ -90,6 +92,7 @@ class TripletRecommender(Traits, GeneralRecommender):
     scoring_bytes = 256 << 20
 
     item_domain: Tensor
+    log_q: Tensor | None
 
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
@@ -99,6 +102,36 @@ class TripletRecommender(Traits, GeneralRecommender):
         if domain is None:
             domain = torch.zeros(self.n_items, dtype=torch.long)
         self.register_buffer("item_domain", domain.clamp(min=0), persistent=False)
+
+    def domain_softmax(self, config: Any, dataset: Any) -> DomainSoftmax:
+        """A softmax over all items of a row's domain; what else its user took in training is left out."""
+        users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
+        domain = self.item_domain.numpy()[items]
+        taken = OrderedHistory(self.n_users, self.n_domains, users, domain, items, length=1)
+        return DomainSoftmax(taken, self.item_domain, config["softmax_memory_mib"])
+
+    def read_log_q(self, config: Any, dataset: Any) -> None:
+        """Keep ``log_q [I]`` where ``logq`` asks for it: the logarithm of each item's probability to be drawn as a
+        negative of its domain, up to a constant; None where all items are drawn alike.
+        """
+        self.logq, drawn = config["logq"], config["train_neg_sample_args"]
+        log_q = None
+        if self.logq and drawn["distribution"] == "popularity":
+            counts = torch.bincount(dataset.inter_feat[self.ITEM_ID], minlength=self.n_items)
+            log_q = drawn["alpha"] * counts.clamp(min=1).log()  # an item without rows is never drawn
+        self.register_buffer("log_q", log_q, persistent=False)
+
+    def correct_for_draws(self, scores: Tensor, items: Tensor, scale: float = 1.0) -> Tensor:
+        """``scores`` of the drawn ``items``, and of the positives among them, less ``scale`` times their log Q."""
+        return scores if self.log_q is None else scores - scale * self.log_q[items]
+
+    def idle_logq(self, drawn_softmax: bool) -> list[str]:
+        """A sentence where ``logq`` has nothing to correct."""
+        if not self.logq or (drawn_softmax and self.log_q is not None):
+            return []
+        return [
+            f"{type(self).__name__}: logq has no effect: it corrects a softmax over negatives drawn by popularity"
+        ]
 
     def score_pairs(self, users: Tensor, items: Tensor) -> Tensor:
         """Scores ``[B]`` of the pairs ``users [B], items [B]``."""

@@ -39,7 +39,8 @@ _SWITCHES = {"domain_loss": DOMAIN_LOSSES, "fusion": FUSIONS}
 class CMC(TwoTowerRecommender):
     """Users and items in one space, by their content and an id, pulled together by contrast.
 
-    Switches: ``contrastive: False`` (BPR on the same triples), ``fusion: sum | concat | gate | weight | none`` (none =
+    Switches: ``contrastive: False`` (BPR on the same triples), ``softmax_over: negatives | domain`` (contrast with the
+    drawn ones or with all items of the domain), ``logq``, ``fusion: sum | concat | gate | weight | none`` (none =
     ids only), ``use_id``, ``cross_domain_fusion``, ``domain_loss: mse | mse_norm | infonce``, ``modal_align_weight``,
     ``user_text: items | reviews`` (reviews: X_u^{text,d} is the mean of the user's training review vectors in d),
     ``user_id: per_domain | shared | both`` (the user's id term: e_u^d, e_u for all domains, or e_u + e_u^d).
@@ -80,6 +81,9 @@ class CMC(TwoTowerRecommender):
         self._build_ids(config, width)
         self.reviews = self._load_reviews(config, dataset)
         self._describe_users(dataset)
+        self.read_log_q(config, dataset)
+        over_domain = self.contrastive and config["softmax_over"] == "domain"
+        self.softmax = self.domain_softmax(config, dataset) if over_domain else None
 
     def _build_ids(self, config: Any, width: int) -> None:
         """The tables of e_i, e_u^d (row u * K + d) and e_u; None for one that is not used."""
@@ -240,22 +244,34 @@ class CMC(TwoTowerRecommender):
         """(α L, β L_domain, w L_align), the last two where they apply."""
         users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
         distinct, user_rows = torch.unique(users, return_inverse=True)
-        raw, needed, projected, (pos, neg) = self._encode_users(distinct, items, negatives)
+        every = torch.arange(self.n_items, device=items.device)
+        ids = (items, negatives) if self.softmax is None else (every,)
+        raw, needed, projected, rows = self._encode_users(distinct, *ids)
         seen = self.seen[distinct]
         user_emb = self.own_vector(self._mix(raw, seen)[user_rows], items)
         item_emb = self._fuse_items(needed, projected)
-        positive = (user_emb * item_emb[pos]).sum(dim=1)
-        negative = candidate_scores(user_emb, item_emb, neg)
-        if self.contrastive:
-            ranking = info_nce(positive, negative, self.temperature)
+        if self.softmax is None:
+            ranking = self._rank_drawn(user_emb, item_emb, rows, items, negatives)
         else:
-            ranking = bpr(positive / self.temperature, negative / self.temperature)
+            ranking = self.softmax(users, items, user_emb, item_emb, self.temperature)
         losses = [self.alpha * ranking]
         if self._has_domain_loss:
             losses.append(self.beta * self.domain_loss(raw, seen, self.temperature))
         if self._has_modal_align:
             losses.append(self.modal_align_weight * self._modal_alignment(torch.unique(items)))
         return tuple(losses)
+
+    def _rank_drawn(
+        self, user_emb: Tensor, item_emb: Tensor, rows: list[Tensor], items: Tensor, negatives: Tensor
+    ) -> Tensor:
+        """L by the drawn negatives; ``rows`` are those of ``items`` and ``negatives`` in ``item_emb``."""
+        positive = (user_emb * item_emb[rows[0]]).sum(dim=1)
+        negative = candidate_scores(user_emb, item_emb, rows[1])
+        if not self.contrastive:
+            return bpr(positive / self.temperature, negative / self.temperature)
+        positive = self.correct_for_draws(positive, items, self.temperature)
+        negative = self.correct_for_draws(negative, negatives, self.temperature)
+        return info_nce(positive, negative, self.temperature)
 
     def _modal_alignment(self, items: Tensor) -> Tensor:
         present = self.features.mask(items)[:, self._columns]
@@ -284,6 +300,9 @@ class CMC(TwoTowerRecommender):
 
     def without_effect(self) -> list[str]:
         """Where a user has one vector for all domains, or is seen in one alone, nothing is there to be mixed."""
+        return self.idle_logq(self.contrastive and self.softmax is None) + self._idle_domains()
+
+    def _idle_domains(self) -> list[str]:
         parts = {"cross_domain_fusion": self.cross_domain_fusion, "beta": self._has_domain_loss}
         asked = " and ".join(key for key, there in parts.items() if there)
         if not asked:

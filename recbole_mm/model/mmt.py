@@ -25,25 +25,28 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.errors import WrongUse
-from recbole_mm.layer.catalogue import DomainSoftmax
 from recbole_mm.layer.history import Bags, OrderedHistory
-from recbole_mm.layer.loss import bce, info_nce
+from recbole_mm.layer.loss import bce, gbce, info_nce
 from recbole_mm.layer.projection import masked
 from recbole_mm.layer.scoring import PairMLP, candidate_scores
 from recbole_mm.layer.transformer import SequenceEncoder, Tokens
 from recbole_mm.model.base import TwoTowerRecommender, item_features
 
-_SWITCHES = {"head": ("dot", "mlp"), "loss": ("bce", "softmax"), "softmax_over": ("negatives", "domain")}
+_SWITCHES = {
+    "head": ("dot", "mlp"),
+    "loss": ("bce", "gbce", "softmax"),
+    "softmax_over": ("negatives", "domain"),
+}
 
 
 class MMT(TwoTowerRecommender):
     """Users as the tokens of what they took in each domain, items as their own tokens, through one Transformer.
 
     Switches: ``head: dot | mlp``, ``cross_domain: False`` (H of the item's domain alone), ``modalities: []`` (ids
-    only), ``loss: bce | softmax`` with ``softmax_over: negatives | domain``, ``temperature`` and ``unit_vectors``;
-    ``use_id`` (an item's id token), ``history_ids`` (those of a user's items), ``user_id`` (a vector beside H_shared);
-    ``tied_sharing``: W_shared = [w_A W_i ; w_B W_i], w learned, so that users lie among the items from the first step;
-    ``feature_noise`` and ``modality_dropout`` in training.
+    only), ``loss: bce | gbce | softmax`` with ``gbce_t``, ``softmax_over: negatives | domain``, ``logq``,
+    ``temperature`` and ``unit_vectors``; ``use_id`` (an item's id token), ``history_ids`` (those of a user's items),
+    ``user_id`` (a vector beside H_shared); ``tied_sharing``: W_shared = [w_A W_i ; w_B W_i], w learned, so that users
+    lie among the items from the first step; ``feature_noise`` and ``modality_dropout`` in training.
 
     An item's vector is ``[W_i h_i / τ ; b_i]``, a user's ``[H_shared ; 1]``, so a score is what the loss takes.
     """
@@ -101,7 +104,9 @@ class MMT(TwoTowerRecommender):
         nn.init.normal_(self.kind, std=config["initializer_range"])
         nn.init.zeros_(self.item_bias.weight)
         self.history = self._read_history(dataset, length)
-        self.softmax = DomainSoftmax(self.history, self.item_domain, config["softmax_memory_mib"])
+        self.gbce_t = config["gbce_t"]
+        self.read_log_q(config, dataset)
+        self.softmax = self.domain_softmax(config, dataset)
 
     def _read_history(self, dataset: Any, length: int) -> OrderedHistory:
         """The training rows by user and domain, in the order of time where that is loaded, else of the file."""
@@ -279,7 +284,19 @@ class MMT(TwoTowerRecommender):
             negative = candidate_scores(user_emb, item_emb, neg)
         else:
             negative = self._match(user_emb.unsqueeze(1), F.embedding(neg, item_emb))
-        return bce(positive, negative) if self.loss == "bce" else info_nce(positive, negative, 1.0)
+        if self.loss == "bce":
+            return bce(positive, negative)
+        if self.loss == "gbce":
+            rate = negatives.shape[1] / (self.softmax.size[self.item_domain[items]] - 1)
+            return gbce(positive, negative, self.gbce_t, rate.clamp(max=1))
+        positive, negative = (
+            self.correct_for_draws(s, i) for s, i in ((positive, items), (negative, negatives))
+        )
+        return info_nce(positive, negative, 1.0)
+
+    def without_effect(self) -> list[str]:
+        """``logq`` with another loss."""
+        return self.idle_logq(self.loss == "softmax" and self.softmax_over == "negatives")
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
         """Of items their ids and biases, of users their ids."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from recbole_mm.config.properties import load_internal, load_user, properties_dir
 from recbole_mm.errors import WrongUse, suggest
-from recbole_mm.model import get_model
+from recbole_mm.model import get_model, is_recbole
 from recbole_mm.run.comparison import Row
 from recbole_mm.run.key import keys_that
 
@@ -142,7 +142,7 @@ def rows_of(preset: Preset, models: Sequence[str] | None = None) -> list[Row]:
             label=entry["label"],
             model=entry["model"],
             settings=dict(entry.get("settings") or {}),
-            baseline=bool(entry.get("baseline", _is_recbole(entry["model"]))),
+            baseline=bool(entry.get("baseline", is_recbole(get_model(entry["model"])))),
             published={k: float(v) for k, v in (entry.get("published") or {}).items()},
         )
         for entry in entries
@@ -158,10 +158,6 @@ def _short(model: str) -> str:
         if model.endswith(".py")
         else model.split(".")[-1]
     )
-
-
-def _is_recbole(model: str) -> bool:
-    return get_model(model).__module__.startswith("recbole.")
 
 
 def _find(name: str) -> Path:

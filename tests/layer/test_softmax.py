@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -185,3 +187,24 @@ def test_a_negative_for_each_row_is_asked_for() -> None:
     h, items, target = example()
     with pytest.raises(AssertionError):
         sampled_softmax(h, items, target, torch.zeros(6, 4, dtype=torch.long))
+
+
+def peak_mib(loss: Callable[[Tensor, Tensor, Tensor], Tensor], n: int, n_items: int) -> float:
+    """The most that tensors hold at once in a step, beside what goes in."""
+    h, items = torch.randn(n, 16, requires_grad=True), torch.randn(n_items, 16, requires_grad=True)
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+        loss(h, items, torch.arange(n)).backward()
+    found = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
+    held = np.cumsum([event.nbytes() for event in sorted(found, key=lambda event: event.start_ns())])
+    return float(held.max()) / 2**20
+
+
+def test_memory_over_a_hundred_thousand_items_is_bounded() -> None:
+    n, n_items, block = 300, 100_000, 8
+    scores, gradient = n * n_items * 4 / 2**20, n_items * 16 * 4 / 2**20
+    assert peak_mib(whole, n, n_items) > 2 * scores
+    blocks = peak_mib(lambda *given: blockwise_softmax(*given, scores_in(block)), n, n_items)
+    # the gradient of the items as it was kept, and times that of the loss
+    assert block < blocks < block + 2 * gradient + 1
+    assert 2 * block < peak_mib(lambda *given: blockwise_softmax(*given, scores_in(2 * block)), n, n_items)

@@ -91,6 +91,59 @@ def test_contrast_is_info_nce_over_cosines(tmp_path: Path, domains: int, tempera
     assert terms(built, batch)["contrastive"] == pytest.approx(2.0 * expected, rel=1e-4)
 
 
+POPULAR = {"train_neg_sample_args": {"distribution": "popularity", "alpha": 0.5, "sample_num": 5}}
+
+
+def contrast(positive: float, others: list[float], temperature: float) -> float:
+    return -math.log(
+        math.exp(positive / temperature) / sum(math.exp(s / temperature) for s in [positive, *others])
+    )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("domains", [1, 3])
+def test_contrast_with_the_domain_is_over_all_that_the_user_did_not_take(
+    tmp_path: Path, domains: int
+) -> None:
+    built, naive = make(tmp_path, domains, softmax_over="domain", softmax_memory_mib=1e-3)
+    batch, losses = built.batch(ROWS), []
+    for u, i in zip(batch["user_id"], batch["item_id"], strict=True):
+        user, item = naive.user_token(u), naive.item_token(i)
+        domain = naive.domain_of[item]
+        others = [
+            naive.score(user, j).item()
+            for j in naive.items
+            if naive.domain_of[j] == domain and j not in naive.taken[user]
+        ]
+        losses.append(contrast(naive.score(user, item).item(), others, built.config["temperature"]))
+    assert terms(built, batch)["contrastive"] == pytest.approx(sum(losses) / ROWS, rel=1e-4)
+
+
+@torch.no_grad()
+def test_logq_takes_back_how_often_each_is_drawn(tmp_path: Path) -> None:
+    built, naive = make(tmp_path, logq=True, **POPULAR)
+    assert built.model.without_effect() == []
+    taken = [i for items in naive.taken.values() for i in items]
+    tau, batch, losses = built.config["temperature"], built.batch(ROWS), []
+
+    def correction(item: int) -> float:
+        return tau * math.log(taken.count(naive.item_token(item)) ** 0.5)
+
+    ids = zip(batch["item_id"].tolist(), batch["neg_item_id"].tolist(), strict=True)
+    for (positive, negatives), (item, others) in zip(triples(naive, batch), ids, strict=True):
+        corrected = [score - correction(j) for score, j in zip(negatives, others, strict=True)]
+        losses.append(contrast(positive - correction(item), corrected, tau))
+    assert terms(built, batch)["contrastive"] == pytest.approx(sum(losses) / ROWS, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {**POPULAR, "contrastive": False}, {**POPULAR, "softmax_over": "domain"}]
+)
+def test_logq_without_such_draws_is_said(tmp_path: Path, settings: dict[str, Any]) -> None:
+    said = "CMC: logq has no effect: it corrects a softmax over negatives drawn by popularity"
+    assert make(tmp_path, logq=True, **settings)[0].model.without_effect() == [said]
+
+
 @torch.no_grad()
 def test_without_contrast_bpr_on_the_same_triples(tmp_path: Path) -> None:
     built, naive = make(tmp_path, contrastive=False)

@@ -100,6 +100,42 @@ def test_the_loss_is_the_formula(tmp_path: Path, domains: int, head: str, settin
     torch.testing.assert_close(built.loss(batch), torch.stack(terms).mean(), rtol=1e-4, atol=1e-5)
 
 
+POPULAR = {"train_neg_sample_args": {"distribution": "popularity", "alpha": 0.5, "sample_num": 3}}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("head", ["dot", "mlp"])
+@pytest.mark.parametrize("loss", ["gbce", "softmax"])
+def test_the_loss_allows_for_the_draws(tmp_path: Path, head: str, loss: str) -> None:
+    """gBCE by the share that is drawn of a domain; a softmax by how often each item is drawn (logQ)."""
+    given: dict[str, Any] = {"gbce_t": 0.6} if loss == "gbce" else {"logq": True}
+    built, naive = make(tmp_path, 3, head=head, loss=loss, **POPULAR, **given)
+    every = [i for items in naive.taken.values() for i in items]
+    batch, terms = built.batch(24), []
+    for u, i, negatives in zip(batch["user_id"], batch["item_id"], batch["neg_item_id"], strict=True):
+        ids = [int(i), *negatives.tolist()]
+        scores = torch.stack([naive.score(int(u), j, without=int(i)) for j in ids])
+        if loss == "gbce":
+            domain = naive.domain_of[int(i)]
+            rate = 3 / (sum(d == domain for d in naive.domain_of.values()) - 1)
+            beta = rate * (0.6 * (1 - 1 / rate) + 1 / rate)
+            positive = -torch.log(torch.sigmoid(scores[0]) ** beta)
+            terms.append((positive - torch.log(1 - torch.sigmoid(scores[1:])).sum()) / 4)
+        else:
+            scores -= torch.tensor([every.count(j) ** 0.5 for j in ids]).log()
+            terms.append(-torch.log_softmax(scores, 0)[0])
+    torch.testing.assert_close(built.loss(batch), torch.stack(terms).mean(), rtol=1e-4, atol=1e-5)
+    assert built.model.without_effect() == []
+
+
+@pytest.mark.parametrize(
+    "settings", [{"loss": "softmax"}, {"loss": "gbce", **POPULAR}, {**CATALOGUE, **POPULAR}]
+)
+def test_logq_without_such_draws_is_said(tmp_path: Path, settings: dict[str, Any]) -> None:
+    said = "MMT: logq has no effect: it corrects a softmax over negatives drawn by popularity"
+    assert make(tmp_path, logq=True, **settings)[0].model.without_effect() == [said]
+
+
 def batches(built: Built) -> dict[str, Interaction]:
     """Every form that a batch of training takes."""
     rows = built.train_data._dataset.inter_feat
@@ -185,7 +221,7 @@ def test_training_noise_is_off_in_evaluation_and_leaves_what_is_absent(tmp_path:
     ("settings", "words"),
     [
         ({"head": "cosine"}, "head: expected one of dot, mlp, got 'cosine' (config_dict)"),
-        ({"loss": "bpr"}, "loss: expected one of bce, softmax, got 'bpr' (config_dict)"),
+        ({"loss": "bpr"}, "loss: expected one of bce, gbce, softmax, got 'bpr' (config_dict)"),
         (
             {"softmax_over": "batch"},
             "softmax_over: expected one of negatives, domain, got 'batch' (config_dict)",
