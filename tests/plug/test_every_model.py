@@ -110,15 +110,16 @@ def first_batch(session: Session) -> Any:
 
 def probe(model: Any, batch: Any, scored: Any) -> tuple[Tensor, Tensor]:
     """The loss of a training batch and the scores of some rows, dropout off, drawn alike at each call."""
-    model.eval()
     init_seed(3, True)
+    model.train(type(model).__name__ == "SGL")  # whose graphs are drawn by it; it has no dropout
     if hasattr(model, "e_step"):
         model.e_step()
     loss_of = getattr(model, "calculate_rs_loss", model.calculate_loss)
     losses = loss_of(batch)
     loss = sum(losses) if isinstance(losses, tuple) else losses
     with torch.no_grad():
-        scores = model.predict(scored)
+        whole = type(model).__name__.endswith("CPR")  # they rank all items only
+        scores = model.full_sort_predict(scored) if whole else model.predict(scored)
     return loss, scores
 
 
