@@ -12,7 +12,6 @@ from recbole_mm.config import Config
 from recbole_mm.errors import Failure, Interrupted, WrongUse
 from recbole_mm.files import write_text
 from recbole_mm.quick_start.logger import init_logger
-from recbole_mm.quick_start.pretrain import with_pretrained
 from recbole_mm.quick_start.progress import RunsProgress
 from recbole_mm.quick_start.session import Session
 from recbole_mm.run.comparison import RUNS, At
@@ -44,9 +43,8 @@ def run_one(
     """
     if before is not None and before.finished:
         return before, before.result()
-    config = Config.of(spec)
-    with init_logger(config, verbosity="quiet", folder=log):
-        session = Session.build(with_pretrained(config, spec), callbacks)
+    with init_logger(Config.of(spec), verbosity="quiet", folder=log):
+        session = Session.build(spec, callbacks)
         # a search chooses by validation, a table shows the test
         needed = "test" if options.get("test", True) else "validation"
         if (session.test_data if needed == "test" else session.valid_data) is None:
