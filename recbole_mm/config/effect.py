@@ -121,7 +121,7 @@ def _processes(given: dict[str, Any]) -> list[str]:
 
 
 def _plugged(config: Any) -> bool:
-    return bool(config["pretrained_items"] or config["pretrained_users"])
+    return bool(config["pretrained_items"] or config["pretrained_users"] or config["pretrain"])
 
 
 def _one_pass(config: Any) -> bool:

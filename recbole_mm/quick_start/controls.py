@@ -11,7 +11,9 @@ from recbole_mm.plug import KINDS
 from recbole_mm.quick_start.preset import Settings
 from recbole_mm.run.comparison import Row
 
-_PLUG = frozenset([*KINDS, "pretrained_use", "pretrained_mode", "pretrained_at", "freeze"])
+#: what puts vectors into a model
+_SOURCES = (*KINDS, "pretrain")
+_PLUG = frozenset([*_SOURCES, "pretrained_use", "pretrained_mode", "pretrained_at", "freeze"])
 
 
 def control_rows(rows: Iterable[Row], controls: bool, missing: Sequence[float]) -> list[Row]:
@@ -50,12 +52,16 @@ def _controlled(row: Row, control: Settings) -> Settings:
     if "modalities" not in control or not plugged(row):
         return {**row.settings, **control}
     kept = {key: value for key, value in row.settings.items() if key not in _PLUG}
-    return {**kept, **dict.fromkeys(KINDS), **(control if trait(get_model(row.model), "multimodal") else {})}
+    return {
+        **kept,
+        **dict.fromkeys(_SOURCES),
+        **(control if trait(get_model(row.model), "multimodal") else {}),
+    }
 
 
 def plugged(row: Row) -> bool:
-    """Whether vectors are put into the row's model (``pretrained_items``)."""
-    return any(row.settings.get(key) for key in KINDS)
+    """Whether vectors are put into the row's model (``pretrained_items``, ``pretrain``)."""
+    return any(row.settings.get(key) for key in _SOURCES)
 
 
 def reads_features(row: Row) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+import os
 from typing import Any
 
 from recbole_mm.config import Config
@@ -12,7 +11,6 @@ from recbole_mm.errors import WrongUse, suggest
 from recbole_mm.model import get_model, model_names
 from recbole_mm.model.traits import pretrains
 from recbole_mm.run.key import KEYS
-from recbole_mm.serialize import readable
 
 #: below ``checkpoint_dir``
 FOLDER = "pretrained"
@@ -21,8 +19,8 @@ _WORDS = """
     pretrain pretrained_items pretrained_users pretrained_use pretrained_mode pretrained_at freeze
     train_epochs learner learning_rate lr_scheduler lr_warmup_epochs gradient_accumulation ema_decay weight_decay
     clip_grad_norm enable_amp enable_scaler train_batch_size train_neg_sample_args embedding_size init_from resume
-    transform feature_scaling sequence_split MAX_ITEM_LIST_LENGTH loss_decimal_place metrics topk protocol
-    eval_groups
+    transform feature_scaling feature_control feature_missing sequence_split MAX_ITEM_LIST_LENGTH loss_decimal_place
+    metrics topk protocol eval_groups
 """
 _OWN = frozenset(_WORDS.split())
 
@@ -56,8 +54,9 @@ def pretraining_of(config: Config, seed: int | None = None) -> Config | None:
     check_pretrains(model)
     settings = {**_of_the_data(config), **own}
     settings["seed"] = config["seed"] if seed is None else seed
-    settings["checkpoint_dir"] = str(Path(config["checkpoint_dir"]) / FOLDER)
+    settings["checkpoint_dir"] = os.path.join(config["checkpoint_dir"], FOLDER)
     settings["keep_checkpoints"] = "best"  # the vectors are made of it
+    settings["pretrain"] = None  # the data set's own yaml may name one
     return Config(model, config["dataset"], None, settings, typed=True)
 
 
@@ -65,10 +64,8 @@ def _of_the_data(config: Config) -> dict[str, Any]:
     """What was given and decides the data, and the split as it is for this family of models."""
     mine = _OWN | (hyper_parameters(config.home) - KEYS.keys())
     mine |= {name for name, key in KEYS.items() if key.shared == "budget"}
-    given: Mapping[str, Any] = readable(config.external_config_dict)
-    settings = {
-        key: value for key, value in given.items() if key not in mine and key not in ("model", "dataset")
-    }
+    # with paths as seen from here, so that one pre-training has one key
+    settings = {key: value for key, value in config.spec.settings.items() if key not in mine}
     if config["split"] is None and config["benchmark_filename"] is None:
         parts = ("split", "group_by", "order")
         settings["eval_args"] = {part: config["eval_args"][part] for part in parts}

@@ -16,7 +16,6 @@ from recbole_mm.errors import WrongUse
 from recbole_mm.files import write_text
 from recbole_mm.quick_start.dry_run import describe
 from recbole_mm.quick_start.logger import init_logger
-from recbole_mm.quick_start.pretrain import with_pretrained
 from recbole_mm.quick_start.session import Session
 from recbole_mm.run.folder import RunFolder, RunResult
 from recbole_mm.serialize import readable
@@ -37,8 +36,8 @@ def run_recbole_mm(
     """
     config = Config(model, dataset, config_file_list, config_dict, cli_args)
     with init_logger(config):
-        progress = config["show_progress"] and sys.stderr.isatty()
-        session = Session.build(with_pretrained(config, config.spec, progress))
+        session = Session.build(config.spec)
+        progress = session.config["show_progress"] and sys.stderr.isatty()
         result = session.run(saved=saved, show_progress=progress)
     folder = session.trainer.folder
     return {**result.record, "folder": None if folder is None else os.path.relpath(folder.path)}
@@ -71,12 +70,12 @@ def main(args: argparse.Namespace) -> int:
     config = Config(model, dataset, files, settings, args.overrides)
     verbosity = "quiet" if args.quiet else "verbose" if args.verbose else "normal"
     with init_logger(config, verbosity=verbosity):
-        progress = config["show_progress"] and sys.stderr.isatty() and not args.quiet
-        session = Session.build(with_pretrained(config, config.spec, progress))
+        session = Session.build(config.spec)
         if args.dry_run:
             found = describe(session)
             print(json.dumps(found, indent=1) if args.json == "-" else found.pop("text"))
             return 0
+        progress = config["show_progress"] and sys.stderr.isatty() and not args.quiet
         result = session.run(resume=args.resume, show_progress=progress)
     if args.json:
         write_text(

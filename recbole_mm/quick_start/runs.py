@@ -12,7 +12,6 @@ from recbole_mm.config import Config
 from recbole_mm.errors import Failure, Interrupted, WrongUse
 from recbole_mm.files import write_text
 from recbole_mm.quick_start.logger import init_logger
-from recbole_mm.quick_start.pretrain import with_pretrained
 from recbole_mm.quick_start.progress import RunsProgress
 from recbole_mm.quick_start.session import Prepared, Session
 from recbole_mm.quick_start.showcase import leave_showcase
@@ -50,7 +49,7 @@ def run_one(
     test = options.get("test", True)
     config = Config.of(spec) if prepared is None else prepared.config
     with init_logger(config, verbosity="quiet", folder=log):
-        session = Session.build(with_pretrained(config, spec), callbacks, test=test, prepared=prepared)
+        session = Session.build(spec, callbacks, test=test, prepared=prepared)
         # a search chooses by validation, a table shows the test
         needed = "test" if test else "validation"
         if (session.test_data if needed == "test" else session.valid_data) is None:

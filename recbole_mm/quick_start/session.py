@@ -24,6 +24,7 @@ from recbole_mm.model.traits import trait
 from recbole_mm.plug import plug
 from recbole_mm.quick_start.embedded import ensure_embedded_stores
 from recbole_mm.quick_start.fingerprint import run_key, versions
+from recbole_mm.quick_start.pretrained import with_pretrained
 from recbole_mm.run.folder import BEST, RunFolder, RunResult
 from recbole_mm.run.question import Question
 from recbole_mm.run.spec import RunSpec, relative_paths
@@ -78,7 +79,9 @@ class Session:
         prepared: Prepared | None = None,
     ) -> None:
         self._began = time.perf_counter()
-        self.config = config = Config.of(spec) if prepared is None else prepared.config
+        config = Config.of(spec) if prepared is None else prepared.config
+        filled = with_pretrained(config, spec, type(self))
+        self.config = config = config if filled is spec else Config.of(filled)
         init_seed(config["split_seed"], config["reproducibility"])
         if prepared is None:
             self.dataset = load_dataset(config)

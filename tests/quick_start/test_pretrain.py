@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from recbole_mm.cli import main
 from recbole_mm.config import Config
@@ -18,11 +20,12 @@ from recbole_mm.data.training_hash import training_hash
 from recbole_mm.errors import Interrupted, WrongUse
 from recbole_mm.modality import ModalityStore
 from recbole_mm.quick_start.fingerprint import run_key
-from recbole_mm.quick_start.pretrain import pretrained, vectors_of
+from recbole_mm.quick_start.pretrained import pretrained, vectors_of
 from recbole_mm.quick_start.pretraining import pretraining_of
 from recbole_mm.quick_start.session import Session
 from recbole_mm.run.folder import RunFolder
 from recbole_mm.testing import write_toy
+from recbole_mm.trainer import Callback, read_checkpoint
 from recbole_mm.trainer.mixin import TrainerMixin
 
 CPMM = {"model": "CPMM", "embedding_size": 8, "input_size": 6, "train_batch_size": 8, "epochs": 3}
@@ -40,6 +43,10 @@ def asked(toy: dict[str, Any], model: str = "BPR", **settings: Any) -> Config:
     return found
 
 
+def made_of(config: Config) -> RunFolder:
+    return pretrained(config, Session)
+
+
 def values_of(folder: RunFolder) -> dict[str, np.ndarray]:
     return {
         path.name: np.array(ModalityStore.open(path).values) for path in vectors_of(folder)["items"].iterdir()
@@ -51,15 +58,15 @@ def test_a_run_without_one_has_none(toy: dict[str, Any]) -> None:
 
 
 def test_it_has_the_data_of_the_run_and_settings_of_its_own(toy: dict[str, Any]) -> None:
-    given = {"seed": 5, "epochs": 7, "learning_rate": 0.3, "embedding_size": 12, "feature_missing": 0.1}
+    given = {"seed": 5, "epochs": 7, "learning_rate": 0.3, "embedding_size": 12, "min_coverage": 0.2}
     config = asked(toy, "LightGCN", **given, n_layers=3, topk=[5], pretrain={**CPMM, "lambda1": 0.0})
     own = {"epochs": 3, "learning_rate": 0.0001, "embedding_size": 8, "lambda1": 0.0, "seed": 5}
     assert {key: config[key] for key in own} == own
-    same = ("split", "modality_path", "feature_missing", "data_path")
+    same = ("split", "modality_path", "min_coverage", "data_path")
     assert {key: config[key] for key in same} == {
-        **{key: toy[key] for key in ("split", "modality_path")},
-        "feature_missing": 0.1,
-        "data_path": f"{toy['data_path']}/toy",
+        **{"split": toy["split"], "modality_path": os.path.relpath(toy["modality_path"])},
+        "min_coverage": 0.2,
+        "data_path": f"{os.path.relpath(toy['data_path'])}/toy",
     }
     assert config["checkpoint_dir"] == f"{toy['checkpoint_dir']}/pretrained" and config["n_layers"] is None
 
@@ -82,13 +89,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], RunF
     settings, scores = write_toy(tmp_path_factory.mktemp("made")), iter([3.0, 1.0, 2.0])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TrainerMixin, "_validate", lambda *_: ((s := next(scores)), {"held_out_loss": s}))
-        return settings, pretrained(asked(settings))
+        return settings, made_of(asked(settings))
 
 
 def test_a_finished_one_is_taken_whatever_the_run(made: tuple[dict[str, Any], RunFolder]) -> None:
     settings, folder = made
     written = (folder.path / "record.json").stat().st_mtime_ns
-    same = pretrained(asked(settings, "SASRec", sequence_split="interactions", MAX_ITEM_LIST_LENGTH=7))
+    same = made_of(asked(settings, "SASRec", sequence_split="interactions", MAX_ITEM_LIST_LENGTH=7))
     assert same.path.samefile(folder.path) and (folder.path / "record.json").stat().st_mtime_ns == written
     keys = {run_key(asked(settings, pretrain=own), 2020) for own in (CPMM, {**CPMM, "lambda3": 0.0})}
     assert len(keys) == 2 and folder.result().record["key"] in keys
@@ -125,7 +132,7 @@ def test_vectors_that_a_kill_left_out_are_written(made: tuple[dict[str, Any], Ru
     settings, folder = made
     before = values_of(folder)
     (folder.path / "vectors").rename(folder.path / ".vectors")  # as a kill in their midst leaves them
-    after = values_of(pretrained(asked(settings)))
+    after = values_of(made_of(asked(settings)))
     assert before.keys() == after.keys() == {"d", "t", "v"}
     for name in before:
         np.testing.assert_array_equal(before[name], after[name])
@@ -137,7 +144,7 @@ def test_test_interactions_change_no_vector(tmp_path: Path) -> None:
     found = []
     for name, swap in (("a", False), ("b", True)):
         settings = write_toy(tmp_path / name, swap_test=swap)
-        folder = pretrained(asked(settings))
+        folder = made_of(asked(settings))
         found.append(values_of(folder))
     for name, values in found[0].items():
         np.testing.assert_array_equal(values, found[1][name])
@@ -146,16 +153,16 @@ def test_test_interactions_change_no_vector(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_killed_one_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     settings = {**CPMM, "epochs": 12, "train_batch_size": 2, "stopping_step": 99}
-    whole = values_of(pretrained(asked(write_toy(tmp_path / "whole"), pretrain=settings)))
+    whole = values_of(made_of(asked(write_toy(tmp_path / "whole"), pretrain=settings)))
     config = asked(write_toy(tmp_path / "killed"), pretrain=settings)
-    process = multiprocessing.get_context("fork").Process(target=pretrained, args=(config,))
+    process = multiprocessing.get_context("fork").Process(target=made_of, args=(config,))
     process.start()
     history = wait_for(tmp_path / "killed", 3, process)
     process.kill()
     process.join(30)
     before = history.read_text().count("\n")
     assert not RunFolder.open(history).finished, "it had ended: give it more epochs"
-    folder = pretrained(asked(write_again(tmp_path / "killed"), pretrain=settings))
+    folder = made_of(asked(write_again(tmp_path / "killed"), pretrain=settings))
     assert folder.path.samefile(history.parent) and len(folder.read_history()) == 12 > before
     for name, values in values_of(folder).items():
         np.testing.assert_array_equal(values, whole[name])
@@ -196,11 +203,77 @@ def interrupted_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_ctrl_c_says_how_to_go_on(toy: dict[str, Any], interrupted_once: None) -> None:
     with pytest.raises(Interrupted) as said:
-        pretrained(asked(toy))
+        made_of(asked(toy))
     assert str(said.value) == "pre-training CPMM, in epoch 2; the same command goes on from there"
-    folder = pretrained(asked(toy))
+    folder = made_of(asked(toy))
     assert folder.path.samefile(said.value.checkpoint)
     assert [record["epoch"] for record in folder.read_history()] == [0, 1, 2]
+
+
+def both(settings: dict[str, Any], **more: Any) -> Config:
+    """BPR on the vectors of a pre-training in the same command: D learns, V and T stay."""
+    plain = {k: v for k, v in settings.items() if k != "checkpoint_dir"}
+    used = {"pretrain": CPMM, "freeze": ["v", "t"], "embedding_size": 8, "keep_checkpoints": "all"}
+    return Config(
+        "BPR", "toy", config_dict={**plain, **used, "checkpoint_dir": settings["checkpoint_dir"], **more}
+    )
+
+
+def test_a_run_with_one_is_the_run_on_its_vectors(made: tuple[dict[str, Any], RunFolder]) -> None:
+    settings, folder = made
+    session = Session.build(both(settings).spec)
+    result = session.run()
+    where = vectors_of(folder)["items"]
+    by_hand = Session.build(both(settings, pretrain=None, pretrained_items=str(where)).spec).run()
+    assert result.record["test_result"] == by_hand.record["test_result"]
+    ids = Session.build(both(settings, pretrain=None, freeze="auto").spec).run()
+    assert result.record["test_result"] != ids.record["test_result"]
+    again = Session.open(session.trainer.folder.path)
+    assert again.evaluate() == result.record["test_result"]
+    spec = session.trainer.folder.read_spec()
+    assert spec.settings["pretrain"] == CPMM and Path(spec.settings["pretrained_items"]).samefile(where)
+    assert len(list(where.parents[2].glob("CPMM-*"))) == 1
+
+
+def test_cut_off_in_the_second_it_goes_on_on_the_same_vectors(
+    made: tuple[dict[str, Any], RunFolder], capsys: Any
+) -> None:
+    settings, folder = made
+
+    class Stop(Callback):
+        def on_epoch_end(self, record: dict[str, Any]) -> None:
+            if record["epoch"] == 1:
+                raise KeyboardInterrupt
+
+    whole = Session.build(both(settings, epochs=4).spec)
+    whole.run()
+    half = Session.build(both(settings, epochs=4).spec, [Stop()])
+    with pytest.raises(Interrupted):
+        half.run()
+    before = (folder.path / "record.json").stat().st_mtime_ns
+    assert main(["run", f"--resume={half.trainer.folder.path}", "-q"]) == 0
+    assert (folder.path / "record.json").stat().st_mtime_ns == before
+    again = Session.open(half.trainer.folder.path)
+    for name, value in whole.model.state_dict().items():
+        last = read_checkpoint(half.trainer.folder.last)["state_dict"][name]
+        assert torch.equal(value, last) or name not in dict(whole.model.named_parameters())
+    assert half.trainer.folder.result().record["test_result"] == whole.evaluate() == again.evaluate()
+
+
+def test_vectors_of_its_own_beside_it_are_refused(made: tuple[dict[str, Any], RunFolder]) -> None:
+    with pytest.raises(WrongUse) as said:
+        Session.build(both(made[0], pretrained_items="text").spec)
+    assert str(said.value) == (
+        "pretrain makes pretrained_items, which is given, too (text); leave one of them out"
+    )
+
+
+def test_its_vectors_are_refused_on_other_training_rows(made: tuple[dict[str, Any], RunFolder]) -> None:
+    settings, folder = made
+    other = {"split": {"random": [0.7, 0.1, 0.2]}, "pretrain": None}
+    where = str(vectors_of(folder)["items"])
+    with pytest.raises(WrongUse, match=r"was pre-trained on the training rows .*, and those of this run are"):
+        Session.build(both(settings, **other, pretrained_items=where).spec)
 
 
 @pytest.mark.parametrize(
