@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from recbole_mm.errors import WrongUse
 from recbole_mm.layer.domain import DOMAIN_LOSSES, cross_domain_mix
 from recbole_mm.layer.fusion import ConcatFusion, GateFusion, SumFusion, WeightFusion
+from recbole_mm.layer.gather import gather_distinct
 from recbole_mm.layer.history import Taken, UserHistory
 from recbole_mm.layer.loss import bpr, info_nce, symmetric_info_nce
 from recbole_mm.layer.projection import Projector
@@ -223,7 +224,8 @@ class CMC(TwoTowerRecommender):
             ranking = bpr(positive / self.temperature, negative / self.temperature)
         losses = [self.alpha * ranking]
         if self._has_domain_loss:
-            losses.append(self.beta * self.domain_loss(raw, seen, self.temperature))
+            every, seen = gather_distinct(distinct, raw, seen)
+            losses.append(self.beta * self.domain_loss(every, seen, self.temperature))
         if self._has_modal_align:
             losses.append(self.modal_align_weight * self._modal_alignment(torch.unique(items)))
         return tuple(losses)
@@ -236,7 +238,8 @@ class CMC(TwoTowerRecommender):
         terms = []
         for a, b in pairs:
             both = present[:, a] & present[:, b]
-            terms.append(symmetric_info_nce(encoded[a][both], encoded[b][both], self.temperature))
+            left, right = gather_distinct(items[both], encoded[a][both], encoded[b][both])
+            terms.append(symmetric_info_nce(left, right, self.temperature))
         return torch.stack(terms).mean()
 
     @torch.no_grad()
