@@ -127,13 +127,13 @@ def _train(work: bytes, place: str, working: str, threads: int) -> None:
     import ray.train
     from ray import cloudpickle
 
+    if os.path.isdir(working):
+        os.chdir(working)  # from where a file of a model is named
     config, spec, data = cloudpickle.loads(work)
     context = ray.train.get_context()
     folder = RunFolder(place)
     if (folder.path / ERROR).is_file():  # it would go wrong again
         raise Failure((folder.path / ERROR).read_text(encoding="utf-8"))
-    if os.path.isdir(working):
-        os.chdir(working)
     torch.set_num_threads(threads)
     workers = Workers(context.get_world_rank(), context.get_world_size())
     try:

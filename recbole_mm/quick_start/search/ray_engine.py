@@ -202,6 +202,8 @@ class Work(Searcher):
 
 def _trainable(given: dict[str, Any], place: Place, keep: bool) -> None:
     """What Ray runs for a trial."""
+    if place.working.is_dir():
+        os.chdir(place.working)  # from where a file of a model is named
     config, spec, data = cloudpickle.loads(given["given"]["work"])
     shared = ray.get(data).unpack()
 

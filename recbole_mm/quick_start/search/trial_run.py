@@ -58,8 +58,6 @@ def run_trial(
         raise Failure(
             f"{place.folder} is not seen on {os.uname().nodename}; --out must lie where all machines see it"
         )
-    if place.working.is_dir():
-        os.chdir(place.working)
     torch.set_num_threads(place.threads)
     if config["use_gpu"]:  # the driver's machine may have another
         config["device"] = torch.device("cuda" if torch.cuda.is_available() else "cpu")
