@@ -2,7 +2,7 @@
 
 ``python benchmarks/tune.py CASE [--epochs 30] [--samples N] [--dataset ml-100k]``
 
-- ``asha``: 12 trials of BPR with ASHA and without; ``epochs_saved``, ``lost`` (of the best validation value) are shares.
+- ``asha``: 12 trials of BPR with ASHA and without; ``epochs_saved`` and ``lost`` (of the best validation) are shares.
 - ``wall``: 4 trials on Ray; ``ratio`` is the time of the search over the sum of the trials' own time divided by how
   many ran at once.
 - ``workers``: the loss curve of 2 workers against 1 with the same global batch, without sampling and dropout;
