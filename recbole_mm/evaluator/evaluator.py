@@ -21,7 +21,7 @@ from recbole_mm.data.seen import joined, pairs_of
 from recbole_mm.data.sequence import BY_PARTS
 from recbole_mm.errors import WrongUse
 from recbole_mm.evaluator import aggregate
-from recbole_mm.evaluator.full import Progress, full_pass
+from recbole_mm.evaluator.full import Progress, Share, full_pass
 from recbole_mm.evaluator.group import Group, TrainStats, groups_of
 from recbole_mm.evaluator.labelled import labelled_pass
 from recbole_mm.evaluator.listed import listed_pass
@@ -93,8 +93,14 @@ class Evaluator:
         self._train = _train_stats(dataset, *(dataset.pairs["train"] if cut else pairs_of(dataset)))
 
     @torch.no_grad()
-    def evaluate(self, model: Any, eval_data: Any, show_progress: bool = False) -> EvalResult:
-        """Evaluate; the model is put into eval mode."""
+    def evaluate(
+        self, model: Any, eval_data: Any, show_progress: bool = False, share: Share | None = None
+    ) -> EvalResult:
+        """Evaluate; the model is put into eval mode.
+
+        ``share``: other processes rank a part of the queries; each gets the metrics of all. What is no full ranking,
+        and a person's own metrics, every process computes by itself.
+        """
         if not eval_data:
             return EvalResult(OrderedDict(), self.names)
         model.eval()
@@ -116,14 +122,17 @@ class Evaluator:
             table = rows.drop(columns="item")
             question = partial(rows_question, dataset, *ids)
             return EvalResult(metrics, ["labelled"], lambda: table, question=question)
-        return self._result(*self._ranked(scorer, eval_data, progress), model, eval_data)
+        return self._result(*self._ranked(scorer, eval_data, progress, share), model, eval_data)
 
-    def _ranked(self, scorer: Scorer, eval_data: Any, progress: Progress) -> tuple[Record, Ask]:
+    def _ranked(
+        self, scorer: Scorer, eval_data: Any, progress: Progress, share: Share | None
+    ) -> tuple[Record, Ask]:
         """The record of a loader that ranks, and what gives its question."""
         dataset = eval_data._dataset
         if isinstance(eval_data, FullSortEvalDataLoader):
             task, negatives = self._task(eval_data, scorer.device)
-            record = full_pass(scorer, eval_data, task, self.wanted, negatives, progress, self.own)
+            share = None if self.own is not None else share
+            record = full_pass(scorer, eval_data, task, self.wanted, negatives, progress, self.own, share)
             return record, partial(full_question, dataset, task, negatives, self.wanted.ranking)
         if self.names != ["recbole"]:
             raise WrongUse(

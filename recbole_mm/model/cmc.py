@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from recbole_mm.errors import WrongUse
 from recbole_mm.layer.domain import DOMAIN_LOSSES, cross_domain_mix, domain_parts
 from recbole_mm.layer.fusion import FUSIONS
+from recbole_mm.layer.gather import gather_distinct
 from recbole_mm.layer.history import Bags, Taken, UserHistory
 from recbole_mm.layer.loss import bpr, info_nce, pairwise_info_nce
 from recbole_mm.layer.projection import Projector
@@ -256,7 +257,8 @@ class CMC(TwoTowerRecommender):
             ranking = self.softmax(users, items, user_emb, item_emb, self.temperature)
         losses = [self.alpha * ranking]
         if self._has_domain_loss:
-            losses.append(self.beta * self.domain_loss(raw, seen, self.temperature))
+            every, seen = gather_distinct(distinct, raw, seen)
+            losses.append(self.beta * self.domain_loss(every, seen, self.temperature))
         if self._has_modal_align:
             losses.append(self.modal_align_weight * self._modal_alignment(torch.unique(items)))
         return tuple(losses)
@@ -276,7 +278,7 @@ class CMC(TwoTowerRecommender):
     def _modal_alignment(self, items: Tensor) -> Tensor:
         present = self.features.mask(items)[:, self._columns]
         encoded = [self.encoders[m](self.features(m, items)) for m in self.modalities]
-        return pairwise_info_nce(encoded, present, self.temperature)
+        return pairwise_info_nce(items, encoded, present, self.temperature)
 
     @torch.no_grad()
     def diagnostics(self) -> dict[str, float]:

@@ -14,6 +14,7 @@ from recbole_mm.config import Config
 from recbole_mm.config.properties import file_list
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import write_text
+from recbole_mm.quick_start import distributed
 from recbole_mm.quick_start.dry_run import describe
 from recbole_mm.quick_start.logger import init_logger
 from recbole_mm.quick_start.session import Session
@@ -56,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", metavar="FILE", help="a copy of the record with the history")
     parser.add_argument("--quiet", "-q", action="store_true", help="print warnings and the result only")
+    distributed.add_arguments(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -68,6 +70,11 @@ def main(args: argparse.Namespace) -> int:
     if not (model and dataset) and not files:
         raise WrongUse("name a model and a data set: recbole-mm run --model=CMC --dataset=ml-100k")
     config = Config(model, dataset, files, settings, args.overrides)
+    if (group := distributed.group_of(args, config)) is not None:
+        with init_logger(config):
+            folder = distributed.run_distributed(config, group, args.resume)
+        _show(folder.result(), folder.path, args.json)
+        return 0
     verbosity = "quiet" if args.quiet else "verbose" if args.verbose else "normal"
     with init_logger(config, verbosity=verbosity):
         session = Session.build(config.spec)
@@ -77,15 +84,15 @@ def main(args: argparse.Namespace) -> int:
             return 0
         progress = config["show_progress"] and sys.stderr.isatty() and not args.quiet
         result = session.run(resume=args.resume, show_progress=progress)
-    if args.json:
-        write_text(
-            args.json, json.dumps({**result.record, "history": readable(result.history)}, indent=1) + "\n"
-        )
-    _print(result, session.trainer.folder.path)
+    _show(result, session.trainer.folder.path, args.json)
     return 0
 
 
-def _print(result: RunResult, folder: Path) -> None:
+def _show(result: RunResult, folder: Path, copy: str | None) -> None:
+    """Print the result and where it lies; write a copy of the record."""
+    if copy:
+        text = json.dumps({**result.record, "history": readable(result.history)}, indent=1)
+        write_text(copy, text + "\n")
     record = result.record
     print(f"best validation: {_line(record['best_valid_result'])}")
     print(f"test:            {_line(record['test_result'])}")

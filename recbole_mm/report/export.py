@@ -12,6 +12,8 @@ from recbole_mm.report.statistics import mean_seconds, reference_row, relative_c
 from recbole_mm.report.table import best_figure, footnotes, marks_of
 from recbole_mm.run.comparison import Comparison, RowResult
 
+_SEARCH = {"trials": "trials", "search epochs": "epochs", "search seconds": "seconds"}
+
 
 def frame(comparison: Comparison, tests: Sequence[PairedTest]) -> pd.DataFrame:
     """One line a row: mean and std of every column, validation, budget, change against the reference, p, published."""
@@ -35,6 +37,8 @@ def frame(comparison: Comparison, tests: Sequence[PairedTest]) -> pd.DataFrame:
             "epochs": ";".join(f"{e:.0f}" for e in row.field_values("epochs_run")),
             "seconds": mean_seconds(row),
         }
+        if row.search:
+            line |= {name: row.search[key] for name, key in _SEARCH.items()}
         line |= {
             "against": against and against.label,
             "p (Holm)": against and p_holm.get((row.label, against.label)),
@@ -59,6 +63,7 @@ def document(
         }
         rows.append(
             {"label": row.label, "model": row.model, "settings": row.settings, "baseline": row.baseline}
+            | ({"search": row.search} if row.search else {})
             | {
                 "control_of": row.of,
                 "control": row.control,

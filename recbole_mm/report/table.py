@@ -85,7 +85,8 @@ def main_table(comparison: Comparison, tests: Sequence[PairedTest]) -> str:
         header += [column, f"published {beside[column].upper()}"] if column in beside else [column]
     if reference is not None:
         header += [f"{headline} vs {reference.label}", "p (Holm)"]
-    header += ["valid", "epochs", "time"]
+    searched = any(row.search for row in rows)
+    header += ["valid", "epochs", "time", *(["trials", "search time"] if searched else [])]
 
     body = []
     for row in rows:
@@ -108,8 +109,15 @@ def main_table(comparison: Comparison, tests: Sequence[PairedTest]) -> str:
             figure(row.field_values("best_valid_score")),
             f"{sum(epochs) / len(epochs):.0f}" if epochs else "–",
         ]
-        body.append([*line, duration(mean_seconds(row))])
+        body.append([*line, duration(mean_seconds(row)), *(_effort(row) if searched else [])])
     return _github(header, body)
+
+
+def _effort(row: RowResult) -> list[str]:
+    """Trials of the search with the epochs they trained together, and its time."""
+    if not row.search:
+        return ["–", "–"]
+    return [f"{row.search['trials']} ({row.search['epochs']} epochs)", duration(row.search["seconds"])]
 
 
 def footnotes(comparison: Comparison) -> list[str]:

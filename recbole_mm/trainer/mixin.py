@@ -107,10 +107,15 @@ class TrainerMixin(StagedFit):
             factor = self._schedule(epoch_idx - stage.begin, stage.spec.epochs)
             set_learning_rates(optimizers_of(self).values(), factor)
         start = perf_counter()
+        if self.workers is not None:
+            self.workers.begin(train_data, self.config["seed"], epoch_idx)
+            loss_func = self.workers.objective(self.model, loss_func)
         with recorded_losses(self.model) as self._losses:
             losses = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
         for stepping in self.steppings:
             stepping.flush()
+        if self.workers is not None:
+            losses = self.workers.mean(losses)
         record = epoch_record(epoch_idx, losses, self.model, len(train_data), perf_counter() - start)
         record["stage"] = stage.spec.part
         self.history.append(record)
@@ -123,6 +128,8 @@ class TrainerMixin(StagedFit):
         start = perf_counter()
         with averaged(self.model, self.steppings):
             score, result = self._validate(valid_data, show_progress)
+            if self.workers is not None:  # they must agree on when to stop
+                score, result = self.workers.of_first((score, result))
             diagnostics = dict(trait(self.model, "diagnostics")())
         record, better = self.history[-1], self._is_better(score, self.best_valid_score)
         if better:
@@ -189,13 +196,16 @@ class TrainerMixin(StagedFit):
             return None
         if load_best_model:
             path = str(model_file or self.saved_model_file)
-            load_model(self.model, read_checkpoint(path), self.device, path)
+            state = read_checkpoint(path) if self.writes else None
+            if self.workers is not None:
+                state = self.workers.of_first(state)
+            load_model(self.model, state or {}, self.device, path)
             self.logger.info(f"Loading model structure and parameters from {path}")
         bars = bool(show_progress) and sys.stderr.isatty()
         self.eval_result = None
         if self._evaluator is None:
             return super().evaluate(eval_data, load_best_model=False, show_progress=bars)
-        self.eval_result = self._evaluator.evaluate(self.model, eval_data, bars)
+        self.eval_result = self._evaluator.evaluate(self.model, eval_data, bars, self.workers)
         self.wandblogger.log_eval_metrics(self.eval_result.metrics, head="eval")
         return self.eval_result.metrics
 
@@ -206,7 +216,7 @@ class TrainerMixin(StagedFit):
     # ---- files
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
-        if not self.config["single_spec"] and self.config["local_rank"] != 0:
+        if not self.writes:
             return
         path = kwargs.pop("saved_model_file", self.saved_model_file)
         with averaged(self.model, self.steppings):

@@ -52,7 +52,7 @@ class Method:
         return Method(engine, self.searcher or ("grid" if listed_alone else "random"), asked)
 
 
-def add_method_arguments(parser: argparse.ArgumentParser) -> None:
+def add_method_arguments(parser: argparse._ActionsContainer) -> None:
     """How a search goes: engine, searcher, scheduler, machines."""
     parser.add_argument("--engine", help="local or ray (default: ray where one of the following needs it)")
     parser.add_argument(

@@ -7,7 +7,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ def run_on_ray(
         first = _first(desk)
         (folder / RUNS).mkdir(parents=True, exist_ok=True)
         work = Work(desk, DataSets(lambda packed: ray.put(packed)), first, space)
-        hooks = Progress(desk, work.of, folder, say)
+        hooks = Progress(desk, folder, say)
         place = Place(folder.resolve(), Path.cwd(), options.cpus, time.time() if fresh else 0.0)
         storage = folder.resolve() / "ray"
         try:
@@ -116,20 +116,22 @@ def _first(desk: Desk) -> Trial:
 def _tuner(
     work: Work, hooks: Progress, place: Place, options: RayOptions, at_once: int, config: Any, storage: Path
 ) -> ray.tune.Tuner:
+    population = options.scheduler == "pbt"
     trainable: Any = ray.tune.with_resources(
-        partial(_trainable, place=place, keep=options.scheduler == "pbt"),
+        partial(_trainable, place=place, keep=population),
         {"cpu": options.cpus, "gpu": options.gpus},
     )
     return ray.tune.Tuner(
         trainable,
+        param_space={"given": ray.tune.grid_search(work.population())} if population else None,
         tune_config=ray.tune.TuneConfig(
             metric=METRIC,
             mode="max" if config["valid_metric_bigger"] else "min",
-            search_alg=work,
+            search_alg=None if population else work,
             scheduler=_scheduler(options, int(config["epochs"]), work),
-            num_samples=-1,
+            num_samples=1 if population else -1,
             max_concurrent_trials=at_once,
-            reuse_actors=options.scheduler != "pbt",
+            reuse_actors=not population,
             trial_name_creator=_name,
             trial_dirname_creator=_name,
         ),
@@ -150,8 +152,7 @@ class Work(Searcher):
         super().__init__(metric=METRIC, mode="max")
         self._desk, self._data, self.space = desk, data, space
         self._first: Trial | None = first
-        #: trials by the names that Ray gives them
-        self.of: dict[str, Trial] = {}
+        self._changes = 0
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial; None while it depends on one that runs."""
@@ -162,19 +163,28 @@ class Work(Searcher):
             if trial is None:
                 return Searcher.FINISHED
             if trial.error is None:
-                self.of[trial_id] = trial
-                return {"number": trial.number, "point": dict(trial.point), "work": self.pack(trial)}
+                return {"given": self.given(trial)}
 
-    def pack(self, trial: Trial) -> bytes:
+    def given(self, trial: Trial) -> dict[str, Any]:
         """All that a process needs for a trial."""
-        return bytes(cloudpickle.dumps((trial.config, trial.spec, self._data.of(trial.config))))
+        work = cloudpickle.dumps((trial.config, trial.spec, self._data.of(trial.config)))
+        return {"number": trial.number, "point": dict(trial.point), "work": work}
 
-    def explored(self, given: dict[str, Any]) -> dict[str, Any]:
+    def population(self) -> list[dict[str, Any]]:
+        """All trials at once, for a scheduler that changes their settings."""
+        first, self._first = self._first, None
+        trials = [first, *self._desk.ready()]
+        return [self.given(trial) for trial in trials if trial is not None and trial.error is None]
+
+    def explored(self, config: dict[str, Any]) -> dict[str, Any]:
         """The work of a trial whose settings the scheduler has changed."""
-        trial = self._desk.trials[given["number"]]
-        trial.point = {key: self._inside(key, value) for key, value in given["point"].items()}
+        trial = self._desk.trials[config["given"]["number"]]
+        trial.point = {key: self._inside(key, value) for key, value in config["given"]["point"].items()}
         self._desk.configure(trial)
-        return {**given, "point": dict(trial.point), "work": self.pack(trial)}
+        assert trial.spec is not None
+        self._changes += 1  # a folder of its own: it goes on from another's weights
+        trial.spec = replace(trial.spec, key=f"{trial.spec.key}-{self._changes}")
+        return {"given": self.given(trial)}
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         """`Progress` has heard of it."""
@@ -192,7 +202,9 @@ class Work(Searcher):
 
 def _trainable(given: dict[str, Any], place: Place, keep: bool) -> None:
     """What Ray runs for a trial."""
-    config, spec, data = cloudpickle.loads(given["work"])
+    if place.working.is_dir():
+        os.chdir(place.working)  # from where a file of a model is named
+    config, spec, data = cloudpickle.loads(given["given"]["work"])
     shared = ray.get(data).unpack()
 
     def report(record: dict[str, Any], folder: RunFolder) -> None:
@@ -209,7 +221,7 @@ def _trainable(given: dict[str, Any], place: Place, keep: bool) -> None:
 
 
 def _name(trial: Any) -> str:
-    return f"trial-{trial.config['number']}"
+    return f"trial-{trial.config['given']['number']}"
 
 
 def _scheduler(options: RayOptions, epochs: int, work: Work) -> TrialScheduler:
@@ -237,7 +249,7 @@ def _scheduler(options: RayOptions, epochs: int, work: Work) -> TrialScheduler:
     return PopulationBasedTraining(
         time_attr=EPOCH,
         perturbation_interval=grace,
-        hyperparam_mutations={"point": {key: drawn(key) for key in space.axes}},
+        hyperparam_mutations={"given": {"point": {key: drawn(key) for key in space.axes}}},
         custom_explore_fn=work.explored,
         quantile_fraction=0.25,
     )

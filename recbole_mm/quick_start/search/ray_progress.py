@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,17 @@ _KILLED = "its process was killed, twice: out of memory, or its machine is gone"
 class Progress(ray.tune.Callback):
     """A line for each trial that ends."""
 
-    def __init__(self, desk: Desk, of: Mapping[str, Trial], folder: Path, say: Callable[[str], None]) -> None:
-        self._desk, self._of, self._folder, self._say = desk, of, folder, say
+    def __init__(self, desk: Desk, folder: Path, say: Callable[[str], None]) -> None:
+        self._desk, self._folder, self._say = desk, folder, say
         self._began, self._ended = time.monotonic(), 0
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Take what became of it."""
-        self.settle(self._of[trial.trial_id])
+        self.settle(self._desk.trials[trial.config["given"]["number"]])
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Keep why its process ended."""
-        mine = self._of[trial.trial_id]
+        mine = self._desk.trials[trial.config["given"]["number"]]
         mine.error = _reason(trial)
         self.settle(mine)
 

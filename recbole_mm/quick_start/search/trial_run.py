@@ -58,8 +58,6 @@ def run_trial(
         raise Failure(
             f"{place.folder} is not seen on {os.uname().nodename}; --out must lie where all machines see it"
         )
-    if place.working.is_dir():
-        os.chdir(place.working)
     torch.set_num_threads(place.threads)
     if config["use_gpu"]:  # the driver's machine may have another
         config["device"] = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -74,11 +72,14 @@ def run_trial(
         return
     if before is None and start is not None:
         before = _taken_over(start, spec, place)
-    callbacks = [Reports(report), *([TakenOver(config)] if start is not None else [])]
+    reports = Reports(report)
+    callbacks = [reports, *([TakenOver(config)] if start is not None else [])]
     try:
         run_one(spec, callbacks, place.folder / "log", before, prepared=Prepared(config, data), test=False)
     except Exception as error:  # the search goes on
         keep_error(place.folder, spec, error)
+    if reports.ended:
+        raise SystemExit  # it waited for the last files of the run
 
 
 class Reports(Callback):
@@ -86,6 +87,7 @@ class Reports(Callback):
 
     def __init__(self, report: Callable[[Record, RunFolder], None]) -> None:
         self._report = report
+        self.ended = False
 
     def on_run_start(self, trainer: Any) -> None:
         """Tell of the epochs before."""
@@ -103,13 +105,14 @@ class Reports(Callback):
         self._tell(record)
 
     def _tell(self, record: Record) -> None:
-        if not record["valid"]:
+        if self.ended or not record["valid"]:
             return
         try:
             self._report(record, self.trainer.folder)
         except SystemExit:  # how Ray ends a trial
             if not self.trainer.staged:
                 raise
+            self.ended = True
             self.trainer.stop(PRUNED)
 
 
