@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import Failure, WrongUse
 from recbole_mm.evaluator.query import pool_of
 from recbole_mm.serve.index import build_index, search_unseen, write_index
 from recbole_mm.serve.rank import SEEN, Ranker
@@ -61,7 +61,7 @@ def export_run(ranker: Ranker, tokens: Tokens, folder: str | Path, about: dict[s
         for name, step in steps.items():
             try:
                 manifest[name] = step()
-            except WrongUse as error:
+            except (WrongUse, Failure) as error:
                 if "pip install" in str(error):
                     raise
                 left_out[name] = str(error)
@@ -182,7 +182,12 @@ def _same(found: np.ndarray, values: np.ndarray, wanted: np.ndarray, scores: np.
 
 
 def _tower(ranker: Ranker, place: Path) -> dict[str, Any]:
-    return {"file": "item_tower.onnx", **write_tower(ranker.model, ranker.train, place / "item_tower.onnx")}
+    file = place / "item_tower.onnx"
+    try:
+        return {"file": file.name, **write_tower(ranker.model, ranker.train, file)}
+    except (WrongUse, Failure):
+        file.unlink(missing_ok=True)
+        raise
 
 
 def _weights(model: Any, place: Path) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def write_tower(model: Any, dataset: Any, path: Path) -> dict[str, Any]:
 
     Raises:
         WrongUse: the model scores no new items, the run is a control, or a library is missing.
-        Failure: the two do not agree.
+        Failure: it cannot be written, or the two do not agree.
     """
     modality = dataset.modality
     if not (modality and trait(model, "scores_from_features")):
@@ -67,10 +67,16 @@ def write_tower(model: Any, dataset: Any, path: Path) -> dict[str, Any]:
             raise WrongUse(f"{type(model).__name__}: with these settings it scores no item by features alone")
         expected = tower(*given).numpy()
     names = [*modality, PRESENT]
-    _export(tower, given, names, path)
-    away = float(np.abs(_run(path, names, given) - expected).max())
+    try:
+        _export(tower, given, names, path)
+        away = float(np.abs(_run(path, names, given) - expected).max())
+    except WrongUse:
+        raise
+    except Exception as error:  # of any kind, from within the exporter or onnxruntime
+        why = str(error).strip().splitlines()[0]
+        raise Failure(f"{type(model).__name__}: its tower cannot be written as ONNX ({why})") from error
     if not away <= 1e-4 * max(1.0, float(np.abs(expected).max())):
-        raise Failure(f"{path.name}: onnxruntime and torch differ by {away:.2g}; leave it out and say so")
+        raise Failure(f"{path.name}: onnxruntime and torch differ by {away:.2g}")
     inputs = {name: ["n", each.width] for name, each in modality.items()} | {PRESENT: ["n", len(modality)]}
     return {"inputs": inputs, "output": VECTOR, "largest_difference": away, "tried_on": len(expected)}
 
