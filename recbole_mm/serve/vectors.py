@@ -17,7 +17,7 @@ from recbole_mm.serve.rank import Ranker
 
 #: users on whose scores the vectors are tried
 TRIED = 64
-#: what rounding explains, of the largest score, and at most of the scores' spread over users
+#: what rounding may explain, of the largest score and of the scores' spread over users; what it always does
 _ROUNDING, _OF_SPREAD, _NOTHING = 1e-5, 1e-3, 1e-6
 _PRODUCTS = {torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__}
 
@@ -138,9 +138,9 @@ def _fitted(
 
 def _tolerance(scores: np.ndarray) -> float:
     """How far a product may be from its score; a sigmoid behind it, nearly straight for small values, is farther."""
-    known = scores[:, 1:]
-    rounding = _ROUNDING * float(np.abs(known).max())
-    return max(min(rounding, _OF_SPREAD * float(known.std(axis=0).max())), _NOTHING * rounding)
+    largest = float(np.abs(scores[:, 1:]).max())
+    spread = float(scores[:, 1:].std(axis=0).max())
+    return max(min(_ROUNDING * largest, _OF_SPREAD * spread), _NOTHING * largest)
 
 
 def _no_vectors(model: Any, why: str) -> str:

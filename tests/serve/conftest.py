@@ -12,7 +12,13 @@ from recbole_mm.quick_start.session import Session
 from recbole_mm.run.spec import RunSpec
 from recbole_mm.testing import write_toy
 
-SHORT = {"epochs": 1, "metrics": ["NDCG", "Recall"], "topk": [5], "valid_metric": "NDCG@5"}
+SHORT = {
+    "epochs": 1,
+    "embedding_size": 8,
+    "metrics": ["NDCG", "Recall"],
+    "topk": [5],
+    "valid_metric": "NDCG@5",
+}
 SEQUENCES = {
     "sequence_split": "interactions",
     "mask_seen": "train+valid",

@@ -27,7 +27,7 @@ KINDS: list[tuple[str, int, dict[str, Any]]] = [
     ("LightGCN", 1, {"protocol": "mmrec"}),
     ("SASRec", 1, SEQUENCES),
     ("SASRec", 1, {**SEQUENCES, "mask_seen": "none"}),
-    ("DeepFM", 1, {"embedding_size": 4}),
+    ("DeepFM", 1, {}),
     ("ItemKNN", 2, {}),
 ]
 
