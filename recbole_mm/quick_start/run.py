@@ -16,7 +16,11 @@ from recbole_mm.errors import WrongUse
 from recbole_mm.files import write_text
 from recbole_mm.quick_start.dry_run import describe
 from recbole_mm.quick_start.logger import init_logger
+from recbole_mm.quick_start.repeat import hold_to, settings_of
+from recbole_mm.quick_start.report import write_curves
 from recbole_mm.quick_start.session import Session
+from recbole_mm.quick_start.showcase import leave_showcase
+from recbole_mm.report.card import read_record
 from recbole_mm.run.folder import RunFolder, RunResult
 from recbole_mm.serialize import readable
 
@@ -52,6 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config_files", default="", help="yaml files, separated by spaces")
     parser.add_argument("--resume", metavar="RUN", help="go on with the run of this folder")
     parser.add_argument(
+        "--from",
+        dest="source",
+        metavar="RUN",
+        help="repeat the run of this folder or card, and compare its results",
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="say what would happen: rows, candidates, memory, time"
     )
     parser.add_argument("--json", metavar="FILE", help="a copy of the record with the history")
@@ -62,6 +72,14 @@ def main(args: argparse.Namespace) -> int:
     """Run, print the result and where it lies."""
     files = file_list(args.config_files)
     model, dataset, settings = args.model, args.dataset, None
+    record = None
+    if args.source:
+        if args.resume or model or dataset or files:
+            raise WrongUse(
+                "--from names the whole run; leave --model, --dataset, --config_files and --resume out"
+            )
+        record = read_record(args.source)
+        model, dataset, settings = settings_of(record, args.overrides)
     if args.resume:
         stored = RunFolder.open(args.resume).read_spec()
         model, dataset, settings = model or stored.model, dataset or stored.dataset, stored.config_dict()
@@ -81,7 +99,15 @@ def main(args: argparse.Namespace) -> int:
         write_text(
             args.json, json.dumps({**result.record, "history": readable(result.history)}, indent=1) + "\n"
         )
-    _print(result, session.trainer.folder.path)
+    folder = session.trainer.folder
+    _print(result, folder.path)
+    if result.record["test_result"] is not None:
+        with init_logger(config, verbosity="quiet"):
+            leave_showcase(session)
+    write_curves(folder)
+    print(f"open {os.path.relpath(folder.path)}/curves.html in a browser; its card is card.html")
+    if record is not None:
+        print(hold_to(record, result.record))
     return 0
 
 

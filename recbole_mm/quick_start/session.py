@@ -19,6 +19,8 @@ from recbole_mm.evaluator.caption import caption
 from recbole_mm.model.traits import trait
 from recbole_mm.quick_start.embedded import ensure_embedded_stores
 from recbole_mm.quick_start.fingerprint import run_key, versions
+from recbole_mm.quick_start.machine import Usage, data_record, machine
+from recbole_mm.report.card import write_card
 from recbole_mm.run.folder import BEST, RunFolder, RunResult
 from recbole_mm.run.question import Question
 from recbole_mm.run.spec import RunSpec, relative_paths
@@ -57,7 +59,7 @@ class Session:
     """
 
     def __init__(self, spec: RunSpec, callbacks: Sequence[Callback] = ()) -> None:
-        self._began = time.perf_counter()
+        self._began, self._usage = time.perf_counter(), Usage()
         self.config = config = Config.of(spec)
         init_seed(config["split_seed"], config["reproducibility"])
         self.dataset = load_dataset(config)
@@ -80,7 +82,7 @@ class Session:
         self.spec = self.trainer.spec = replace(
             config.spec, label=spec.label, key=spec.key or run_key(config, config["seed"])
         )
-        self.trainer.callbacks += callbacks
+        self.trainer.callbacks += [self._usage, *callbacks]
         self.trainer.know_training(self.train_data)
 
     @classmethod
@@ -155,6 +157,7 @@ class Session:
         if trainer.folder is not None:
             with trainer.folder.locked():
                 trainer.folder.finish(result, config["keep_checkpoints"])
+            write_card(trainer.folder.path, result.record)
         return result
 
     def _record(self, scores: dict[str, Any]) -> dict[str, Any]:
@@ -162,6 +165,7 @@ class Session:
         bigger = config["valid_metric_bigger"]
         return {
             "model": config["model"],
+            "named": self.spec.model,
             "dataset": config["dataset"],
             "seed": config["seed"],
             "split_seed": config["split_seed"],
@@ -180,7 +184,10 @@ class Session:
             "files": self._files(),
             "remarks": [*config.notes, *trait(self.model, "without_effect")()],
             "config": relative_paths(readable(config.external_config_dict)),
-            "versions": versions(),
+            "data": data_record(config, self.dataset),
+            "versions": dict(versions()),
+            "machine": dict(machine()),
+            "usage": self._usage.as_dict(),
             "threads": torch.get_num_threads(),
         }
 
