@@ -49,7 +49,16 @@ setup(
         "report": ["plotly>=5.20", "pillow>=10"],
         "wandb": ["wandb>=0.16"],
         "mlflow": ["mlflow>=2.10"],
-        "dev": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.10", "types-PyYAML", "pandas-stubs"],
+        "faiss": ["faiss-cpu>=1.8"],
+        "dev": [
+            "pytest>=8",
+            "pytest-xdist>=3.5",
+            "hypothesis>=6.100",
+            "ruff>=0.6",
+            "mypy>=1.10",
+            "types-PyYAML",
+            "pandas-stubs",
+        ],
     },
     entry_points={"console_scripts": ["recbole-mm = recbole_mm.cli:main"]},
     classifiers=[

@@ -28,6 +28,7 @@ COMMANDS = {
         "quick_start.check",
         "ties, repeated pairs, cold items and vectors of a data set, before a table",
     ),
+    "recommend": ("quick_start.recommend", "what a trained model recommends, to users or by a history"),
     "models": ("quick_start.catalogue", "the models there are, with one line each"),
     "keys": ("quick_start.catalogue", "the configuration keys, with default and one line each"),
     "doctor": ("quick_start.doctor", "versions, active patches, and whether a GPU and the extras are usable"),

@@ -112,7 +112,7 @@ def item_vectors(model: Any, items: int) -> np.ndarray | None:
     """Vectors of all items ``[I, d]``: those the model scores with, else the table in its weights; None without one."""
     if isinstance(model, TwoTowerRecommender):
         with torch.no_grad():
-            return model._items_for_scoring().cpu().numpy()
+            return model.item_vectors().cpu().numpy()
     if not isinstance(model, torch.nn.Module):
         return None
     for name, value in model.state_dict().items():
