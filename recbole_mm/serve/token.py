@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from heapq import nlargest
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ import numpy as np
 from recbole_mm.data.title import item_titles
 from recbole_mm.errors import WrongUse, suggest
 
-#: tokens among which the nearest is looked for one by one; of more, those that begin or end alike
-_SEARCHED = 20_000
+#: tokens among which the nearest is looked for one by one; of more, those that begin and end most alike
+_SEARCHED = 2_000
 
 
 class Tokens:
@@ -68,6 +69,14 @@ def nearest(token: str, known: Sequence[str]) -> str:
     if own:
         return f"; did you mean {' or '.join(repr(name) for name in own[:3])}?"
     if len(known) > _SEARCHED:
-        ends = token[:2], token[-2:]
-        known = [name for name in known if name.startswith(ends[0]) or name.endswith(ends[1])][:_SEARCHED]
+        known = nlargest(
+            _SEARCHED, known, key=lambda name: _alike(token, name) + _alike(token[::-1], name[::-1])
+        )
     return suggest(token, known, listed=False)
+
+
+def _alike(one: str, other: str) -> int:
+    """How many letters both begin with."""
+    return next(
+        (k for k, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
