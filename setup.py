@@ -53,6 +53,7 @@ setup(
             "onnxruntime>=1.20",
             "safetensors>=0.4",
         ],
+        "faiss": ["faiss-cpu>=1.8"],
         "report": ["plotly>=5.20", "pillow>=10"],
         "wandb": ["wandb>=0.16"],
         "mlflow": ["mlflow>=2.10"],
