@@ -54,8 +54,10 @@ setup(
             "onnxruntime>=1.20",
             "safetensors>=0.4",
         ],
-        "report": ["plotly>=5.20"],
         "faiss": ["faiss-cpu>=1.9"],
+        "report": ["plotly>=5.20", "pillow>=10"],
+        "wandb": ["wandb>=0.16"],
+        "mlflow": ["mlflow>=2.10"],
         "dev": [
             "pytest>=8",
             "pytest-xdist>=3.5",

@@ -34,6 +34,7 @@ _RULES: tuple[_Rule, ...] = (
     ("ip port offset group_offset", "a run is one process", lambda c: c["single_spec"]),
     ("gpu_id", "use_gpu is False", lambda c: not c["use_gpu"]),
     ("wandb_project", "log_wandb is False", lambda c: not c["log_wandb"]),
+    ("mlflow_experiment", "log_mlflow is False", lambda c: not c["log_mlflow"]),
     (f"epochs stopping_step eval_step loader {_GRADIENT}", "it learns in one pass, without gradients",
      lambda c: _one_pass(c)),
     (f"train_batch_size save_last {_GRADIENT}", "trees are grown by their library",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ import pandas as pd
 
 from recbole_mm.atomic import header_fields, read_atomic
 from recbole_mm.data.link import domain_tokens
+from recbole_mm.data.title import item_titles
 
-#: columns that name an item and that group items, the first that a data set has
-TITLES = ("title", "movie_title", "name", "prod_name", "product_name", "item_name")
+#: columns that group items, the first that a data set has
 CATEGORIES = (
     "category",
     "categories",
@@ -42,7 +42,8 @@ def describe_items(dataset: Any) -> ItemText:
     """Titles, categories and images of the items of a data set, of merged domains each from its own files."""
     config = dataset.config
     tokens = np.asarray(dataset.field2id_token[dataset.iid_field], dtype=object)
-    found = ItemText(*(np.full(len(tokens), "", dtype=object) for _ in range(3)))
+    title = pd.Series(tokens).map(item_titles(config)).fillna("").to_numpy()
+    found = ItemText(title, *(np.full(len(tokens), "", dtype=object) for _ in range(2)))
     for folder, own in _sources(config, tokens):
         for table in _tables(folder, config):
             known = table[~table.index.duplicated()].reindex(own).fillna("")
@@ -67,7 +68,7 @@ def _sources(config: Any, tokens: np.ndarray) -> Iterator[tuple[Path, np.ndarray
 
 
 def _tables(folder: Path, config: Any) -> Iterator[pd.DataFrame]:
-    """``title``, ``category`` and ``image`` by token, as far as the files of a folder have them."""
+    """``category`` and ``image`` by token, as far as the files of a folder have them."""
     parquet = folder / "items.parquet"
     if parquet.is_file():
         yield _chosen(pd.read_parquet(parquet), "item_id", folder)
@@ -76,22 +77,20 @@ def _tables(folder: Path, config: Any) -> Iterator[pd.DataFrame]:
         form = str(config["field_separator"]), str(config["encoding"] or "utf-8")
         field = str(config["ITEM_ID_FIELD"])
         wanted = {name: f"{name}:{kind}" for name, kind in header_fields(atomic, *form).items()}
-        names = [field, *(name for name in (*TITLES, *CATEGORIES) if name in wanted)]
+        names = [field, *(name for name in CATEGORIES if name in wanted)]
         if field in wanted:
             columns = {wanted[name]: str for name in names}
             frame = read_atomic(atomic, *form, columns, mend=True, usecols=list(columns))
             frame.columns = frame.columns.str.partition(":").get_level_values(0)
             for name in names:
-                if wanted[name].endswith("token_seq") and name in CATEGORIES:
+                if wanted[name].endswith("token_seq"):
                     frame[name] = frame[name].fillna("").str.split(" ")
             yield _chosen(frame, field, folder)
 
 
 def _chosen(frame: pd.DataFrame, key: str, folder: Path) -> pd.DataFrame:
     found = pd.DataFrame(index=frame[key].astype(str).to_numpy())
-    title, category = _first(frame, TITLES), _first(frame, CATEGORIES)
-    if title is not None:
-        found["title"] = frame[title].map(_plain).to_numpy()
+    category = next((name for name in CATEGORIES if name in frame), None)
     if category is not None:
         found["category"] = _telling(frame[category].map(_parts).tolist())
     if IMAGE in frame:
@@ -101,21 +100,12 @@ def _chosen(frame: pd.DataFrame, key: str, folder: Path) -> pd.DataFrame:
     return found
 
 
-def _first(frame: pd.DataFrame, names: Sequence[str]) -> str | None:
-    return next((name for name in names if name in frame), None)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return " ".join(map(str, value))
-    return "" if value is None or value != value else " ".join(str(value).split())
-
-
 def _parts(value: Any) -> list[str]:
     """A category's levels, or several categories: a list as it is, a text at its separators."""
     if isinstance(value, (list, tuple, np.ndarray)):
         return [str(each) for each in value]
-    return [part.strip() for part in re.split(r"[|;,>]", _plain(value))]
+    text = "" if value is None or value != value else str(value)
+    return [part.strip() for part in re.split(r"[|;,>]", text)]
 
 
 def _telling(lists: list[list[str]]) -> list[str]:

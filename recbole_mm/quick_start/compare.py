@@ -18,12 +18,13 @@ from recbole_mm.quick_start.controls import control_rows
 from recbole_mm.quick_start.fingerprint import versions
 from recbole_mm.quick_start.plan import Request, plan_runs
 from recbole_mm.quick_start.preset import Settings, preset_names, rows_of
-from recbole_mm.quick_start.report import PAGE, write_page
+from recbole_mm.quick_start.report import CURVES, PAGE, write_page
 from recbole_mm.quick_start.runs import run_all
 from recbole_mm.quick_start.search.method import Method, add_method_arguments, method_of
 from recbole_mm.quick_start.search.rows import tuned_rows
 from recbole_mm.report.export import document, frame
 from recbole_mm.report.latex import latex
+from recbole_mm.report.page import curves
 from recbole_mm.report.paired import equal_rows, paired_tests
 from recbole_mm.report.plot import write_figures
 from recbole_mm.report.table import markdown, on_terminal
@@ -124,6 +125,7 @@ def write_results(
     text = json.dumps(document(comparison, tests, notes), indent=1, default=str)
     write_text(folder / "result.json", text + "\n")
     write_figures(comparison, folder)
+    write_text(folder / CURVES, curves(comparison))
     write_page(folder / PAGE, comparison, tests, notes, runs)
     if show is not None:
         show(on_terminal(comparison, tests, notes, str(table)))

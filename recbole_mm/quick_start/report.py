@@ -12,13 +12,13 @@ from typing import Any
 from recbole_mm.errors import Failure, WrongUse
 from recbole_mm.files import write_text
 from recbole_mm.quick_start.showcase import showcase_of
-from recbole_mm.report.page import page
+from recbole_mm.report.page import curves, page
 from recbole_mm.report.paired import PairedTest, equal_rows, paired_tests
 from recbole_mm.run.comparison import FILE, At, Comparison, Plan, Row, read_plan
 from recbole_mm.run.folder import RunFolder
 from recbole_mm.run.question import OneQuestion, Question
 
-PAGE = "report.html"
+PAGE, CURVES = "report.html", "curves.html"
 COLUMNS = 3  # of the metrics of a run, where no comparison names those of a table
 
 
@@ -72,12 +72,22 @@ def write_page(
     write_text(out, page(comparison, tests, notes, showcases))
 
 
-def plan_of_runs(folders: Sequence[str]) -> tuple[Plan, dict[At, RunFolder]]:
-    """Finished runs as the rows of a table.
+def write_curves(folder: RunFolder) -> None:
+    """Write ``curves.html`` into the folder of a finished run."""
+    plan, runs = plan_of_runs([str(folder.path)], tested=False)
+    comparison = Comparison.of(plan, {at: run.result() for at, run in runs.items()}, {})
+    write_text(folder.path / CURVES, curves(comparison))
+
+
+def plan_of_runs(folders: Sequence[str], tested: bool = True) -> tuple[Plan, dict[At, RunFolder]]:
+    """Finished runs as the rows of a table; ``tested``: they have a test metric to show.
 
     Raises:
         WrongUse: a folder is no finished run, the runs are of several data sets, or are asked different things.
     """
+    for folder in folders:
+        if Path(folder).is_dir() and not (Path(folder) / "spec.yaml").is_file():
+            raise WrongUse(f"{folder}: no {FILE} and no run there; recbole-mm compare makes one")
     found = [RunFolder.open(folder) for folder in folders]
     records = [folder.result().record for folder in found]
     datasets = {record["dataset"] for record in records}
@@ -93,7 +103,7 @@ def plan_of_runs(folders: Sequence[str]) -> tuple[Plan, dict[At, RunFolder]]:
         runs[label, seed] = folder
     shared = set.intersection(*(set(record.get("test_result") or {}) for record in records))
     columns = [name for name in records[0].get("test_result") or {} if name in shared][:COLUMNS]
-    if not columns:
+    if tested and not columns:
         raise WrongUse(f"{folders[0]}: these runs have no test metric in common; there is nothing to show")
     seeds = list(dict.fromkeys(record["seed"] for record in records))
     common = {"versions": records[0].get("versions") or {}}

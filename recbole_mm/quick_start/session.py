@@ -24,13 +24,17 @@ from recbole_mm.model.traits import trait
 from recbole_mm.plug import plug
 from recbole_mm.quick_start.embedded import ensure_embedded_stores
 from recbole_mm.quick_start.fingerprint import run_key, versions
+from recbole_mm.quick_start.machine import Usage, data_record, machine
 from recbole_mm.quick_start.pretrained import with_pretrained
+from recbole_mm.report.card import write_card
 from recbole_mm.run.folder import BEST, RunFolder, RunResult
 from recbole_mm.run.question import Question
 from recbole_mm.run.spec import RunSpec, relative_paths
 from recbole_mm.serialize import readable
 from recbole_mm.serve.recommend import Recommender
 from recbole_mm.trainer import Callback, get_trainer, load_model, read_checkpoint, warm_start
+from recbole_mm.trainer.tracking import KEYS as TRACKED
+from recbole_mm.trainer.tracking import trackers
 
 _log = getLogger("recbole_mm.run")
 
@@ -78,7 +82,7 @@ class Session:
         test: bool = True,
         prepared: Prepared | None = None,
     ) -> None:
-        self._began = time.perf_counter()
+        self._began, self._usage = time.perf_counter(), Usage()
         config = Config.of(spec) if prepared is None else prepared.config
         filled = with_pretrained(config, spec, type(self))
         self.config = config = config if filled is spec else Config.of(filled)
@@ -107,11 +111,13 @@ class Session:
         getLogger().info(self.model)
         for line in trait(self.model, "without_effect")():
             _log.info("%s", line)
+        name = f"{spec.label or config['model']}-{config['dataset']}-{config['seed']}"
+        self._trackers = list(trackers(config, name))  # RecBole's trainer looks for a run of Weights & Biases
         self.trainer = get_trainer(config, config.model_class)(config, self.model)
         self.spec = self.trainer.spec = replace(
             config.spec, label=spec.label, key=spec.key or run_key(config, config["seed"])
         )
-        self.trainer.callbacks += callbacks
+        self.trainer.callbacks += [self._usage, *self._trackers, *callbacks]
         self.trainer.know_training(self.train_data)
 
     @classmethod
@@ -152,7 +158,9 @@ class Session:
             raise WrongUse(
                 f"{weights} does not say how it was made (by RecBole without recbole_mm?); train it again"
             )
-        session = cls(RunSpec.from_dict(state["spec"]))
+        spec = RunSpec.from_dict(state["spec"])
+        untracked = {key: value for key, value in spec.settings.items() if key not in TRACKED}
+        session = cls(replace(spec, settings=untracked))
         load_model(session.model, state, session.config["device"], str(weights))
         session.model.eval()
         return session
@@ -190,9 +198,19 @@ class Session:
             saved: write the run's folder and test with the best weights; else test with the last (as RecBole).
             show_progress: bars for training and evaluation.
         """
+        failed = True
+        try:
+            result = self._run(resume or self.config["resume"], test, saved, show_progress)
+            failed = False
+            return result
+        finally:
+            for tracker in self._trackers:
+                tracker.close(failed)
+
+    def _run(self, resume: str | Path | None, test: bool, saved: bool, show_progress: bool) -> RunResult:
         trainer, config = self.trainer, self.config
-        if resume or config["resume"]:
-            trainer.resume(resume or config["resume"], self.train_data, self.valid_data)
+        if resume:
+            trainer.resume(resume, self.train_data, self.valid_data)
         best_score, best_result = trainer.fit(
             self.train_data, self.valid_data, saved=saved, show_progress=show_progress
         )
@@ -203,12 +221,15 @@ class Session:
             scores["test_result"] = trainer.evaluate(
                 self.test_data, load_best_model=saved, show_progress=show_progress
             )
+            for tracker in self._trackers:
+                tracker.on_test(scores["test_result"])
             if trainer.eval_result is not None:
                 queries, groups = trainer.eval_result.queries, trainer.eval_result.groups
         result = RunResult(self._record(scores), queries, groups, trainer.history)
         if trainer.folder is not None:
             with trainer.folder.locked():
                 trainer.folder.finish(result, config["keep_checkpoints"])
+            write_card(trainer.folder.path, result.record)
         return result
 
     def _record(self, scores: dict[str, Any]) -> dict[str, Any]:
@@ -216,6 +237,7 @@ class Session:
         bigger = config["valid_metric_bigger"]
         return {
             "model": config["model"],
+            "named": self.spec.model,
             "dataset": config["dataset"],
             "seed": config["seed"],
             "split_seed": config["split_seed"],
@@ -235,7 +257,10 @@ class Session:
             "files": self._files(),
             "remarks": [*config.notes, *trait(self.model, "without_effect")()],
             "config": relative_paths(readable(config.external_config_dict)),
-            "versions": versions(),
+            "data": data_record(config, self.dataset),
+            "versions": dict(versions()),
+            "machine": dict(machine()),
+            "usage": self._usage.as_dict(),
             "threads": torch.get_num_threads(),
         }
 

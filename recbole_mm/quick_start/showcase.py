@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from scipy.linalg import eigh
 
 from recbole_mm.data.describe import describe_items
+from recbole_mm.errors import WrongUse
 from recbole_mm.evaluator.query import EvalTask
-from recbole_mm.model.base import TwoTowerRecommender
 from recbole_mm.quick_start.session import Session
 from recbole_mm.run.folder import RunFolder
+from recbole_mm.serve.linear import history_weights
+from recbole_mm.serve.vectors import Vectors
 
 #: users, items of a list, items of a history, items on the map
 USERS, LIST, HISTORY, MAP = 60, 10, 10, 2000
@@ -108,23 +109,20 @@ def _times(session: Session, rows: int) -> np.ndarray | None:
     return np.concatenate([feat[field].numpy() for feat in feats])
 
 
-def item_vectors(model: Any, items: int) -> np.ndarray | None:
-    """Vectors of all items ``[I, d]``: those the model scores with, else the table in its weights; None without one."""
-    if isinstance(model, TwoTowerRecommender):
-        with torch.no_grad():
-            return model.item_vectors().cpu().numpy()
-    if not isinstance(model, torch.nn.Module):
+def _vectors(session: Session) -> np.ndarray | None:
+    """``[I, d]``, the vectors of the items in the model's scores; None where a score is no product of vectors."""
+    try:
+        ranker = session.recommender.ranker
+        if history_weights(ranker.model, np.array([1]), np.array([1])) is not None:
+            return None  # a row of weights for each item: as wide as the catalogue
+        return Vectors(ranker).items
+    except WrongUse:
         return None
-    for name, value in model.state_dict().items():
-        if "item" in name.lower() and value.dim() == 2 and len(value) == items and value.shape[1] < items:
-            return value.cpu().float().numpy()
-    return None
 
 
 def _map(session: Session, tokens: np.ndarray) -> dict[str, Any] | None:
     """The first two principal components of the vectors of the most popular items."""
-    model = session.model.eval()
-    vectors = item_vectors(model, len(tokens))
+    vectors = _vectors(session)
     if vectors is None:
         return None
     count = np.bincount(session.train_data._dataset.pairs["train"][1], minlength=len(tokens))

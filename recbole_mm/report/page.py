@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-
-from recbole_mm.errors import WrongUse
-from recbole_mm.report.page_data import Showcases, page_data
+from recbole_mm.report.page_data import Showcases, curves_of, page_data, valid_metric
 from recbole_mm.report.paired import PairedTest
 from recbole_mm.report.table import TESTS_HEAD, footnotes, test_cells
+from recbole_mm.report.template import asset, embedded, packed_plotly, render
 from recbole_mm.report.text import count, duration, mark, p_text, percent
 from recbole_mm.run.comparison import Comparison
 
@@ -43,7 +35,8 @@ def page(
     data["best"] = best and best["label"]
     rows = [_line(row, data) for row in data["rows"]]
     versions = comparison.common.get("versions") or {}
-    return _template().render(
+    return render(
+        "page.html.j2",
         title=_title(comparison),
         finding=_finding(data, best),
         facts=_facts(comparison),
@@ -66,16 +59,29 @@ def page(
             *([f"Made by: {comparison.common['command']}"] if comparison.common.get("command") else []),
             ", ".join(f"{name} {version}" for name, version in versions.items()),
         ],
-        css=Markup(_asset("page.css")),
-        js=Markup("\n".join(_asset(name) for name in SCRIPTS)),
-        plotly=Markup(_plotly()),
-        data=_embedded(data),
+        css=asset("page.css"),
+        js=asset(*SCRIPTS),
+        plotly=packed_plotly(),
+        data=embedded(data),
     )
 
 
 def _title(comparison: Comparison) -> str:
     named = comparison.preset not in (None, comparison.dataset)
     return f"{comparison.preset if named else 'Comparison'} on {comparison.dataset}"
+
+
+def curves(comparison: Comparison) -> str:
+    """All rows by epoch, validation and loss terms, as a page of its own."""
+    rows = [{"label": row.label, "of": row.of, "curves": curves_of(row)} for row in comparison.rows]
+    return render(
+        "curves.html.j2",
+        title=_title(comparison),
+        css=asset("page.css"),
+        js=asset("base.js", "curves.js"),
+        plotly=packed_plotly(),
+        data=embedded({"rows": rows, "valid_metric": valid_metric(comparison)}),
+    )
 
 
 def best_row(data: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -193,39 +199,3 @@ def _whisker(row: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any] 
 
 def _plain(value: float | None) -> str | float:
     return "" if value is None else value
-
-
-def _embedded(data: Any) -> Markup:
-    """JSON for a script element: nothing in it can end the element; a number that is none is null."""
-    text = json.dumps(_finite(data), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _finite(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and value - value != 0 else value
-
-
-def _asset(name: str) -> str:
-    return files("recbole_mm.report").joinpath("assets", name).read_text(encoding="utf-8")
-
-
-@cache
-def _template() -> Any:
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(_asset("page.html.j2"))
-
-
-@cache
-def _plotly() -> str:
-    """plotly.js, packed (1.9 of 4.8 MB) and in letters."""
-    try:
-        from plotly.offline import get_plotlyjs
-    except ImportError as missing:
-        raise WrongUse('figures need plotly: pip install "recbole_mm[report]"') from missing
-    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode()

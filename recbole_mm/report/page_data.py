@@ -29,11 +29,18 @@ def page_data(comparison: Comparison, tests: Sequence[PairedTest], showcases: Sh
         "columns": [{"key": c, "smaller": smaller_is_better(c)} for c in comparison.columns],
         "headline": comparison.headline,
         "reference": reference and reference.label,
-        "valid_metric": comparison.common.get("budget", {}).get("valid_metric") or "score",
+        "valid_metric": valid_metric(comparison),
         "rows": [row_data(comparison, row, reference, tests) for row in comparison.rows],
         "published": {name: list(columns) for name, columns in comparison.published_columns.items()},
         **shown(showcases),
     }
+
+
+def valid_metric(comparison: Comparison) -> str:
+    """What early stopping looks at."""
+    found = comparison.common.get("budget", {}).get("valid_metric")
+    settings = comparison.rows[0].settings if comparison.rows else {}
+    return str(found or settings.get("valid_metric") or "score")
 
 
 def row_data(
@@ -71,7 +78,7 @@ def row_data(
         "seconds": mean_seconds(row) if row.runs else None,
         "parameters": first.get("parameters"),
         "groups": _groups(row, comparison.columns),
-        "curves": _curves(row),
+        "curves": curves_of(row),
         "settings": _settings(first.get("config") or row.settings),
         "remarks": list(first.get("remarks") or []),
     }
@@ -139,7 +146,7 @@ def _groups(row: RowResult, columns: Sequence[str]) -> list[dict[str, Any]]:
     return found
 
 
-def _curves(row: RowResult) -> list[dict[str, Any]]:
+def curves_of(row: RowResult) -> list[dict[str, Any]]:
     """By seed: loss terms (means over batches) and the validation score of each epoch."""
     curves = []
     for seed, run in sorted(row.runs.items()):

@@ -24,7 +24,7 @@ def thumbnails(images: Mapping[int, str], listed: Iterable[int]) -> tuple[dict[i
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
-        return {}, 'Pictures are left out: they need Pillow, pip install "recbole_mm[extract]".'
+        return {}, 'Pictures are left out: they need Pillow, pip install "recbole_mm[report]".'
     found: dict[int, str] = {}
     size = unreadable = 0
     for item in wanted:

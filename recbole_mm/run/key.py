@@ -108,6 +108,8 @@ KEYS: dict[str, Key] = {
     "show_progress": Key(silent=True, resumable=True),
     "verbose": _FLAG,
     "log_wandb": Key(silent=True, resumable=True),
+    "log_mlflow": Key(silent=True, resumable=True),
+    "mlflow_experiment": Key(silent=True, resumable=True),
     "wandb_project": Key((str,), silent=True, resumable=True),
     # files
     "checkpoint_dir": Key(needed=True, silent=True, resumable=True, path=True),
