@@ -64,9 +64,8 @@ class Config(RecBoleConfig):
         self.sources: dict[str, str] = {}
         self.notes: list[str] = []
         self._loaded: list[tuple[str, dict[str, Any]]] = []
-        self._cli_args = list(cli_args)
+        self._cli_args, self._typed = list(cli_args), typed
         self._cli_texts: dict[str, str] = {}
-        self._typed = typed
         if isinstance(config_file_list, (str, Path)):
             config_file_list = [config_file_list]
         super().__init__(model, dataset, config_file_list, config_dict)

@@ -87,3 +87,14 @@ DOMAIN_LOSSES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
     "mse_norm": mse_norm,
     "infonce": infonce,
 }
+
+
+def domain_agreement(raw: Tensor, seen: Tensor) -> tuple[float, float]:
+    """Mean cosine between a user's vectors in two domains, and their mean norm (a raw MSE can fall by shrinking norms).
+
+    *Shapes*: raw ``[n, K, d]``; seen bool ``[n, K]``.
+    """
+    unit, domains = F.normalize(raw, dim=-1), range(raw.shape[1])
+    pairs = [(a, b) for a in domains for b in range(a)]
+    cosines = [(unit[:, a] * unit[:, b]).sum(-1)[seen[:, a] & seen[:, b]] for a, b in pairs]
+    return float(torch.cat(cosines).mean()), float(raw.norm(dim=-1)[seen].mean())

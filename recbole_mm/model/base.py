@@ -60,14 +60,23 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor
 
+from recbole_mm.errors import WrongUse
 from recbole_mm.layer.catalogue import DomainSoftmax
 from recbole_mm.layer.feature import FeatureTable
 from recbole_mm.layer.history import OrderedHistory
 from recbole_mm.layer.scoring import score_every_item
 from recbole_mm.model.traits import Traits
+from recbole_mm.run.model_key import describe
 
 #: items encoded at once for a ranking: 416 MiB of 1,664 features each
 ITEMS_AT_ONCE = 1 << 16
+
+
+def check_choices(config: Any, *keys: str) -> None:
+    """Raises ``WrongUse`` on a value that a key may not have: ``strict_config: False`` lets one come here."""
+    for key in keys:
+        if problem := describe(key, config["model"], keys).problem(config[key]):
+            raise WrongUse(f"{key}: {problem}")
 
 
 def table_of(config: Any, sources: Any, present: Tensor) -> FeatureTable:
@@ -79,6 +88,12 @@ def table_of(config: Any, sources: Any, present: Tensor) -> FeatureTable:
 def item_features(config: Any, dataset: Any) -> FeatureTable:
     """The features of ``dataset.modality`` for a model to hold as ``features``."""
     return table_of(config, dataset.modality, dataset.modality.present)
+
+
+def review_features(config: Any, dataset: Any) -> FeatureTable:
+    """The vectors of the training rows' reviews, under the name ``text``."""
+    reviews = dataset.load_reviews()
+    return table_of(config, {"text": reviews}, torch.from_numpy(reviews.present).unsqueeze(1))
 
 
 class TripletRecommender(Traits, GeneralRecommender):

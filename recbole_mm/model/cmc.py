@@ -24,17 +24,16 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.errors import WrongUse
-from recbole_mm.layer.domain import DOMAIN_LOSSES, cross_domain_mix, domain_parts
+from recbole_mm.layer.domain import DOMAIN_LOSSES, cross_domain_mix, domain_agreement, domain_parts
 from recbole_mm.layer.fusion import FUSIONS
 from recbole_mm.layer.gather import gather_distinct
 from recbole_mm.layer.history import Bags, Taken, UserHistory
 from recbole_mm.layer.loss import bpr, info_nce, pairwise_info_nce
 from recbole_mm.layer.projection import Projector
 from recbole_mm.layer.scoring import candidate_scores
-from recbole_mm.model.base import TwoTowerRecommender, item_features, table_of
+from recbole_mm.model.base import TwoTowerRecommender, check_choices, item_features, review_features
 
 TEXT = "text"
-_SWITCHES = {"domain_loss": DOMAIN_LOSSES, "fusion": FUSIONS}
 
 
 class CMC(TwoTowerRecommender):
@@ -53,17 +52,13 @@ class CMC(TwoTowerRecommender):
 
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
-        for key, choices in _SWITCHES.items():
-            if (config[key] or "none") not in choices:
-                raise WrongUse(f"{key}: expected one of {list(choices)}, got {config[key]!r}")
+        check_choices(config, "domain_loss", "fusion")
         self.features = item_features(config, dataset)
         width = config["embedding_size"]
-        self.temperature = config["temperature"]
+        self.temperature, self.own_share = config["temperature"], config["lambda"]
         self.alpha, self.beta = config["alpha"], config["beta"]
-        self.own_share = config["lambda"]
         self.cross_domain_fusion = config["cross_domain_fusion"] and self.n_domains > 1
-        self.contrastive = config["contrastive"]
-        self.modal_align_weight = config["modal_align_weight"]
+        self.contrastive, self.modal_align_weight = config["contrastive"], config["modal_align_weight"]
         self._has_domain_loss = self.beta > 0 and self.n_domains > 1
         self.domain_loss = DOMAIN_LOSSES[config["domain_loss"]]
         fusion = config["fusion"] or "none"  # a command line's or a dict's "none" is read as None
@@ -80,11 +75,13 @@ class CMC(TwoTowerRecommender):
         if not (self.modalities or config["use_id"]):
             raise WrongUse("CMC: use_id is False and there is no modality, so nothing is left to learn from")
         self._build_ids(config, width)
-        self.reviews = self._load_reviews(config, dataset)
+        by_reviews = self.modalities and config["user_text"] == "reviews"
+        self.reviews = review_features(config, dataset) if by_reviews else None
         self._describe_users(dataset)
         self.read_log_q(config, dataset)
-        over_domain = self.contrastive and config["softmax_over"] == "domain"
-        self.softmax = self.domain_softmax(config, dataset) if over_domain else None
+        self.softmax = None
+        if self.contrastive and config["softmax_over"] == "domain":
+            self.softmax = self.domain_softmax(config, dataset)
 
     def _build_ids(self, config: Any, width: int) -> None:
         """The tables of e_i, e_u^d (row u * K + d) and e_u; None for one that is not used."""
@@ -100,14 +97,6 @@ class CMC(TwoTowerRecommender):
         for table in tables:
             if table is not None:
                 nn.init.normal_(table.weight, std=config["id_std"])
-
-    def _load_reviews(self, config: Any, dataset: Any) -> Any:
-        """The vectors of the training rows' reviews, None where users are described by items alone."""
-        if config["user_text"] == "items" or not self.modalities:
-            return None
-        reviews = dataset.load_reviews()
-        present = torch.from_numpy(reviews.present).unsqueeze(1)
-        return table_of(config, {TEXT: reviews}, present)
 
     def _describe_users(self, dataset: Any) -> None:
         """Which items X_u^{m,d} is the mean of, and in which domains a user is seen; from training rows alone."""
@@ -160,11 +149,10 @@ class CMC(TwoTowerRecommender):
         return self._fuse_items(items, self._project(items))
 
     def _encode_users(self, users: Tensor, *ids: Tensor) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
-        """E_u^d before the domains are mixed; what a step needs of items is projected once, for histories and ``ids``.
+        """E_u^d before the domains are mixed, ``[n, K, d]``; what a step needs of items is projected once.
 
-        Returns:
-            E ``[n, K, d]`` of ``users [n]``; the distinct items ``[m]``; per modality their projections ``[m, d]``; the
-            rows of ``ids`` among them.
+        So with it the distinct items ``[m]`` of histories and ``ids``, per modality their projections ``[m, d]``, and
+        the rows of ``ids`` among them.
         """
         ids_of_users = [self._user_id_term(users, d) for d in range(self.n_domains)]
         return self._encode_bags(self.history.gather(users), ids_of_users, *ids)
@@ -260,7 +248,11 @@ class CMC(TwoTowerRecommender):
             every, seen = gather_distinct(distinct, raw, seen)
             losses.append(self.beta * self.domain_loss(every, seen, self.temperature))
         if self._has_modal_align:
-            losses.append(self.modal_align_weight * self._modal_alignment(torch.unique(items)))
+            items = torch.unique(items)
+            encoded = [self._encoder(m)(self.features(m, items)) for m in self.modalities]
+            present = self.features.mask(items)[:, self._columns]
+            align = pairwise_info_nce(items, encoded, present, self.temperature)
+            losses.append(self.modal_align_weight * align)
         return tuple(losses)
 
     def _rank_drawn(
@@ -275,25 +267,14 @@ class CMC(TwoTowerRecommender):
         negative = self.correct_for_draws(negative, negatives, self.temperature)
         return info_nce(positive, negative, self.temperature)
 
-    def _modal_alignment(self, items: Tensor) -> Tensor:
-        present = self.features.mask(items)[:, self._columns]
-        encoded = [self.encoders[m](self.features(m, items)) for m in self.modalities]
-        return pairwise_info_nce(items, encoded, present, self.temperature)
-
     @torch.no_grad()
     def diagnostics(self) -> dict[str, float]:
-        """Mean cosine between a user's domain vectors and their mean norm (a raw MSE can fall by shrinking norms)."""
+        """How near a user's domain vectors are."""
         overlap = (self.seen.sum(dim=1) > 1).nonzero().squeeze(1)
         if not self._has_domain_loss or not len(overlap):
             return {}
-        raw, seen = self._encode_users(overlap)[0], self.seen[overlap]
-        unit = F.normalize(raw, dim=-1)
-        pairs = [(a, b) for a in range(self.n_domains) for b in range(a)]
-        cosines = [(unit[:, a] * unit[:, b]).sum(-1)[seen[:, a] & seen[:, b]] for a, b in pairs]
-        return {
-            "domain_cosine": float(torch.cat(cosines).mean()),
-            "domain_norm": float(raw.norm(dim=-1)[seen].mean()),
-        }
+        cosine, norm = domain_agreement(self._encode_users(overlap)[0], self.seen[overlap])
+        return {"domain_cosine": cosine, "domain_norm": norm}
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
         """e_u^d, e_u and e_i."""
@@ -306,14 +287,13 @@ class CMC(TwoTowerRecommender):
 
     def _idle_domains(self) -> list[str]:
         parts = {"cross_domain_fusion": self.cross_domain_fusion, "beta": self._has_domain_loss}
-        asked = " and ".join(key for key, there in parts.items() if there)
-        if not asked:
+        if not any(parts.values()):
             return []
-        verb = "have" if all(parts.values()) else "has"
+        asked = " and ".join(key for key, there in parts.items() if there)
         if not self.modalities and self.user_id is None:
             return [
                 "CMC: without features and with user_id: shared a user has one vector for all domains, so "
-                f"{asked} {verb} no effect; user_id: per_domain and both give it one for each"
+                f"{asked} {'have' if all(parts.values()) else 'has'} no effect; user_id: per_domain and both give it one for each"
             ]
         if self._has_domain_loss and not bool((self.seen.sum(dim=1) > 1).any()):
             return ["CMC: no user has training rows in several domains, so beta (L_domain) has no effect"]

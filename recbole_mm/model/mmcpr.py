@@ -32,7 +32,7 @@ from recbole_mm.layer.history import Bags, Taken, UserHistory
 from recbole_mm.layer.loss import bce, symmetric_info_nce
 from recbole_mm.layer.projection import masked
 from recbole_mm.layer.scoring import candidate_scores
-from recbole_mm.model.base import TwoTowerRecommender, item_features, table_of
+from recbole_mm.model.base import TwoTowerRecommender, item_features, review_features
 
 TEXT = "text"
 
@@ -83,13 +83,12 @@ class MMCPR(TwoTowerRecommender):
     def _load_reviews(self, config: Any, dataset: Any) -> Any:
         if self._no_reviews:
             return None
-        reviews = dataset.load_reviews()
-        present = torch.from_numpy(reviews.present).unsqueeze(1)
-        rows = present[:, 0].nonzero().squeeze(1).numpy()
+        reviews = review_features(config, dataset)
+        rows = reviews.present[:, 0].nonzero().squeeze(1).numpy()
         users = dataset.inter_feat[self.USER_ID].numpy()
         self.history = UserHistory(self.n_users, [Taken("reviews", users[rows], rows)])
-        self.review_projection = nn.Linear(reviews.width, config["embedding_size"])
-        return table_of(config, {TEXT: reviews}, present)
+        self.review_projection = nn.Linear(reviews.widths[TEXT], config["embedding_size"])
+        return reviews
 
     def _intra(self, name: str, width: int) -> nn.Module | None:
         if name not in ("attention", "mean"):

@@ -30,13 +30,7 @@ from recbole_mm.layer.loss import bce, gbce, info_nce
 from recbole_mm.layer.projection import masked
 from recbole_mm.layer.scoring import PairMLP, candidate_scores
 from recbole_mm.layer.transformer import SequenceEncoder, Tokens
-from recbole_mm.model.base import TwoTowerRecommender, item_features
-
-_SWITCHES = {
-    "head": ("dot", "mlp"),
-    "loss": ("bce", "gbce", "softmax"),
-    "softmax_over": ("negatives", "domain"),
-}
+from recbole_mm.model.base import TwoTowerRecommender, check_choices, item_features
 
 
 class MMT(TwoTowerRecommender):
@@ -56,9 +50,7 @@ class MMT(TwoTowerRecommender):
 
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
-        for key, choices in _SWITCHES.items():
-            if config[key] not in choices:
-                raise WrongUse(f"{key}: expected one of {list(choices)}, got {config[key]!r}")
+        check_choices(config, "head", "loss", "softmax_over")
         self.features = item_features(config, dataset)
         self.modalities = self.features.names
         self.cross_domain, self.loss, self.softmax_over = (

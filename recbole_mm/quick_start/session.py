@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,25 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from recbole.utils import init_seed
 
 from recbole_mm.config import Config, check_dataset, fit_to_dataset, missing_keys
 from recbole_mm.data import create_dataset, loaders_of, split_parts
 from recbole_mm.data.shared import SharedData, without_test
 from recbole_mm.errors import WrongUse
-from recbole_mm.evaluator.caption import caption
 from recbole_mm.model.traits import trait
 from recbole_mm.plug import plug
 from recbole_mm.quick_start.embedded import ensure_embedded_stores
-from recbole_mm.quick_start.fingerprint import run_key, versions
-from recbole_mm.quick_start.machine import Usage, data_record, machine
+from recbole_mm.quick_start.fingerprint import run_key
+from recbole_mm.quick_start.machine import Usage
 from recbole_mm.quick_start.pretrained import with_pretrained
+from recbole_mm.quick_start.record import run_record
 from recbole_mm.report.card import write_card
 from recbole_mm.run.folder import BEST, RunFolder, RunResult
 from recbole_mm.run.question import Question
-from recbole_mm.run.spec import RunSpec, relative_paths
-from recbole_mm.serialize import readable
+from recbole_mm.run.spec import RunSpec
 from recbole_mm.serve.recommend import Recommender
 from recbole_mm.trainer import Callback, get_trainer, load_model, read_checkpoint, warm_start
 from recbole_mm.trainer.tracking import KEYS as TRACKED
@@ -82,7 +79,7 @@ class Session:
         test: bool = True,
         prepared: Prepared | None = None,
     ) -> None:
-        self._began, self._usage = time.perf_counter(), Usage()
+        self.began, self.usage = time.perf_counter(), Usage()
         config = Config.of(spec) if prepared is None else prepared.config
         filled = with_pretrained(config, spec, type(self))
         self.config = config = config if filled is spec else Config.of(filled)
@@ -117,7 +114,7 @@ class Session:
         self.spec = self.trainer.spec = replace(
             config.spec, label=spec.label, key=spec.key or run_key(config, config["seed"])
         )
-        self.trainer.callbacks += [self._usage, *self._trackers, *callbacks]
+        self.trainer.callbacks += [self.usage, *self._trackers, *callbacks]
         self.trainer.know_training(self.train_data)
 
     @classmethod
@@ -225,62 +222,16 @@ class Session:
                 tracker.on_test(scores["test_result"])
             if trainer.eval_result is not None:
                 queries, groups = trainer.eval_result.queries, trainer.eval_result.groups
-        result = RunResult(self._record(scores), queries, groups, trainer.history)
+        result = RunResult(run_record(self, scores), queries, groups, trainer.history)
         if trainer.folder is not None:
             with trainer.folder.locked():
                 trainer.folder.finish(result, config["keep_checkpoints"])
             write_card(trainer.folder.path, result.record)
         return result
 
-    def _record(self, scores: dict[str, Any]) -> dict[str, Any]:
-        config, trainer = self.config, self.trainer
-        bigger = config["valid_metric_bigger"]
-        return {
-            "model": config["model"],
-            "named": self.spec.model,
-            "dataset": config["dataset"],
-            "seed": config["seed"],
-            "split_seed": config["split_seed"],
-            "sequence_split": self.dataset.sequence_split,
-            "ties": self.dataset.ties and self.dataset.ties.as_dict(),
-            "key": self.spec.key,
-            "protocol": config["protocol"],
-            "evaluation": None if self.test_data is None else caption(config, self.test_data),
-            "question": self._asked(scores["test_result"] is not None),
-            **{name: readable(value) for name, value in scores.items()},
-            "valid_score_bigger": True if bigger is None else bool(bigger),
-            "epochs_run": len(trainer.history),
-            "stopped_by": trainer.outcome,
-            "seconds": round(time.perf_counter() - self._began, 2),
-            "parameters": n_parameters(self.model),
-            "pretrained": [{**each, "path": os.path.relpath(each["path"])} for each in self.plugged],
-            "files": self._files(),
-            "remarks": [*config.notes, *trait(self.model, "without_effect")()],
-            "config": relative_paths(readable(config.external_config_dict)),
-            "data": data_record(config, self.dataset),
-            "versions": dict(versions()),
-            "machine": dict(machine()),
-            "usage": self._usage.as_dict(),
-            "threads": torch.get_num_threads(),
-        }
-
     def question(self) -> Question | None:
         """What the test will ask; None where that shows when it is evaluated (drawn lists), or RecBole evaluates."""
         return None if self.test_data is None else self.trainer.question(self.test_data)
-
-    def _asked(self, tested: bool) -> dict[str, Any] | None:
-        result = self.trainer.eval_result
-        return result.question.as_dict() if tested and result is not None else None
-
-    def _files(self) -> dict[str, str]:
-        """The checkpoints that stay, relative to the folder."""
-        kept = self.config["keep_checkpoints"]
-        if self.trainer.folder is None or kept == "none":
-            return {}
-        files = {"best": Path(self.trainer.saved_model_file).name}
-        if kept == "all" and self.trainer.folder.last.is_file():
-            files["last"] = self.trainer.folder.last.name
-        return files
 
 
 def _model(config: Config, dataset: Any) -> Any:
@@ -297,15 +248,6 @@ def _model(config: Config, dataset: Any) -> Any:
     for sentence in missing:
         _log.warning("%s (it is None)", sentence)
     return model
-
-
-def n_parameters(model: Any) -> int:
-    """Trainable numbers; 0 of a tree model."""
-    return (
-        sum(p.numel() for p in model.parameters() if p.requires_grad)
-        if isinstance(model, torch.nn.Module)
-        else 0
-    )
 
 
 def _weights(run: str | Path) -> Path:
