@@ -207,15 +207,15 @@ def test_several_processes_are_refused(shop: dict[str, Any]) -> None:
     assert str(raised.value) == "train_sequences: shifted trains in one process; see nproc"
 
 
-def test_of_several_domains_negatives_are_of_the_targets(tmp_path: Path) -> None:
-    toy = {**write_toy(tmp_path, [], domains=2), "sequence_split": "interactions", "loss_type": "BPR"}
-    config = Config("SASRec", "toy", config_dict={**toy, "train_sequences": "shifted"})
-    dataset = create_dataset(config)
-    loader = data_preparation(config, dataset)[0]
-    domain = loader._dataset.item_domain
-    for batch in loader:
-        target, drawn = batch["item_id"], batch["neg_item_id"][:, :, 0]
-        assert torch.equal(domain[target], domain[drawn]) and (target > 0).any()
+def test_of_several_domains_sequences_run_through_all(tmp_path: Path) -> None:
+    toy = {**write_toy(tmp_path, [], domains=2), "sequence_split": "interactions"}
+    configs = [
+        Config("SASRec", "toy", config_dict={**toy, "train_sequences": f}) for f in ("prefix", "shifted")
+    ]
+    prefix, shifted = (data_preparation(config, create_dataset(config))[0] for config in configs)
+    found = [pair for batch in shifted for pair in pairs_of_positions(batch)]
+    assert Counter(found) == Counter(pairs_of_prefixes(prefix))
+    assert torch.equal(shifted._dataset.item_domain, prefix._dataset.item_domain)
 
 
 def test_the_split_follows_and_is_said(shop: dict[str, Any]) -> None:
