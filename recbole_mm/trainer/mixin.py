@@ -177,7 +177,7 @@ class TrainerMixin(StagedFit):
             return None
         if load_best_model:
             path = str(model_file or self.saved_model_file)
-            load_model(self.model, read_checkpoint(path), self.device, path)
+            load_model(self.model, read_checkpoint(path, mapped=True), self.device, path)
             self.logger.info(f"Loading model structure and parameters from {path}")
         bars = bool(show_progress) and sys.stderr.isatty()
         self.eval_result = None
