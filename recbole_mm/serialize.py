@@ -54,7 +54,9 @@ def to_plain(value: Any, where: str = "") -> Any:
         return to_plain(value.item(), where)
     if isinstance(value, np.ndarray):
         if value.dtype.kind in "biufc":
-            return {KIND: "array", "data": torch.from_numpy(np.array(value, order="C"))}
+            # as it is, where it can be: EASE's is as large as memory allows
+            whole = value.flags.c_contiguous and value.flags.writeable and value.dtype.isnative
+            return {KIND: "array", "data": torch.from_numpy(value if whole else np.array(value, order="C"))}
         return {KIND: "list", "data": to_plain(value.tolist(), where), "dtype": value.dtype.str}
     if sparse.issparse(value):
         return _plain_sparse(value)

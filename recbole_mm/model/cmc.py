@@ -216,10 +216,7 @@ class CMC(TwoTowerRecommender):
 
     def _user_id_term(self, users: Tensor, domain: int) -> Tensor:
         own = self._no_id() if self.user_id is None else self.user_id(users * self.n_domains + domain)
-        if self.shared_user_id is None:
-            return own
-        shared = self.shared_user_id(users)
-        return shared if self.user_id is None else shared + own
+        return own if self.shared_user_id is None else self.shared_user_id(users) + own
 
     def _mix(self, raw: Tensor, seen: Tensor) -> Tensor:
         mixed = cross_domain_mix(raw, seen, self.own_share) if self.cross_domain_fusion else raw
@@ -287,13 +284,14 @@ class CMC(TwoTowerRecommender):
 
     def _idle_domains(self) -> list[str]:
         parts = {"cross_domain_fusion": self.cross_domain_fusion, "beta": self._has_domain_loss}
-        if not any(parts.values()):
-            return []
         asked = " and ".join(key for key, there in parts.items() if there)
+        if not asked:
+            return []
         if not self.modalities and self.user_id is None:
             return [
                 "CMC: without features and with user_id: shared a user has one vector for all domains, so "
-                f"{asked} {'have' if all(parts.values()) else 'has'} no effect; user_id: per_domain and both give it one for each"
+                f"{asked} {'have' if all(parts.values()) else 'has'} no effect; "
+                "user_id: per_domain and both give it one for each"
             ]
         if self._has_domain_loss and not bool((self.seen.sum(dim=1) > 1).any()):
             return ["CMC: no user has training rows in several domains, so beta (L_domain) has no effect"]

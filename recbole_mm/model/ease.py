@@ -5,8 +5,8 @@ NonSymmetric Autoencoder for Collaborative Filtering" (RecSys).
 
 .. math:: s_{ui} = \sum_j X_{uj} B_{ji} \qquad B = \arg\min \|X - XB\|^2 + \lambda \|B\|^2,\ B_{jj} = 0
 
-RecBole's holds seven matrices I × I while it inverts; this one holds one. SANSA has :math:`B = W_1 W_2`, both sparse,
-by the library of its authors; as there, B_jj is not 0 (only seen items are touched by it).
+RecBole's holds some seven matrices I × I while it inverts; this one holds one. SANSA has :math:`B = W_1 W_2`, both
+sparse, by the library of its authors; as there, B_jj is not 0 (only seen items are touched by it).
 """
 
 from __future__ import annotations
@@ -37,36 +37,28 @@ class EASE(ease.EASE):
     def __init__(self, config: Any, dataset: Any):
         super(ease.EASE, self).__init__(config, dataset)  # RecBole's own solves at once
         self.dummy_param = nn.Parameter(torch.zeros(1))
-        self.reg_weight, self.precision = config["reg_weight"], config["precision"]
+        # a configuration of RecBole's own knows reg_weight alone
+        self.reg_weight, self.precision = config["reg_weight"], config["precision"] or "float32"
         self.limit, self.density = config["dense_memory_mib"], config["sansa_density"]
         self.interaction_matrix = dataset.inter_matrix(form="csr").astype(np.float32)
-        self.other_parameter_name = ["interaction_matrix", "weights"]
-        self._weights: Any = None
+        self.solution: Any = None
+        self.other_parameter_name = ["interaction_matrix", "solution"]
 
     @property
-    def weights(self) -> Any:
-        """B as a tensor ``[I, I]``, or SANSA's two sparse factors of it."""
-        if self._weights is None:
-            self._weights = self._solve()
-        return self._weights
-
-    @weights.setter
-    def weights(self, value: Any) -> None:
-        self._weights = value
-
-    @property
-    def item_similarity(self) -> np.ndarray:
-        """B, as RecBole's names it."""
-        return self.weights.numpy()  # type: ignore[no-any-return]
+    def item_similarity(self) -> Any:
+        """B ``[I, I]``, or SANSA's two sparse factors of it."""
+        if self.solution is None:
+            self.solution = self._solve()
+        return self.solution
 
     def _solve(self) -> Any:
         matrix = self.n_items**2 * np.dtype(self.precision).itemsize / 2**20
         size = f"the matrix of {self.n_items:,} items takes {matrix:,.0f} MiB ({self.precision})"
-        if matrix > self.limit:
+        if self.limit is not None and matrix > self.limit:
             return self._approximate(f"EASE: {size}, above dense_memory_mib: {self.limit}")
         getLogger("recbole_mm.model").info("EASE: %s; solved exactly", size)
         try:
-            return torch.from_numpy(ease_weights(self.interaction_matrix, self.reg_weight, self.precision))
+            return ease_weights(self.interaction_matrix, self.reg_weight, self.precision)
         except np.linalg.LinAlgError as error:
             more = " or set precision: float64" * (self.precision == "float32" and self.reg_weight > 0)
             raise Failure(
@@ -96,26 +88,23 @@ class EASE(ease.EASE):
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Zero; there is nothing to learn by gradients."""
-        assert self.weights is not None
+        assert self.item_similarity is not None
         return self.dummy_param.sum() * 0
 
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
         """Scores of all items, flat ``[B * I]``."""
-        rows = self.interaction_matrix[interaction[self.USER_ID].cpu().numpy()]
-        if isinstance(self.weights, Tensor):
-            scores = rows @ self.item_similarity
-        else:
-            scores = ((rows @ self.weights[0]) @ self.weights[1]).toarray()
+        rows, weights = self.interaction_matrix[interaction[self.USER_ID].cpu().numpy()], self.item_similarity
+        exact = isinstance(weights, np.ndarray)
+        scores = rows @ weights if exact else ((rows @ weights[0]) @ weights[1]).toarray()
         return torch.from_numpy(scores.reshape(-1)).float()
 
     def predict(self, interaction: Interaction) -> Tensor:
         """Scores ``[B]`` of the rows' pairs."""
         users, items = (interaction[f].cpu().numpy() for f in (self.USER_ID, self.ITEM_ID))
-        rows = self.interaction_matrix[users]
-        row = np.repeat(np.arange(len(users)), np.diff(rows.indptr))
-        if isinstance(self.weights, Tensor):
-            parts = rows.data * self.item_similarity[rows.indices, items[row]]
-            scores = np.bincount(row, parts, minlength=len(users))
+        rows, weights = self.interaction_matrix[users], self.item_similarity
+        if isinstance(weights, np.ndarray):
+            row = np.repeat(np.arange(len(users)), np.diff(rows.indptr))
+            scores = np.bincount(row, rows.data * weights[rows.indices, items[row]], minlength=len(users))
         else:
-            scores = (rows @ self.weights[0]).multiply(self.weights[1][:, items].T).sum(axis=1).A1
+            scores = (rows @ weights[0]).multiply(weights[1][:, items].T).sum(axis=1).A1
         return torch.from_numpy(scores).float().to(self.device)

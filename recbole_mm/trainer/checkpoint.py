@@ -19,8 +19,13 @@ def write_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> Non
         torch.save(state, temporary)
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_checkpoint(path: str | os.PathLike[str], mapped: bool = False) -> dict[str, Any]:
     """The state in a checkpoint, on the CPU (an optimiser's step counts must stay there).
+
+    Args:
+        path: the file.
+        mapped: leave it on disk until it is looked at, so that what it replaces can go first (not on Windows, where a
+            file that is mapped cannot be replaced).
 
     Raises:
         WrongUse: no such file, a damaged one, or one that holds pickled objects (RecBole's own).
@@ -28,7 +33,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not Path(path).is_file():
         raise WrongUse(f"checkpoint {path}: no such file")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and os.name != "nt")
     except pickle.UnpicklingError as error:
         raise WrongUse(
             f"checkpoint {path}: holds pickled objects (written by RecBole without recbole_mm?), which are not read; "

@@ -196,7 +196,7 @@ class TrainerMixin(StagedFit):
             return None
         if load_best_model:
             path = str(model_file or self.saved_model_file)
-            state = read_checkpoint(path) if self.writes else None
+            state = read_checkpoint(path, mapped=True) if self.writes else None
             if self.workers is not None:
                 state = self.workers.of_first(state)
             load_model(self.model, state or {}, self.device, path)

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from recbole.config import Config
+from recbole.data import create_dataset
 from recbole.data.interaction import Interaction
 from recbole.model.general_recommender import ease as theirs
 from scipy import sparse
@@ -21,6 +23,7 @@ from recbole_mm.layer.linear import ease_weights
 from recbole_mm.model import ease, get_model, is_recbole
 from recbole_mm.quick_start.session import Session
 from recbole_mm.run.spec import RunSpec
+from recbole_mm.serialize import from_plain, to_plain
 from recbole_mm.testing import Built, write_toy
 
 
@@ -71,8 +74,16 @@ def test_scores_are_those_of_recbole(monkeypatch: pytest.MonkeyPatch) -> None:
         full, torch.from_numpy(np.asarray(expected.full_sort_predict(batch))).view(300, -1), rtol=0, atol=1e-4
     )
     torch.testing.assert_close(model.predict(batch), full[torch.arange(300), items], rtol=0, atol=1e-5)
-    assert peak_of(lambda: model.full_sort_predict(batch[:8])) < 0.1 * model.weights.numel() * 4
-    assert peak_of(lambda: model.predict(batch)) < 0.1 * model.weights.numel() * 4
+    assert peak_of(lambda: model.full_sort_predict(batch[:8])) < 0.1 * model.item_similarity.nbytes
+    assert peak_of(lambda: model.predict(batch)) < 0.1 * model.item_similarity.nbytes
+
+
+def test_a_configuration_of_recbole_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["test"])
+    config = Config("EASE", "ml-100k", config_dict={"train_neg_sample_args": None, "use_gpu": False})
+    assert config["precision"] is None
+    model = ease.EASE(config, create_dataset(config))
+    assert model.item_similarity.dtype == np.float32
 
 
 def test_it_stands_for_recboles() -> None:
@@ -90,11 +101,24 @@ def test_a_stored_one_is_not_solved_again(tmp_path: Path, monkeypatch: pytest.Mo
     given = write_toy(tmp_path)
     first = Built("EASE", given)
     scores, stored = first.scores(), first.model.other_parameter()
-    assert stored["weights"] is first.model.weights
+    plain = to_plain(stored)
+    assert np.shares_memory(plain["solution"]["data"].numpy(), first.model.item_similarity), "a second copy"
     monkeypatch.setattr(ease, "ease_weights", None)
     again = Built("EASE", given)
-    again.model.load_other_parameter(stored)
+    again.model.load_other_parameter(from_plain(plain))
     assert torch.equal(again.scores(), scores)
+
+
+def test_the_best_is_read_where_it_lies(tmp_path: Path) -> None:
+    """So the one in memory can go first."""
+    maps = Path("/proc/self/maps")
+    if not maps.is_file():
+        pytest.skip("no list of mapped files")
+    built = Built("EASE", write_toy(tmp_path)).fit()
+    solved = built.model.solution.copy()
+    built.trainer.evaluate(built.test_data, load_best_model=True)
+    assert np.array_equal(built.model.solution, solved)
+    assert Path(built.trainer.saved_model_file).name in maps.read_text()
 
 
 def test_what_is_done_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
