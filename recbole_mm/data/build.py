@@ -14,7 +14,12 @@ from recbole.utils import ModelType, init_seed
 
 from recbole_mm.data.block import BlockTrainDataLoader, BlockTripletDataLoader
 from recbole_mm.data.cross_domain import CrossDomainMixin, is_cross_domain
-from recbole_mm.data.dataloader import HistoryEvalDataLoader, RowsDataLoader, TripletDataLoader
+from recbole_mm.data.dataloader import (
+    HistoryEvalDataLoader,
+    ItemDataLoader,
+    RowsDataLoader,
+    TripletDataLoader,
+)
 from recbole_mm.data.dataset import MultimodalMixin
 from recbole_mm.data.draws import FixedDraws
 from recbole_mm.data.part import eval_part
@@ -22,6 +27,7 @@ from recbole_mm.data.phase_sampler import PhaseSampler, create_kg_sampler, creat
 from recbole_mm.data.sampler import DomainSampler, NegativeSampler
 from recbole_mm.data.seen import report_cold
 from recbole_mm.data.sequence import BY_PARTS, SequenceMixin
+from recbole_mm.data.shifted import ShiftedDataLoader
 from recbole_mm.data.ties import by_time
 from recbole_mm.errors import WrongUse
 from recbole_mm.serialize import class_of
@@ -145,8 +151,12 @@ def without_blocks(config: Any) -> str:
     """Why ``loader: fast`` changes nothing in a run of ``config``; ``""`` where it does."""
     if not config["single_spec"]:
         return "the processes of a run share its rows"
+    if config.trait("item_batches"):
+        return "it trains on items"
     if config.trait("triplet_batches"):
         return ""
+    if config["MODEL_TYPE"] == ModelType.SEQUENTIAL and config["train_sequences"] == "shifted":
+        return "it trains on windows (train_sequences: shifted)"
     if _loader_class(config, "train") is not TrainDataLoader:
         return "it does not train on rows of interactions alone"
     if config["transform"]:
@@ -177,10 +187,14 @@ def _train_sampler(config: Any, part: Any, sampler: Any) -> Any:
 
 def _train_loader(config: Any, dataset: Any, part: Any, sampler: Any) -> Any:
     fast = _is_fast(config)
+    if config.trait("item_batches"):
+        return ItemDataLoader(config, part, sampler, shuffle=config["shuffle"])
     if config.trait("triplet_batches"):
         triplets = BlockTripletDataLoader if fast else TripletDataLoader
         return triplets(config, part, sampler, shuffle=config["shuffle"])
     sampler = _train_sampler(config, part, sampler)
+    if getattr(part, "windows", None) is not None:
+        return ShiftedDataLoader(config, part, sampler, shuffle=config["shuffle"])
     loader = _loader_class(config, "train")
     if loader is TrainDataLoader:
         loader = BlockTrainDataLoader if fast else RowsDataLoader
