@@ -161,14 +161,14 @@ def without_blocks(config: Any) -> str:
     """Why ``loader: fast`` changes nothing in a run of ``config``; ``""`` where it does."""
     if not config["single_spec"]:
         return "the processes of a run share its rows"
+    if config.trait("item_batches"):
+        return "it trains on items"
     if config.trait("triplet_batches"):
         return ""
+    if config["MODEL_TYPE"] == ModelType.SEQUENTIAL and config["train_sequences"] == "shifted":
+        return "it trains on windows (train_sequences: shifted)"
     if _loader_class(config, "train") is not TrainDataLoader:
         return "it does not train on rows of interactions alone"
-    if config.trait("item_batches"):
-        return "it trains on batches of items"
-    if config["MODEL_TYPE"] == ModelType.SEQUENTIAL and config["train_sequences"] != "prefix":
-        return "it trains on sequences, not on rows"
     if config["transform"]:
         return "transform changes single batches"
     if config["train_neg_sample_args"].get("dynamic"):
