@@ -73,11 +73,10 @@ class Config(RecBoleConfig):
         self.notes += without_effect(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the class of the model, which another process finds by its name."""
         return {**vars(self), "model_class": None, "model_spec": model_spec(self.model_spec)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, model_class=get_model(state["model_spec"]))
+        self.__dict__.update(state, model_class=get_model(state["model_spec"]))
 
     @classmethod
     def of(cls, spec: RunSpec) -> Config:

@@ -48,7 +48,7 @@ class Packed:
         """What was packed; its arrays are those of this object."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
-            return pickle.loads(self.head, buffers=[memoryview(array) for array in self.arrays])
+            return pickle.loads(self.head, buffers=[array.data for array in self.arrays])
 
 
 def share(dataset: Any, parts: Sequence[Any]) -> Packed:

@@ -8,8 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recbole_mm.layer.gather import gather_distinct
-
 
 def info_nce(positive: Tensor, negatives: Tensor, temperature: float) -> Tensor:
     r"""InfoNCE over one positive and N negatives (van den Oord et al. 2018, arXiv 1807.03748).
@@ -100,17 +98,14 @@ def first_order_similarity(
     return F.binary_cross_entropy_with_logits(scale * (vectors @ vectors.t()) + bias, linked)
 
 
-def pairwise_info_nce(ids: Tensor, views: Sequence[Tensor], present: Tensor, temperature: float) -> Tensor:
+def pairwise_info_nce(views: Sequence[Tensor], present: Tensor, temperature: float) -> Tensor:
     """The mean of :func:`symmetric_info_nce` over every two of M views, over the things that have both.
 
-    Those of other workers count, each thing once.
-
-    *Shapes*: ids ``[n]``; each view ``[n, d]``; present bool ``[n, M]``.
+    *Shapes*: each view ``[n, d]``; present bool ``[n, M]``.
     """
     terms = []
     for a in range(len(views)):
         for b in range(a):
             both = present[:, a] & present[:, b]
-            left, right = gather_distinct(ids[both], views[a][both], views[b][both])
-            terms.append(symmetric_info_nce(left, right, temperature))
+            terms.append(symmetric_info_nce(views[a][both], views[b][both], temperature))
     return torch.stack(terms).mean()

@@ -242,14 +242,12 @@ class CMC(TwoTowerRecommender):
             ranking = self.softmax(users, items, user_emb, item_emb, self.temperature)
         losses = [self.alpha * ranking]
         if self._has_domain_loss:
-            every, seen = gather_distinct(distinct, raw, seen)
-            losses.append(self.beta * self.domain_loss(every, seen, self.temperature))
+            losses += [self.beta * self.domain_loss(*gather_distinct(distinct, raw, seen), self.temperature)]
         if self._has_modal_align:
             items = torch.unique(items)
-            encoded = [self._encoder(m)(self.features(m, items)) for m in self.modalities]
-            present = self.features.mask(items)[:, self._columns]
-            align = pairwise_info_nce(items, encoded, present, self.temperature)
-            losses.append(self.modal_align_weight * align)
+            views = (self._encoder(m)(self.features(m, items)) for m in self.modalities)
+            *encoded, present = gather_distinct(items, *views, self.features.mask(items)[:, self._columns])
+            losses += [self.modal_align_weight * pairwise_info_nce(encoded, present, self.temperature)]
         return tuple(losses)
 
     def _rank_drawn(
