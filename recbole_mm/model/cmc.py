@@ -14,7 +14,7 @@ it for more than two domains or absent ones (each user is present in a domain wi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -33,7 +33,7 @@ from recbole_mm.layer.scoring import candidate_scores
 from recbole_mm.model.base import TwoTowerRecommender, item_features, table_of
 
 TEXT = "text"
-_SWITCHES = {"domain_loss": DOMAIN_LOSSES, "fusion": FUSIONS}
+_SWITCHES: dict[str, Collection[str]] = {"domain_loss": DOMAIN_LOSSES, "fusion": FUSIONS}
 
 
 class CMC(TwoTowerRecommender):
