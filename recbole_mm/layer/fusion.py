@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +92,7 @@ class WeightFusion(nn.Module):
 
 
 #: by name, of a width and a number of modalities; ``none``: there are no modalities
-FUSIONS: dict[str, Callable[[int, int], nn.Module]] = {
+FUSIONS: dict[str, Callable[[int, int], Any]] = {
     "sum": lambda width, count: SumFusion(),
     "none": lambda width, count: SumFusion(),
     "concat": lambda width, count: ConcatFusion(),
