@@ -23,7 +23,7 @@ const number = (value, digits = 4) =>
   value === null || value === undefined || Number.isNaN(value) ? "–" : Number(value).toFixed(digits);
 
 /** Text as plotly shows it: a tag in it stays text. */
-const plain = (text) => String(text).replaceAll("<", "‹");
+const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const colour = (label) => style(`--c${colourOf.get(label) ?? 7}`);

@@ -23,13 +23,13 @@
 
   function present() {
     const row = data.rows[Number(pick.value)], figures = [];
-    const scored = row.curves.filter((each) => each.valid.some((value) => value !== null));
+    const curves = row.curves.filter((each) => each.epoch.length > 1), scored = curves.filter((each) => each.valid.some((value) => value !== null));
     if (scored.length)
       figures.push(curve(row, "Validation", scored.map((c) => ({ name: `seed ${c.seed}`, x: c.epoch, y: c.valid })), String(data.valid_metric).toLowerCase()));
-    const terms = [...new Set(row.curves.flatMap((each) => Object.keys(each.terms)))];
+    const terms = [...new Set(curves.flatMap((each) => Object.keys(each.terms)))];
     for (const term of terms)
-      figures.push(curve(row, terms.length > 1 ? `Loss: ${term}` : "Training loss", row.curves.filter((c) => c.terms[term]).map((c) => ({ name: `seed ${c.seed}`, x: c.epoch, y: c.terms[term] })), "mean over batches"));
-    if (!figures.length) figures.push(make("p", { class: "soft" }, "This model has no epochs to draw."));
+      figures.push(curve(row, terms.length > 1 ? `Loss: ${term}` : "Training loss", curves.filter((c) => c.terms[term]).map((c) => ({ name: `seed ${c.seed}`, x: c.epoch, y: c.terms[term] })), "mean over batches"));
+    if (!figures.length) figures.push(make("p", { class: "soft" }, "This model has one pass or no epochs; there is no curve to draw."));
     show(byId("model-plots"), figures);
     const entries = Object.entries(row.settings);
     const facts = [["model", row.model], ...(row.parameters ? [["parameters", row.parameters.toLocaleString("en")]] : []), ...entries];
@@ -76,7 +76,7 @@ function bars({ title, under, places, ticks = places, series, axis, tall }) {
       const places = [...new Map(rows.flatMap((row) => row.groups.filter((g) => g.group === kind && g.metrics[metric]).map((g) => [g.value, g.queries])))];
       const of = (row, value) => row.groups.find((g) => g.group === kind && g.value === value)?.metrics[metric];
       return bars({
-        title: names[kind] ?? kind, under: `${metric}; n is the number of users`, axis: metric,
+        title: names[kind] ?? kind, under: `${metric}; n is the number of queries`, axis: metric,
         places: places.map(([value, queries]) => `${value} (${queries.toLocaleString("en")})`),
         ticks: places.map(([value, queries]) => `${plain(value)}<br>n = ${queries.toLocaleString("en")}`),
         series: rows.map((row) => ({
