@@ -21,6 +21,7 @@ from recbole_mm.data.phase_sampler import PhaseSampler, create_kg_sampler, creat
 from recbole_mm.data.sampler import DomainSampler, NegativeSampler
 from recbole_mm.data.seen import report_cold
 from recbole_mm.data.sequence import BY_PARTS, SequenceMixin
+from recbole_mm.data.shifted import ShiftedDataLoader
 from recbole_mm.data.ties import by_time
 from recbole_mm.errors import WrongUse
 from recbole_mm.serialize import class_of
@@ -159,6 +160,8 @@ def _train_loader(config: Any, dataset: Any, part: Any, sampler: Any) -> Any:
     if config.trait("triplet_batches"):
         return TripletDataLoader(config, part, sampler, shuffle=config["shuffle"])
     sampler = _train_sampler(config, part, sampler)
+    if getattr(part, "windows", None) is not None:
+        return ShiftedDataLoader(config, part, sampler, shuffle=config["shuffle"])
     loader = _loader_class(config, "train")
     args = config["train_neg_sample_args"]
     if isinstance(args["sample_num"], int) and args["sample_num"] > 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,6 +37,29 @@ def bce(positive: Tensor, negatives: Tensor) -> Tensor:
     r"""Binary cross-entropy, the mean over ``positive [B]`` and ``negatives [B, N]`` of :math:`-\log\sigma(\pm s)`."""
     assert negatives.shape[0] == positive.shape[0] and positive.dim() == 1
     return F.softplus(torch.cat([-positive.unsqueeze(1), negatives], dim=1)).mean()
+
+
+def gbce(positive: Tensor, negatives: Tensor, t: float, sampling_rate: float) -> Tensor:
+    r"""Generalised BCE of gSASRec (Petrov and Macdonald 2023, arXiv 2308.07192), for few negatives of many items.
+
+    .. math:: -\frac{1}{B (N + 1)} \sum_b \Big(\beta \log\sigma(s_b) + \sum_n \log(1 - \sigma(s_{bn}))\Big)
+        \qquad \beta = \alpha \big(t (1 - \tfrac1\alpha) + \tfrac1\alpha\big) = 1 - t (1 - \alpha)
+
+    Sampling makes a model overrate all scores; a power β of the positive's probability takes that back.
+
+    Args:
+        positive: scores of the positives, ``[B]``.
+        negatives: scores of the negatives, ``[B, N]``.
+        t: how much, from 0 (β = 1: :func:`bce`) to 1 (β = α: probabilities as without sampling).
+        sampling_rate: α, the share N / (I - 1) of all negatives that are drawn, in (0, 1].
+
+    Returns:
+        scalar.
+    """
+    assert negatives.shape[0] == positive.shape[0] and positive.dim() == 1
+    beta = 1 - t * (1 - sampling_rate)
+    terms = torch.cat([beta * F.softplus(-positive.unsqueeze(1)), F.softplus(negatives)], dim=1)
+    return terms.mean()
 
 
 def symmetric_info_nce(left: Tensor, right: Tensor, temperature: float) -> Tensor:
@@ -71,3 +96,16 @@ def first_order_similarity(
     if not len(vectors):
         return vectors.new_zeros(())
     return F.binary_cross_entropy_with_logits(scale * (vectors @ vectors.t()) + bias, linked)
+
+
+def pairwise_info_nce(views: Sequence[Tensor], present: Tensor, temperature: float) -> Tensor:
+    """The mean of :func:`symmetric_info_nce` over every two of M views, over the things that have both.
+
+    *Shapes*: each view ``[n, d]``; present bool ``[n, M]``.
+    """
+    terms = []
+    for a in range(len(views)):
+        for b in range(a):
+            both = present[:, a] & present[:, b]
+            terms.append(symmetric_info_nce(views[a][both], views[b][both], temperature))
+    return torch.stack(terms).mean()

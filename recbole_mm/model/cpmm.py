@@ -159,7 +159,7 @@ class CPMM(TwoTowerRecommender):
     def user_vectors(self, users: Tensor) -> Tensor:
         """The mean of the user's training items, ``[n, 1, d]``."""
         (taken,) = self.history.gather(users)
-        return taken.mean(self._items_for_scoring(), taken.ids).unsqueeze(1)
+        return taken.mean(self.item_vectors(), taken.ids).unsqueeze(1)
 
     def pretrained(self) -> dict[str, dict[str, tuple[Tensor, Tensor]]]:
         """D, V and T of all items, without noise."""
