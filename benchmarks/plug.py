@@ -50,6 +50,7 @@ class Steps:
         self.optimizer = torch.optim.Adam(self.model.parameters())
 
     def step(self) -> None:
+        """One step of the optimiser, timed."""
         start = time.process_time()
         self.optimizer.zero_grad()
         self.model.calculate_loss(self.batch).backward()

@@ -21,6 +21,7 @@ _WORDS = """
     clip_grad_norm enable_amp enable_scaler train_batch_size train_neg_sample_args embedding_size init_from resume
     transform feature_scaling feature_control feature_missing sequence_split MAX_ITEM_LIST_LENGTH loss_decimal_place
     metrics topk protocol eval_groups
+    train_sequences sequence_loss sequence_negatives sequence_negatives_by gbce_t
 """
 _OWN = frozenset(_WORDS.split())
 

@@ -26,13 +26,13 @@ def hm(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("hm")
     frame = pd.read_csv(HM / "split_ladieswear_divided.csv", dtype=str)[["user", "item"]].drop_duplicates()
     frame["time"] = np.arange(len(frame))
-    (folder / "hm").mkdir()
+    (folder / "week").mkdir()
     frame.columns = ["user_id:token", "item_id:token", "timestamp:float"]
-    frame.to_csv(folder / "hm/hm.inter", sep="\t", index=False)
+    frame.to_csv(folder / "week/week.inter", sep="\t", index=False)
     tokens = (HM / "item_tokens.txt").read_text().split()
     for name, file in (("text", "text_minilm_384"), ("image", "image_efficientnet_lite0_1280")):
         values = np.load(HM / f"{file}.npy")
-        ModalityStore.write(folder / f"modality/hm/{name}", values, tokens, modality=name, encoder=file)
+        ModalityStore.write(folder / f"modality/week/{name}", values, tokens, modality=name, encoder=file)
     return {
         "data_path": str(folder), "modality_path": str(folder / "modality"), "checkpoint_dir": str(folder / "saved"),
         "load_col": {"inter": ["user_id", "item_id", "timestamp"]}, "cold_items": 0.1,
@@ -51,7 +51,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 def cold(model: str, hm: dict[str, Any], **given: Any) -> tuple[float, float]:
     """NDCG@10 and MeanAUC of the held-out items among all, also where a model has nothing to rank them by."""
-    session = Session.build(RunSpec(model, "hm", {**hm, **SETTINGS[model], **given}, seed=1))
+    session = Session.build(RunSpec(model, "week", {**hm, **SETTINGS[model], **given}, seed=1))
     session.model.scores_from_features = True
     session.run(saved=False)
     groups = session.trainer.eval_result.groups.set_index("group").loc["cold start"]

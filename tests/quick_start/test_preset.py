@@ -126,8 +126,11 @@ def test_controls_are_added_to_rows_that_read_features():
 def test_controls_of_a_row_with_plugged_vectors():
     plugged = Row("BPR, raw", "BPR", {"pretrained_items": "text", "pretrained_mode": "add", "x": 1})
     ids_only, shuffled, _ = control_rows([plugged], True, [])
-    assert ids_only.settings == {"x": 1, "pretrained_items": None, "pretrained_users": None}
+    none = {"pretrained_items": None, "pretrained_users": None, "pretrain": None}
+    assert ids_only.settings == {"x": 1, **none}
     assert shuffled.settings == {**plugged.settings, "feature_control": "shuffled"}
+    trained = Row("BPR, CPMM", "BPR", {"pretrain": {"model": "CPMM"}, "freeze": ["v"], "x": 1})
+    assert control_rows([trained], True, [])[0].settings == {"x": 1, **none}
 
 
 def test_all_search_spaces_are_of_one_size():
