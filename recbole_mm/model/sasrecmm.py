@@ -80,7 +80,8 @@ class SASRecMM(Traits, SASRec):
         super().__init__(config, dataset)
         self.features = item_features(config, dataset)
         if self.features.names:
-            self.item_embedding = ItemVectors(self.item_embedding, self.features)
+            ids: Any = self.item_embedding
+            self.item_embedding: Any = ItemVectors(ids, self.features)
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
         """E."""

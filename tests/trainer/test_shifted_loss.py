@@ -110,15 +110,15 @@ def test_the_memory_of_the_softmax_changes_no_digit_that_counts(shop: dict[str, 
     torch.testing.assert_close(*losses)
 
 
-@pytest.mark.parametrize("given", [{"sequence_loss": "ce"}, {"sequence_loss": "gbce"}, {"loss_type": "BPR"}])
+@pytest.mark.parametrize("given", [{"sequence_loss": "gbce"}, {"loss_type": "BPR"}])
 def test_half_and_half_equal_the_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_toy(tmp_path)
     given = {"train_sequences": "shifted", "hidden_size": 8, "num_layers": 1, **given}
-    whole, half = (run(tmp_path, "GRU4Rec", epochs, **given) for epochs in (4, 2))
-    both = run(tmp_path, "GRU4Rec", 4, resume=half["folder"], **given)
+    whole, half = (run(tmp_path, "GRU4Rec", epochs, **given) for epochs in (2, 1))
+    both = run(tmp_path, "GRU4Rec", 2, resume=half["folder"], **given)
     assert not [key for key in whole if key != "folder" and not same(whole[key], both[key])]
 
 
