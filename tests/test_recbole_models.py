@@ -5,12 +5,10 @@ from __future__ import annotations
 import gc
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 
 import recbole_mm  # noqa: F401
-from recbole_mm.config.properties import recbole_dir
 from recbole_mm.errors import Failure, WrongUse
 from recbole_mm.model import model_names
 from recbole_mm.quick_start.session import Session
@@ -30,31 +28,7 @@ LACK = {
     "MCCLK": "torch_scatter",
     "NCL": "faiss",
 }
-USER, ITEM, TIME = "user_id:token", "item_id:token", "timestamp:float"
 _RAN: set[str] = set()
-
-
-@pytest.fixture(scope="module")
-def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """100 users, 120 popular items and at most 20 rows a user of ml-100k, with the knowledge about the items."""
-    folder = tmp_path_factory.mktemp("cut") / "ml-100k"
-    folder.mkdir()
-
-    def read(suffix: str) -> pd.DataFrame:
-        file = recbole_dir() / f"dataset_example/ml-100k/ml-100k.{suffix}"
-        return pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False)
-
-    inter = read("inter")
-    inter = inter[inter[ITEM].isin(inter[ITEM].value_counts().index[:120])]
-    inter = inter.assign(at=inter[TIME].astype(float)).sort_values("at", kind="stable").groupby(USER).tail(20)
-    inter = inter[inter[USER].isin(sorted(inter[USER].unique())[:100])].drop(columns="at")
-    item, user, link, kg = read("item"), read("user"), read("link"), read("kg")
-    link = link[link[ITEM].isin(inter[ITEM])]
-    kg = kg[kg["head_id:token"].isin(link["entity_id:token"])].groupby("head_id:token").head(20)
-    item, user = item[item[ITEM].isin(inter[ITEM])], user[user[USER].isin(inter[USER])]
-    for suffix, frame in {"inter": inter, "item": item, "user": user, "link": link, "kg": kg}.items():
-        frame.to_csv(folder / f"ml-100k.{suffix}", sep="\t", index=False)
-    return folder.parent
 
 
 @pytest.mark.slow

@@ -25,8 +25,17 @@ from recbole_mm.compat import (
 )
 from recbole_mm.compat.hook import RECBOLE_VERSION, REMEDY, PatchingFinder
 from recbole_mm.compat.patch import Patch, SourcePatch
+from recbole_mm.compat.threads import sleep_while_waiting, waiting
 
-__all__ = ["ALL_PATCHES", "RECBOLE_VERSION", "REMEDY", "SourcePatch", "active_patches", "install_hook"]
+__all__ = [
+    "ALL_PATCHES",
+    "RECBOLE_VERSION",
+    "REMEDY",
+    "SourcePatch",
+    "active_patches",
+    "install_hook",
+    "waiting",
+]
 
 ALL_PATCHES: list[Patch] = [
     patch
@@ -50,7 +59,8 @@ _finder = PatchingFinder(ALL_PATCHES)
 
 
 def install_hook() -> None:
-    """Makes the patches take effect; a second call does nothing."""
+    """Makes the patches take effect and settles how torch's threads wait; a second call does nothing."""
+    sleep_while_waiting()
     if _finder in sys.meta_path:
         return
     sys.meta_path.insert(0, _finder)

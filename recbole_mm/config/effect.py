@@ -11,6 +11,8 @@ from typing import Any
 from recbole_mm.config.family import no_negatives, takes_no_negatives
 from recbole_mm.config.known import hyper_parameters, keys_read, own_keys, source_texts
 from recbole_mm.config.properties import load_internal, properties_dir, recbole_dir
+from recbole_mm.data.build import without_blocks
+from recbole_mm.data.shifted import SAMPLED, sequence_loss
 from recbole_mm.data.ties import by_time
 from recbole_mm.run.key import KEYS
 from recbole_mm.run.metric import METRICS
@@ -21,6 +23,8 @@ _GRADIENT = (
 )
 _VECTORS = "modality_path min_coverage feature_scaling feature_control feature_missing feature_memory_mib"
 
+_SHIFTED = "sequence_loss sequence_negatives sequence_negatives_by gbce_t"
+
 _Rule = tuple[str, str, Callable[[Any], Any]]
 #: keys, why they have no effect, and whether that is so in a run of this configuration
 _RULES: tuple[_Rule, ...] = (
@@ -30,29 +34,46 @@ _RULES: tuple[_Rule, ...] = (
     ("ip port offset group_offset", "a run is one process", lambda c: c["single_spec"]),
     ("gpu_id", "use_gpu is False", lambda c: not c["use_gpu"]),
     ("wandb_project", "log_wandb is False", lambda c: not c["log_wandb"]),
-    (f"epochs stopping_step eval_step {_GRADIENT}", "it learns in one pass, without gradients", lambda c: _one_pass(c)),
+    ("mlflow_experiment", "log_mlflow is False", lambda c: not c["log_mlflow"]),
+    (f"epochs stopping_step eval_step loader {_GRADIENT}", "it learns in one pass, without gradients",
+     lambda c: _one_pass(c)),
     (f"train_batch_size save_last {_GRADIENT}", "trees are grown by their library",
      lambda c: c["MODEL_TYPE"].name == "DECISIONTREE"),
-    (f"modalities {_VECTORS}", "it reads no vectors of items", lambda c: not c.trait("multimodal")),
+    ("modalities", "it reads no vectors of items", lambda c: not c.trait("multimodal")),
+    (_VECTORS, "it reads no vectors of items", lambda c: not (c.trait("multimodal") or _plugged(c))),
     (_VECTORS, "modalities: [] leaves the vectors of items out",
-     lambda c: c.trait("multimodal") and c["modalities"] == []),
+     lambda c: c.trait("multimodal") and c["modalities"] == [] and not _plugged(c)),
+    ("pretrained_use pretrained_mode pretrained_at freeze", "no vectors are given (pretrained_items, pretrained_users)",
+     lambda c: not _plugged(c)),
     ("domain_rule_field domain_groups", "there is no domain_rule", lambda c: not c["domain_rule"]),
     ("user_link item_link user_overlap item_overlap", "no sets are joined (domains)", lambda c: not c["domains"]),
     ("source_domain target_domain eval_domain eval_candidates", "there is one domain",
      lambda c: not (c["domains"] or c["domain_field"] or c["domain_rule"])),
     ("sequence_split MAX_ITEM_LIST_LENGTH ITEM_LIST_LENGTH_FIELD POSITION_FIELD LIST_SUFFIX", "it reads no sequences",
      lambda c: c["MODEL_TYPE"].name != "SEQUENTIAL"),
+    (f"train_sequences {_SHIFTED}", "it reads no sequences", lambda c: c["MODEL_TYPE"].name != "SEQUENTIAL"),
+    (_SHIFTED, "train_sequences is prefix", lambda c: c["train_sequences"] == "prefix"),
+    ("sequence_negatives sequence_negatives_by", "sequence_loss draws none of them",
+     lambda c: sequence_loss(c) not in SAMPLED),
+    ("gbce_t", "sequence_loss is another", lambda c: sequence_loss(c) != "gbce"),
+    ("train_neg_sample_args", "sequence_loss is given",
+     lambda c: c["train_sequences"] == "shifted" and c["sequence_loss"] is not None),
     ("kg_reverse_r entity_kg_num_interval relation_kg_num_interval", "it reads no knowledge graph",
      lambda c: c["MODEL_TYPE"].name != "KNOWLEDGE"),
     ("shuffle", "the triples of a knowledge graph are always shuffled", lambda c: c["MODEL_TYPE"].name == "KNOWLEDGE"),
     ("preload_weight", "it reads no preloaded weights", lambda c: not _calls(c.model_class, "get_preload_weight")),
     ("require_pow", "its loss has no such term", lambda c: not _calls(c.model_class, "require_pow")),
-    ("softmax_memory_mib", "its loss is no softmax in blocks", lambda c: True),
-    ("train_neg_sample_args", "it learns without negatives", lambda c: takes_no_negatives(c.model_class)),
+    ("softmax_memory_mib", "its loss is no softmax in blocks",
+     lambda c: c["train_sequences"] != "shifted" or sequence_loss(c) != "ce"),
+    ("train_neg_sample_args", "it learns without negatives",
+     lambda c: takes_no_negatives(c.model_class) or c.trait("item_batches")),
+    ("worker", "loader: fast makes batches in the process itself",
+     lambda c: c["loader"] == "fast" and not without_blocks(c) and {*c["eval_args"]["mode"].values()} == {"full"}),
     ("resample_eval", "eval_args.mode draws nothing",
      lambda c: not any(mode[:3] in ("uni", "pop") for mode in c["eval_args"]["mode"].values())),
     ("ties", "the order of time decides no part of the data", lambda c: not by_time(c)),
-    ("cold_threshold", "eval_groups has no 'cold'", lambda c: "cold" not in (c["eval_groups"] or ())),
+    ("cold_threshold", "eval_groups has no 'cold'",
+     lambda c: not any(name in str(c["eval_groups"]) for name in ("cold", "all"))),
     ("protocol candidates eval_groups eval_candidates eval_memory_mib", "evaluator: recbole knows none of it",
      lambda c: c["evaluator"] == "recbole"),
     ("candidates mask_seen eval_candidates", "rows with labels are scored, nothing is ranked",
@@ -76,6 +97,8 @@ def _lines(config: Any) -> Iterator[str]:
         reasons = [
             why for keys, why, holds in _RULES if key in keys.split() and key not in read and holds(config)
         ]
+        if key == "loader" and value == "fast":
+            reasons += filter(None, [without_blocks(config)])
         # a person's own model may hand its configuration on to other code
         if known and key in _of_models() and key not in read:
             reasons.append("it has no such key")
@@ -96,6 +119,10 @@ def _processes(given: dict[str, Any]) -> list[str]:
         "uses several GPUs, and runs of their own take one each (--gpu_id)"
         for key in several
     ]
+
+
+def _plugged(config: Any) -> bool:
+    return bool(config["pretrained_items"] or config["pretrained_users"] or config["pretrain"])
 
 
 def _one_pass(config: Any) -> bool:

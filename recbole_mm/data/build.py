@@ -8,12 +8,18 @@ from typing import Any
 
 import numpy as np
 from recbole.data import utils as recbole_data
-from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
 from recbole.data.dataset import SequentialDataset
 from recbole.utils import ModelType, init_seed
 
+from recbole_mm.data.block import BlockTrainDataLoader, BlockTripletDataLoader
 from recbole_mm.data.cross_domain import CrossDomainMixin, is_cross_domain
-from recbole_mm.data.dataloader import HistoryEvalDataLoader, TripletDataLoader
+from recbole_mm.data.dataloader import (
+    HistoryEvalDataLoader,
+    ItemDataLoader,
+    RowsDataLoader,
+    TripletDataLoader,
+)
 from recbole_mm.data.dataset import MultimodalMixin
 from recbole_mm.data.draws import FixedDraws
 from recbole_mm.data.part import eval_part
@@ -21,6 +27,7 @@ from recbole_mm.data.phase_sampler import PhaseSampler, create_kg_sampler, creat
 from recbole_mm.data.sampler import DomainSampler, NegativeSampler
 from recbole_mm.data.seen import report_cold
 from recbole_mm.data.sequence import BY_PARTS, SequenceMixin
+from recbole_mm.data.shifted import ShiftedDataLoader
 from recbole_mm.data.ties import by_time
 from recbole_mm.errors import WrongUse
 from recbole_mm.serialize import class_of
@@ -64,12 +71,17 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
     The split and everything drawn while it is made depend on ``split_seed`` alone; ``seed`` decides the order of
     training rows and the negatives.
     """
+    return loaders_of(config, dataset, split_parts(config, dataset))
+
+
+def split_parts(config: Any, dataset: Any) -> list[Any]:
+    """The data sets of training, validation and test, of which the last two may be empty."""
     if config["save_dataloaders"] or config["dataloaders_save_path"]:
         raise WrongUse("save_dataloaders, dataloaders_save_path: pickled loaders are not supported")
     _refuse_labels(config, dataset)
     _refuse_coarse_times(config, dataset)
     init_seed(config["split_seed"], config["reproducibility"])
-    parts = dataset.build()
+    parts: list[Any] = dataset.build()
     if not len(parts[0]):
         raise WrongUse(
             f"the training part of {config['dataset']} is empty; see split, eval_args and the filters"
@@ -77,6 +89,11 @@ def data_preparation(config: Any, dataset: Any) -> tuple[Any, Any, Any]:
     for part, without in zip(parts[1:], _WITHOUT, strict=True):
         if not len(part):
             getLogger("recbole_mm.data").warning(without)
+    return parts
+
+
+def loaders_of(config: Any, dataset: Any, parts: list[Any]) -> tuple[Any, Any, Any]:
+    """The loaders of the parts, None for an empty one."""
     samplers = create_samplers(config, dataset, parts)
     train = _train_loader(config, dataset, parts[0], samplers[0])
     valid, test = (
@@ -140,12 +157,37 @@ def _loader_class(config: Any, phase: str) -> Any:
     return recbole_data.get_dataloader(named, phase)
 
 
+def without_blocks(config: Any) -> str:
+    """Why ``loader: fast`` changes nothing in a run of ``config``; ``""`` where it does."""
+    if not config["single_spec"]:
+        return "the processes of a run share its rows"
+    if config.trait("item_batches"):
+        return "it trains on items"
+    if config.trait("triplet_batches"):
+        return ""
+    if config["MODEL_TYPE"] == ModelType.SEQUENTIAL and config["train_sequences"] == "shifted":
+        return "it trains on windows (train_sequences: shifted)"
+    if _loader_class(config, "train") is not TrainDataLoader:
+        return "it does not train on rows of interactions alone"
+    if config["transform"]:
+        return "transform changes single batches"
+    if config["train_neg_sample_args"].get("dynamic"):
+        return "the model chooses its negatives batch by batch (dynamic)"
+    return ""
+
+
+def _is_fast(config: Any) -> bool:
+    return config["loader"] == "fast" and not without_blocks(config)
+
+
 def _train_sampler(config: Any, part: Any, sampler: Any) -> Any:
-    """RecBole's sampler unless it would draw from other domains or look at validation and test rows."""
-    args = config["train_neg_sample_args"]
-    if type(sampler) is PhaseSampler and args["distribution"] != "none" and part.item_domain is not None:
+    """RecBole's sampler unless it is slow, would draw from other domains or look at validation and test rows."""
+    args, fast = config["train_neg_sample_args"], _is_fast(config)
+    own = fast or part.item_domain is not None
+    if type(sampler) is PhaseSampler and args["distribution"] != "none" and own:
         # numpy's global generator, as RecBole's samplers: its state is part of an exact resume
-        rng = np.random.Generator(np.random.get_bit_generator())  # type: ignore[attr-defined]
+        bits = np.random.PCG64(config["seed"]) if fast else np.random.get_bit_generator()  # type: ignore[attr-defined]
+        rng = np.random.Generator(bits)
         return DomainSampler(NegativeSampler.of_rows(part, args, rng), sampler.used_ids)
     if args["distribution"] == "popularity":
         # RecBole's table counts all phases; the used items of the phase are the same
@@ -154,10 +196,18 @@ def _train_sampler(config: Any, part: Any, sampler: Any) -> Any:
 
 
 def _train_loader(config: Any, dataset: Any, part: Any, sampler: Any) -> Any:
+    if config.trait("item_batches"):
+        return ItemDataLoader(config, part, sampler, shuffle=config["shuffle"])
+    fast = _is_fast(config)
     if config.trait("triplet_batches"):
-        return TripletDataLoader(config, part, sampler, shuffle=config["shuffle"])
+        triplets = BlockTripletDataLoader if fast else TripletDataLoader
+        return triplets(config, part, sampler, shuffle=config["shuffle"])
     sampler = _train_sampler(config, part, sampler)
+    if getattr(part, "windows", None) is not None:
+        return ShiftedDataLoader(config, part, sampler, shuffle=config["shuffle"])
     loader = _loader_class(config, "train")
+    if loader is TrainDataLoader:
+        loader = BlockTrainDataLoader if fast else RowsDataLoader
     args = config["train_neg_sample_args"]
     if isinstance(args["sample_num"], int) and args["sample_num"] > 1:
         getLogger("recbole_mm.data").info(

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from recbole.data.dataset import Dataset, DIENDataset, SequentialDataset
-from recbole.data.interaction import Interaction, cat_interactions
+from recbole.data.interaction import cat_interactions
 
 from recbole_mm.data.exact import ExactMixin
+from recbole_mm.data.graph_cache import co_interactions
 from recbole_mm.data.modality import ItemModality, ModalityTable, load_modalities
 from recbole_mm.data.phase_sampler import one_item
 from recbole_mm.data.presplit import presplit_parts
-from recbole_mm.data.review import review_vectors
+from recbole_mm.data.review import review_places, review_vectors
 from recbole_mm.data.seen import Pairs, keep_pairs, warn_of_repeated
 from recbole_mm.data.sequence import SequenceMixin
 from recbole_mm.data.split import cold_rows, hold_out_cold_items, split_rows
@@ -69,6 +70,14 @@ class MultimodalMixin(TiesMixin, ExactMixin):
         """The review vector of each row; call it on the training part, so that no other review is read."""
         return review_vectors(self.config, self)
 
+    def has_reviews(self) -> bool:
+        """Whether there is a store of reviews for any of the data."""
+        return any(path.is_dir() for path, _ in review_places(self.config, self))
+
+    def co_interactions(self, kind: str, k: int | None, min_common: int) -> Any:
+        """Users or items (``kind``) that meet; call it on the training part, whose rows alone are looked at."""
+        return co_interactions(self, kind, k, min_common)
+
     def store_parts(self) -> dict[str, list[tuple[Path, np.ndarray]]]:
         """Per modality the stores that hold it, each with the ``[I]`` item tokens as that store knows them."""
         tokens = self.field2id_token[self.iid_field]
@@ -116,8 +125,7 @@ class MultimodalMixin(TiesMixin, ExactMixin):
 
 def copy_of_rows(dataset: Any, rows: np.ndarray) -> Any:
     """A data set as ``dataset`` with some rows of its interactions."""
-    feat = dataset.inter_feat
-    return dataset.copy(Interaction({field: feat[field][rows] for field in feat.columns}))
+    return dataset.copy(dataset.inter_feat[rows])
 
 
 class MultimodalDataset(MultimodalMixin, Dataset):

@@ -10,6 +10,8 @@ from recbole.data.interaction import Interaction
 from recbole.utils import FeatureType
 from torch.nn.utils.rnn import pad_sequence
 
+from recbole_mm.data.rows import Rows
+
 _Host: Any = object  # RecBole's data set, before which the mixin stands; to mypy it may hold anything
 _WHOLE = 2**24  # float32 holds every whole number up to it
 
@@ -22,8 +24,8 @@ class ExactMixin(_Host):
     ``numerical_features`` and the label.
     """
 
-    def _dataframe_to_interaction(self, data: Any) -> Interaction:
-        feat = super()._dataframe_to_interaction(data)
+    def _dataframe_to_interaction(self, data: Any) -> Rows:
+        feat = Rows(super()._dataframe_to_interaction(data).interaction)
         for field in feat.columns:
             kind = self.field2type[field]
             is_time = field in (self.time_field, f"{self.time_field}{self.config['LIST_SUFFIX']}")

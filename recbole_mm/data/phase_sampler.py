@@ -6,7 +6,8 @@ drawn by popularity make them draw for ever.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,45 @@ import torch
 from recbole.data import utils as recbole_data
 from recbole.sampler import KGSampler, RepeatableSampler, Sampler
 
-from recbole_mm.data.sampler import USER_FILTER, nothing_to_draw
+from recbole_mm.data.sampler import USER_FILTER, SeenPairs, nothing_to_draw
 from recbole_mm.errors import Failure
 
 PHASES = ("train", "valid", "test")
+_Host: Any = object  # RecBole's sampler, before which a mixin stands; to mypy it may hold anything
 
 
-class PhaseSampler(Sampler):
+class _Draws(_Host):
+    """Goes before a sampler of RecBole's: the same random numbers and values, tested all at once and not row by row."""
+
+    def _drawn(self, keys: np.ndarray, num: int, taken: Callable[[np.ndarray], np.ndarray]) -> torch.Tensor:
+        """``num`` values for each of ``keys [n]``, drawn again where ``taken(key * I + value)`` says so."""
+        owner = np.tile(np.asarray(keys, dtype=np.int64), num) * self.item_num
+        values = np.zeros(len(owner), dtype=np.int64)
+        left = np.arange(len(owner))
+        while len(left):
+            values[left] = self.sampling(len(left))
+            left = left[taken(owner[left] + values[left])]
+        return torch.from_numpy(values)
+
+    def _build_alias_table(self) -> None:
+        super()._build_alias_table()
+        self._keys = np.array(list(self.prob), dtype=np.int64)
+        self._shares, self._aliases = (
+            np.array([table[key] for key in self.prob]) for table in (self.prob, self.alias)
+        )
+
+    def _pop_sampling(self, sample_num: int) -> np.ndarray:
+        place = np.random.randint(0, len(self._keys), sample_num)
+        own = self._shares[place] > np.random.random(sample_num)
+        return np.where(own, self._keys[place], self._aliases[place])
+
+
+class PhaseSampler(_Draws, Sampler):
     """Negatives that a user has not touched in the phase or in those before it."""
 
     #: ``[U]`` whether a user has all that can be drawn; set with the phase
     full: np.ndarray
+    _seen: tuple[np.ndarray, SeenPairs] | None = None
 
     def get_used_ids(self) -> dict[str, np.ndarray]:
         """By phase a set of items for each user."""
@@ -56,8 +85,17 @@ class PhaseSampler(Sampler):
         self.refuse_full(np.asarray(user_ids))
         return super().sample_by_user_ids(user_ids, item_ids, num)
 
+    def sample_by_key_ids(self, key_ids: Any, num: int) -> torch.Tensor:
+        """As RecBole's."""
+        if self._seen is None or self._seen[0] is not self.used_ids:
+            sizes = [len(items) for items in self.used_ids]
+            items = np.fromiter(chain.from_iterable(self.used_ids), dtype=np.int64, count=sum(sizes))
+            owners = np.repeat(np.arange(len(sizes)), sizes)
+            self._seen = self.used_ids, SeenPairs(owners, items, self.item_num)
+        return self._drawn(key_ids, num, self._seen[1])
 
-class OtherItemSampler(RepeatableSampler):
+
+class OtherItemSampler(_Draws, RepeatableSampler):
     """Negatives that are another item than the row's (``repeatable``)."""
 
     def refuse_full(self, users: Sequence[int] | np.ndarray) -> None:
@@ -68,7 +106,7 @@ class OtherItemSampler(RepeatableSampler):
     def sample_by_user_ids(self, user_ids: Any, item_ids: Any, num: int) -> torch.Tensor:
         """As RecBole's."""
         self.refuse_full(user_ids)
-        return super().sample_by_user_ids(user_ids, item_ids, num)
+        return self._drawn(item_ids, num, lambda keys: keys // self.item_num == keys % self.item_num)
 
 
 class NamingKGSampler(KGSampler):

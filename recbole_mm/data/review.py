@@ -47,7 +47,7 @@ def review_vectors(config: Any, dataset: Any) -> ItemModality:
         )
     keys, domain = _keys_of_rows(dataset)
     rows, stores, offset = np.full(len(keys), -1, dtype=np.int64), [], 0
-    for path, k in _places(config, dataset):
+    for path, k in review_places(config, dataset):
         store = _open(path, dataset)
         stores.append(store)
         mine = np.arange(len(keys)) if k is None else np.flatnonzero(domain == k)
@@ -74,7 +74,7 @@ def review_vectors(config: Any, dataset: Any) -> ItemModality:
     return reviews
 
 
-def _places(config: Any, dataset: Any) -> list[tuple[Path, int | None]]:
+def review_places(config: Any, dataset: Any) -> list[tuple[Path, int | None]]:
     """Folder of each store and the index of its domain, None for all rows."""
     places = list(enumerate(dataset.domain_names)) if config["domains"] else [(None, config["dataset"])]
     return [(reviews_folder(config["modality_path"], name) / TEXT, k) for k, name in places]

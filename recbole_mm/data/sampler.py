@@ -27,6 +27,34 @@ def nothing_to_draw(kind: str, names: Sequence[object] | np.ndarray, done: str, 
     )
 
 
+class SeenPairs:
+    """Pairs of an owner (a user, mostly) and an item, asked for by many at once.
+
+    Args:
+        owners, items: the pairs, ``[n]`` ids; they may repeat.
+        n_items: ``I``, with ``[PAD]``.
+    """
+
+    def __init__(self, owners: np.ndarray, items: np.ndarray, n_items: int):
+        self.n_items = n_items
+        self.keys = np.unique(np.asarray(owners, dtype=np.int64) * n_items + np.asarray(items))
+        # a look-up beats a binary search where all pairs fit into memory
+        n_pairs = (int(self.keys[-1]) // n_items + 1) * n_items if len(self.keys) else 0
+        self._table: np.ndarray | None = None
+        if 0 < n_pairs <= TABLE_BYTES:
+            self._table = np.zeros(n_pairs, dtype=bool)
+            self._table[self.keys] = True
+
+    def __call__(self, keys: np.ndarray) -> np.ndarray:
+        """Whether each pair, ``owner * I + item``, is one of them, bool ``[n]``."""
+        if self._table is not None:
+            return self._table[keys]
+        if not len(self.keys):
+            return np.zeros(len(keys), dtype=bool)
+        place = np.searchsorted(self.keys, keys)
+        return self.keys[np.minimum(place, len(self.keys) - 1)] == keys
+
+
 class NegativeSampler:
     """Draw items a user has no training row with, from the domain of the positive.
 
@@ -63,13 +91,7 @@ class NegativeSampler:
         domain = np.zeros(n_items, dtype=np.int64) if item_domain is None else np.asarray(item_domain).copy()
         domain[0] = -1
         self.item_domain = domain
-        self._seen = np.unique(np.asarray(users, dtype=np.int64) * n_items + np.asarray(items))
-        # a look-up beats a binary search where all pairs fit into memory
-        n_pairs = (int(self._seen[-1]) // n_items + 1) * n_items
-        self._table: np.ndarray | None = None
-        if n_pairs <= TABLE_BYTES:
-            self._table = np.zeros(n_pairs, dtype=bool)
-            self._table[self._seen] = True
+        self._seen = SeenPairs(users, items, n_items)
 
         if distribution == "uniform":
             weight = np.ones(n_items)
@@ -86,6 +108,7 @@ class NegativeSampler:
         n_domains = int(domain.max()) + 1
         starts = np.searchsorted(domain[self._order], np.arange(n_domains + 1))
         self._low, self._high = self._edges[starts[:-1]], self._edges[starts[1:]]
+        self._is_uniform = distribution == "uniform"
         self._refuse_full_users(n_domains, weight)
 
     @classmethod
@@ -103,7 +126,7 @@ class NegativeSampler:
         )
 
     def _refuse_full_users(self, n_domains: int, weight: np.ndarray) -> None:
-        seen_user, seen_item = np.divmod(self._seen, self.n_items)
+        seen_user, seen_item = np.divmod(self._seen.keys, self.n_items)
         drawable = weight[seen_item] > 0
         pairs = seen_user[drawable] * n_domains + self.item_domain[seen_item[drawable]]
         pair, count = np.unique(pairs, return_counts=True)
@@ -126,16 +149,13 @@ class NegativeSampler:
         open_ = np.arange(len(owner))
         while len(open_):
             point = low[open_] + span[open_] * self.rng.random(len(open_))
-            place = np.searchsorted(self._edges, point, side="right") - 1
+            if self._is_uniform:  # the edges are 0, 1, 2, …
+                place = point.astype(np.int64)
+            else:
+                place = np.searchsorted(self._edges, point, side="right") - 1
             drawn[open_] = self._order[np.minimum(place, len(self._order) - 1)]
-            open_ = open_[self._is_seen(owner[open_] + drawn[open_])]
+            open_ = open_[self._seen(owner[open_] + drawn[open_])]
         return drawn.reshape(len(users), n)
-
-    def _is_seen(self, keys: np.ndarray) -> np.ndarray:
-        if self._table is not None:
-            return self._table[keys]
-        place = np.searchsorted(self._seen, keys)
-        return self._seen[np.minimum(place, len(self._seen) - 1)] == keys
 
 
 class DomainSampler:

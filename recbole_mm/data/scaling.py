@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,6 +18,19 @@ Transform = Callable[[np.ndarray], np.ndarray]
 def l2(values: np.ndarray) -> np.ndarray:
     """Rows of unit length, ``[n, D]``."""
     return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), EPSILON)
+
+
+@dataclass(frozen=True)
+class Affine:
+    """``(values - mean) · scale``: ``scale`` is ``[D]``, by column, or a matrix ``[D, D]``."""
+
+    mean: np.ndarray
+    scale: np.ndarray
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Float32 ``[n, D]``."""
+        centred = values - self.mean
+        return (centred * self.scale if self.scale.ndim == 1 else centred @ self.scale).astype(np.float32)
 
 
 def scaling_by_modality(
@@ -69,9 +83,9 @@ def fit_scaling(
     if kind == "standardize":
         deviation = np.sqrt(np.maximum(square / max(count, 1) - np.square(mean), 0.0))
         scale = 1.0 / np.where(deviation > EPSILON, deviation, 1.0)
-        return lambda values: ((values - mean) * scale).astype(np.float32)
+        return Affine(mean, scale)
     eigenvalues, axes = np.linalg.eigh(square / max(count, 1) - np.outer(mean, mean))
     # directions that the items do not span stay out instead of being blown up
     kept = eigenvalues > EPSILON * eigenvalues.max()
     matrix = (axes[:, kept] / np.sqrt(eigenvalues[kept])) @ axes[:, kept].T
-    return lambda values: ((values - mean) @ matrix).astype(np.float32)
+    return Affine(mean, matrix)

@@ -21,12 +21,12 @@ from recbole_mm.data.seen import joined, pairs_of
 from recbole_mm.data.sequence import BY_PARTS
 from recbole_mm.errors import WrongUse
 from recbole_mm.evaluator import aggregate
-from recbole_mm.evaluator.full import Progress, full_pass
+from recbole_mm.evaluator.full import Progress, Share, full_pass
 from recbole_mm.evaluator.group import Group, TrainStats, groups_of
 from recbole_mm.evaluator.labelled import labelled_pass
 from recbole_mm.evaluator.listed import listed_pass
 from recbole_mm.evaluator.protocol import protocols
-from recbole_mm.evaluator.query import EvalTask, build_task
+from recbole_mm.evaluator.query import EvalTask, build_task, some_of
 from recbole_mm.evaluator.question import Asked, full_question, rows_question
 from recbole_mm.evaluator.record import Record, Wanted
 from recbole_mm.evaluator.registered import Registered
@@ -56,7 +56,8 @@ class Evaluator:
         self.config = config
         self.protocols = protocols(config)
         self.names = [protocol.name for protocol in self.protocols]
-        self.groups = config["eval_groups"]
+        asked = config["eval_groups"]
+        self.groups = [asked] if isinstance(asked, str) else asked
         names = [name.lower() for name in config["metrics"]]
         self.labelled = config["eval_type"] == EvaluatorType.VALUE
         own = [name for name in names if name not in METRICS]
@@ -92,8 +93,14 @@ class Evaluator:
         self._train = _train_stats(dataset, *(dataset.pairs["train"] if cut else pairs_of(dataset)))
 
     @torch.no_grad()
-    def evaluate(self, model: Any, eval_data: Any, show_progress: bool = False) -> EvalResult:
-        """Evaluate; the model is put into eval mode."""
+    def evaluate(
+        self, model: Any, eval_data: Any, show_progress: bool = False, share: Share | None = None
+    ) -> EvalResult:
+        """Evaluate; the model is put into eval mode.
+
+        ``share``: other processes rank a part of the queries; each gets the metrics of all. What is no full ranking,
+        and a person's own metrics, every process computes by itself.
+        """
         if not eval_data:
             return EvalResult(OrderedDict(), self.names)
         model.eval()
@@ -115,14 +122,17 @@ class Evaluator:
             table = rows.drop(columns="item")
             question = partial(rows_question, dataset, *ids)
             return EvalResult(metrics, ["labelled"], lambda: table, question=question)
-        return self._result(*self._ranked(scorer, eval_data, progress), model, eval_data)
+        return self._result(*self._ranked(scorer, eval_data, progress, share), model, eval_data)
 
-    def _ranked(self, scorer: Scorer, eval_data: Any, progress: Progress) -> tuple[Record, Ask]:
+    def _ranked(
+        self, scorer: Scorer, eval_data: Any, progress: Progress, share: Share | None
+    ) -> tuple[Record, Ask]:
         """The record of a loader that ranks, and what gives its question."""
         dataset = eval_data._dataset
         if isinstance(eval_data, FullSortEvalDataLoader):
             task, negatives = self._task(eval_data, scorer.device)
-            record = full_pass(scorer, eval_data, task, self.wanted, negatives, progress, self.own)
+            share = None if self.own is not None else share
+            record = full_pass(scorer, eval_data, task, self.wanted, negatives, progress, self.own, share)
             return record, partial(full_question, dataset, task, negatives, self.wanted.ranking)
         if self.names != ["recbole"]:
             raise WrongUse(
@@ -133,6 +143,25 @@ class Evaluator:
         how = self.wanted, scorer.pairs, scorer.device, progress, self.own, asked
         record = listed_pass(scorer.model, eval_data, *how)
         return record, None if asked is None else partial(getattr, asked, "question")
+
+    @torch.no_grad()
+    def top_lists(
+        self, model: Any, eval_data: Any, k: int, choose: Callable[[EvalTask], np.ndarray]
+    ) -> tuple[EvalTask, np.ndarray] | None:
+        """The ``k`` items ranked first for the queries that ``choose`` names, as the evaluation ranks them.
+
+        Returns those queries and their item ids [Q, k], -1 where a list ends; None of a loader that ranks no whole
+        catalogue.
+        """
+        if self.labelled or not (self.wanted.ranking and isinstance(eval_data, FullSortEvalDataLoader)):
+            return None
+        model.eval()
+        scorer = Scorer(model, eval_data, eval_data._dataset.item_num, self.config["eval_batch_size"])
+        task, _ = self._task(eval_data, scorer.device)
+        part = some_of(task, choose(task), budget=CPU_MIB << 18)
+        record = full_pass(scorer, eval_data, part, Wanted(["itemcoverage"], [k], True), {}, iter)
+        assert record.lists is not None
+        return part, record.lists
 
     def question(self, eval_data: Any) -> Question | None:
         """What will be asked over a loader that ranks; None where negatives are still to be drawn."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +21,16 @@ from recbole_mm.evaluator.score import Scorer
 Progress = Callable[[Sequence[Any]], Any]
 
 
+class Share(Protocol):
+    """A process that evaluates with others (`recbole_mm.trainer.workers.Workers`)."""
+
+    def part(self, count: int) -> range:
+        """The share of ``count`` batches that is done here."""
+
+    def merge(self, arrays: Sequence[tuple[np.ndarray, slice]]) -> None:
+        """Fill the rows of the other processes; ``slice``: this process's own."""
+
+
 def full_pass(
     scorer: Scorer,
     eval_data: Any,
@@ -29,16 +39,20 @@ def full_pass(
     negatives: dict[str, np.ndarray],
     progress: Progress,
     own: Registered | None = None,
+    share: Share | None = None,
 ) -> Record:
     """Rank the positives of every query; ``negatives``: item ids [P, N] of each sampled protocol.
 
-    ``own`` sees what is ranked, too.
+    ``own`` sees what is ranked, too. ``share``: other processes rank the rest of the queries, whose ranks are then
+    here.
     """
     pos_score = np.empty(len(task.pos_query))
     record = Record(task.user, task.domain, task.n_pos, task.pos_query, task.pos_item, pos_score, task.items)
     record.make_room(wanted)
     neg_score = {name: np.empty(ids.shape) for name, ids in negatives.items()}
-    for index, batch in enumerate(progress(task.batches)):
+    numbers = range(len(task.batches)) if share is None else share.part(len(task.batches))
+    for index in progress(numbers):
+        batch = task.batches[index]
         # Results go into arrays made before: small blocks that stay would lie between the large ones that malloc
         # is to use again, and the heap would grow by a batch every few batches (measured: 3.4 GiB).
         part = task.positives_of(batch)
@@ -62,11 +76,26 @@ def full_pass(
             )
             record.store(_global_items(ranked, task, batch), slice(batch.start, batch.stop), part)
         del scores
+    if share is not None:
+        _merge(share, task, numbers, record, [pos_score, *neg_score.values()])
     for name, values in neg_score.items():
         record.sampled[name] = rank_lists(pos_score, values, negatives[name] >= 0)
     if wanted.pooled_auc:
         record.pooled = pooled_auc(pos_score, _negative_scores(scorer, eval_data, task))
     return record
+
+
+def _merge(
+    share: Share, task: EvalTask, numbers: range, record: Record, of_positives: Sequence[np.ndarray]
+) -> None:
+    """Exchange the ranks of the queries: this process has those of the batches ``numbers``."""
+    mine = [task.batches[index] for index in numbers]
+    queries = slice(mine[0].start, mine[-1].stop) if mine else slice(0, 0)
+    start, stop = np.searchsorted(task.pos_query, [queries.start, queries.stop])
+    positives = slice(int(start), int(stop))
+    arrays = [(array, positives) for array in (*of_positives, record.position, record.mean_rank)]
+    arrays += [(array, queries) for array in (record.candidates, record.lists)]
+    share.merge([(array, rows) for array, rows in arrays if array is not None])
 
 
 def interaction_of(eval_data: Any, task: EvalTask, batch: Batch) -> Any:

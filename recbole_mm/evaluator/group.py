@@ -62,6 +62,9 @@ def groups_of(
     names: list[str], dataset: Any, user: Array, domain: Array | None, train: TrainStats, threshold: int
 ) -> Iterator[Group]:
     """The groups asked for. ``user`` [Q]; ``domain`` [Q] where queries are (user, domain) pairs."""
+    if "all" in names:
+        several, modal = item_domain(dataset) is not None, dataset.modality is not None
+        names = ["cold", "popularity", "history", *(["domain"] * several), *(["modality"] * modal)]
     if "domain" in names:
         yield from _domains(dataset, user, domain, train)
     if "cold" in names:

@@ -11,6 +11,7 @@ from recbole.model.general_recommender import NeuMF
 from torch import Tensor
 
 from recbole_mm.errors import Failure
+from recbole_mm.evaluator.context import ContextPairs, FieldsAreRead
 from recbole_mm.evaluator.neumf import neumf_scores
 
 
@@ -24,6 +25,9 @@ class Scorer:
         tensors = chain(model.parameters(), model.buffers())
         self.device = next((tensor.device for tensor in tensors), torch.device("cpu"))
         self._item_features: Any = None
+        #: set at the first call; None where a model is scored by rows of pairs
+        self._context: ContextPairs | None = None
+        self._asked_context = False
 
     def __call__(self, interaction: Any, candidates: np.ndarray | None = None) -> Tensor:
         """Scores [B, I] on the model's device; the caller may overwrite them.
@@ -59,6 +63,17 @@ class Scorer:
         """Every query with every item of ``ids [n]``, at most ``pairs`` at a time (items split where one has more)."""
         if type(self.model) is NeuMF:
             return neumf_scores(self.model, interaction[self.model.USER_ID], ids)
+        if not self._asked_context:
+            self._asked_context = True
+            if ContextPairs.serves(self.model):
+                self._context = ContextPairs(
+                    self.model, interaction[slice(0, 1)], self._item_features, self.pairs
+                )
+        if self._context is not None:
+            try:
+                return self._context(interaction, ids)
+            except FieldsAreRead:
+                self._context = None
         rows = []
         users = max(1, self.pairs // len(ids))
         for a in range(0, len(interaction), users):

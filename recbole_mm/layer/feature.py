@@ -60,11 +60,18 @@ class FeatureTable(nn.Module):
         for k, name in enumerate(self.names if self.resident else ()):
             self.register_buffer(f"table_{k}", torch.from_numpy(sources[name].take(every)), persistent=False)
 
-    def forward(self, name: str, items: Tensor) -> Tensor:
-        """Vectors ``[n, D]`` of ``items [n]``; rows of absent items mean nothing (see :meth:`mask`)."""
+    def forward(self, name: str, items: Tensor | None = None) -> Tensor:
+        """Vectors ``[n, D]`` of ``items [n]`` or of all; rows of absent items mean nothing (see :meth:`mask`)."""
         if self.resident:
-            return getattr(self, f"table_{self.names.index(name)}")[items]
+            table: Tensor = getattr(self, f"table_{self.names.index(name)}")
+            return table if items is None else table[items]
+        if items is None:
+            items = torch.arange(len(self.present), device=self.present.device)
         return torch.from_numpy(self._sources[name].take(items.cpu().numpy())).to(items.device)
+
+    def source(self, name: str) -> FeatureSource:
+        """Where the vectors of a modality come from."""
+        return self._sources[name]
 
     def mask(self, items: Tensor) -> Tensor:
         """Presence ``[n, M]`` of ``items [n]``."""

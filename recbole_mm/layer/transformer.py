@@ -134,8 +134,14 @@ class SequenceEncoder(nn.Module):
         """``rows, places, there [b, l]`` -> ``[b, d]``."""
         # an embedding's backward is dense; that of indexing sorts
         hidden = nn.functional.embedding(rows, contents) + self.place(places)
+        return self._layers(hidden, there, None if bool(there.all()) else ~there)
+
+    def single(self, contents: Tensor, there: Tensor) -> Tensor:
+        """The vectors ``[n, d]`` of things of T tokens each, at place 0: ``contents [n, T, d]``, ``there [n, T]``."""
+        return self._layers(contents + self.place.weight[0], there, ~there)
+
+    def _layers(self, hidden: Tensor, there: Tensor, padded: Tensor | None) -> Tensor:
         hidden = self.dropout(self.norm(hidden))
-        padded = None if bool(there.all()) else ~there
         for layer in self.layers:
             hidden = layer(hidden, src_key_padding_mask=padded)
         hidden = self.last_norm(hidden).masked_fill(~there.unsqueeze(-1), 0.0)

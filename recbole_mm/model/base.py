@@ -60,14 +60,23 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor
 
+from recbole_mm.errors import WrongUse
 from recbole_mm.layer.catalogue import DomainSoftmax
 from recbole_mm.layer.feature import FeatureTable
 from recbole_mm.layer.history import OrderedHistory
 from recbole_mm.layer.scoring import score_every_item
 from recbole_mm.model.traits import Traits
+from recbole_mm.run.model_key import describe
 
 #: items encoded at once for a ranking: 416 MiB of 1,664 features each
 ITEMS_AT_ONCE = 1 << 16
+
+
+def check_choices(config: Any, *keys: str) -> None:
+    """Raises ``WrongUse`` on a value that a key may not have: ``strict_config: False`` lets one come here."""
+    for key in keys:
+        if problem := describe(key, config["model"], keys).problem(config[key]):
+            raise WrongUse(f"{key}: {problem}")
 
 
 def table_of(config: Any, sources: Any, present: Tensor) -> FeatureTable:
@@ -79,6 +88,12 @@ def table_of(config: Any, sources: Any, present: Tensor) -> FeatureTable:
 def item_features(config: Any, dataset: Any) -> FeatureTable:
     """The features of ``dataset.modality`` for a model to hold as ``features``."""
     return table_of(config, dataset.modality, dataset.modality.present)
+
+
+def review_features(config: Any, dataset: Any) -> FeatureTable:
+    """The vectors of the training rows' reviews, under the name ``text``."""
+    reviews = dataset.load_reviews()
+    return table_of(config, {"text": reviews}, torch.from_numpy(reviews.present).unsqueeze(1))
 
 
 class TripletRecommender(Traits, GeneralRecommender):
@@ -96,7 +111,8 @@ class TripletRecommender(Traits, GeneralRecommender):
 
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
-        self.n_domains = max(len(dataset.domain_names), 1)
+        self.domain_names = list(dataset.domain_names)
+        self.n_domains = max(len(self.domain_names), 1)
         domain = dataset.item_domain
         if domain is None:
             domain = torch.zeros(self.n_items, dtype=torch.long)
@@ -163,7 +179,8 @@ class TripletRecommender(Traits, GeneralRecommender):
 class TwoTowerRecommender(TripletRecommender):
     """The score is the dot product of an item's vector with its user's vector for the item's domain.
 
-    A subclass gives :meth:`encode_items` and :meth:`user_vectors`.
+    A subclass gives :meth:`encode_items` and :meth:`user_vectors`; :meth:`vectors_of_history` and
+    :meth:`~recbole_mm.model.traits.Traits.encode_content` where people, or items, need not be in the data.
     """
 
     def __init__(self, config: Any, dataset: Any):
@@ -187,11 +204,24 @@ class TwoTowerRecommender(TripletRecommender):
     def score_pairs(self, users: Tensor, items: Tensor) -> Tensor:
         """``[B]``."""
         user_emb = self.own_vector(self.user_vectors(users), items)
-        return (user_emb * self._items_for_scoring()[items]).sum(dim=1)
+        return (user_emb * self.item_vectors()[items]).sum(dim=1)
 
     def score_all(self, users: Tensor) -> Tensor:
         """``[B, I]``."""
-        user_emb, item_emb = self.user_vectors(users), self._items_for_scoring()
+        return self.score_vectors(self.user_vectors(users))
+
+    def score_history(self, items: Tensor) -> Tensor | None:
+        """``[I]``, by :meth:`vectors_of_history`."""
+        vectors = self.vectors_of_history(items)
+        return None if vectors is None else self.score_vectors(vectors)[0]
+
+    def vectors_of_history(self, items: Tensor) -> Tensor | None:
+        """Vectors ``[1, K, d]`` of someone who took ``items [t]`` and has no id; None where users need one."""
+        return None
+
+    def score_vectors(self, user_emb: Tensor) -> Tensor:
+        """Scores ``[B, I]`` of all items for users with the vectors ``[B, K, d]``."""
+        item_emb = self.item_vectors()
         if user_emb.shape[1] == 1:
             return user_emb[:, 0] @ item_emb.t()
         scores = user_emb.new_empty(len(user_emb), self.n_items)
@@ -200,7 +230,7 @@ class TwoTowerRecommender(TripletRecommender):
             scores[:, of_domain] = user_emb[:, domain] @ item_emb[of_domain].t()
         return scores
 
-    def _items_for_scoring(self) -> Tensor:
+    def item_vectors(self) -> Tensor:
         """All item vectors ``[I, d]``; in evaluation computed once, until the mode or the weights change."""
         if self._item_cache is not None:
             return self._item_cache

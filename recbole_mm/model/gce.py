@@ -35,8 +35,8 @@ class GCE(TwoTowerRecommender):
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
         n_nodes = self.n_users + self.n_items + self.n_domains
-        self.weight = nn.Parameter(torch.empty(n_nodes, config["embedding_size"]))
-        nn.init.xavier_normal_(self.weight)
+        shape = n_nodes, config["embedding_size"]
+        self.node = nn.Embedding(*shape, _weight=nn.init.xavier_normal_(torch.empty(shape)))
         users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
         domain = self.item_domain.numpy()
         first_item, first_domain = self.n_users, self.n_users + self.n_items
@@ -53,7 +53,7 @@ class GCE(TwoTowerRecommender):
         """Vectors of users ``[U, d]``, items ``[I, d]``, domains ``[K, d]``."""
         nodes = self._node_cache
         if nodes is None:
-            nodes = torch.sparse.mm(self.adjacency, self.weight)
+            nodes = torch.sparse.mm(self.adjacency, self.node.weight)
             if not self.training and not torch.is_grad_enabled():
                 self._node_cache = nodes
         users, items, domains = nodes.split([self.n_users, self.n_items, self.n_domains])
@@ -78,6 +78,17 @@ class GCE(TwoTowerRecommender):
         """``[n, K, d + 2]``."""
         return self._user_tower(users, self._nodes())
 
+    def score_parts(self, users: Tensor, items: Tensor) -> dict[str, dict[str, Tensor]]:
+        """By the pairs of nodes."""
+        all_users, all_items, domains = self._nodes()
+        user, item, context = all_users[users], all_items[items], domains[self.item_domain[items]]
+        pairs = {
+            "user and item": (user, item),
+            "user and domain": (user, context),
+            "item and domain": (item, context),
+        }
+        return {"nodes": {name: (a * b).sum(dim=1) for name, (a, b) in pairs.items()}}
+
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """BPR over the batch."""
         users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
@@ -89,7 +100,7 @@ class GCE(TwoTowerRecommender):
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
         """The nodes."""
-        return {"weight": [("user", 1), ("item", 1), ("", self.n_domains)]}
+        return {"node.weight": [("user", 1), ("item", 1), ("", self.n_domains)]}
 
     def forget_cached(self) -> None:
         """Forget the convolved nodes too."""

@@ -15,6 +15,7 @@ before the last L are taken: else the model would copy it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -24,18 +25,12 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.errors import WrongUse
-from recbole_mm.layer.history import OrderedHistory
+from recbole_mm.layer.history import Bags, OrderedHistory
 from recbole_mm.layer.loss import bce, gbce, info_nce
 from recbole_mm.layer.projection import masked
 from recbole_mm.layer.scoring import PairMLP, candidate_scores
 from recbole_mm.layer.transformer import SequenceEncoder, Tokens
-from recbole_mm.model.base import TwoTowerRecommender, item_features
-
-_SWITCHES = {
-    "head": ("dot", "mlp"),
-    "loss": ("bce", "gbce", "softmax"),
-    "softmax_over": ("negatives", "domain"),
-}
+from recbole_mm.model.base import TwoTowerRecommender, check_choices, item_features
 
 
 class MMT(TwoTowerRecommender):
@@ -44,7 +39,8 @@ class MMT(TwoTowerRecommender):
     Switches: ``head: dot | mlp``, ``cross_domain: False`` (H of the item's domain alone), ``modalities: []`` (ids
     only), ``loss: bce | gbce | softmax`` with ``gbce_t``, ``softmax_over: negatives | domain``, ``logq``,
     ``temperature`` and ``unit_vectors``; ``use_id`` (an item's id token), ``history_ids`` (those of a user's items),
-    ``user_id`` (a vector beside H_shared); ``feature_noise`` and ``modality_dropout`` in training.
+    ``user_id`` (a vector beside H_shared); ``tied_sharing``: W_shared = [w_A W_i ; w_B W_i], w learned, so that users
+    lie among the items from the first step; ``feature_noise`` and ``modality_dropout`` in training.
 
     An item's vector is ``[W_i h_i / τ ; b_i]``, a user's ``[H_shared ; 1]``, so a score is what the loss takes.
     """
@@ -54,9 +50,7 @@ class MMT(TwoTowerRecommender):
 
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
-        for key, choices in _SWITCHES.items():
-            if config[key] not in choices:
-                raise WrongUse(f"{key}: expected one of {list(choices)}, got {config[key]!r}")
+        check_choices(config, "head", "loss", "softmax_over")
         self.features = item_features(config, dataset)
         self.modalities = self.features.names
         self.cross_domain, self.loss, self.softmax_over = (
@@ -87,7 +81,11 @@ class MMT(TwoTowerRecommender):
             config["attn_dropout_prob"],
             config["norm_first"],
         )
-        self.share = nn.Linear(width * (self.n_domains if self.cross_domain else 1), shared)
+        self.share = self.domain_weight = None
+        if not config["tied_sharing"]:
+            self.share = nn.Linear(width * (self.n_domains if self.cross_domain else 1), shared)
+        elif self.cross_domain:
+            self.domain_weight = nn.Parameter(torch.full((self.n_domains,), 1 / self.n_domains))
         self.item_share = nn.Linear(width, shared, bias=False)
         self.item_bias = nn.Embedding(self.n_items, 1)
         self.user_id = nn.Embedding(self.n_users, shared) if config["user_id"] else None
@@ -145,48 +143,81 @@ class MMT(TwoTowerRecommender):
 
     def _encode(self, cells: Tensor, without: Tensor | None, items: Tensor) -> tuple[Tensor, Tensor]:
         """H of ``cells [c]`` with ``without [c]`` left out, and h of ``items [n]``: ``[c, d]`` and ``[n, d]``."""
-        taken, places = self.history.last_of(cells, without)
+        return self._encode_taken(*self.history.last_of(cells, without), cells // self.n_users, items)
+
+    def _encode_taken(
+        self, taken: Bags, places: Tensor, domain: Tensor, items: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """As `_encode`, from what was taken in each cell, how late each came, and the cells' domains ``[c]``."""
         needed, (taken_rows, item_rows) = self.distinct_items(taken.ids, items)
         contents, present = self._contents(needed)
         of_user = present[taken_rows]
         if self.item_id is not None and not self.history_ids:
-            of_user = of_user & (torch.arange(of_user.shape[1], device=cells.device) < len(self.modalities))
+            of_user = of_user & (torch.arange(of_user.shape[1], device=domain.device) < len(self.modalities))
         histories = Tokens.of_parts(taken_rows, places, taken.size, of_user)
         itself = torch.zeros_like(item_rows)
         singles = Tokens.of_parts(item_rows, itself, torch.ones_like(item_rows), present[item_rows])
         hidden = self.encoder(contents, histories + singles)
-        empty = self.encoder.place.weight[-self.n_domains :][cells // self.n_users]
-        of_cells = torch.where((histories.size == 0).unsqueeze(1), empty, hidden[: len(cells)])
-        return of_cells, hidden[len(cells) :]
+        empty = self.encoder.place.weight[-self.n_domains :][domain]
+        of_cells = torch.where((histories.size == 0).unsqueeze(1), empty, hidden[: len(domain)])
+        return of_cells, hidden[len(domain) :]
 
     # ---- vectors
 
-    def _share_users(self, users: Tensor, hidden: Tensor) -> Tensor:
-        """H of the histories of n users, domain by domain ``[H * n, d]`` -> ``[n, K, r + 1]``, K = 1 across domains."""
-        hidden = hidden.view(-1, len(users), hidden.shape[1]).transpose(0, 1)
-        shared = self.share(hidden.flatten(1).unsqueeze(1) if self.cross_domain else hidden)
-        if self.user_id is not None:
+    def _share_users(self, users: Tensor | None, hidden: Tensor, n: int = 1) -> Tensor:
+        """H of the histories of n users, domain by domain ``[H * n, d]`` -> ``[n, K, r + 1]``, K = 1 across domains.
+
+        ``users`` None: they have no id.
+        """
+        hidden = hidden.view(-1, n if users is None else len(users), hidden.shape[1]).transpose(0, 1)
+        if self.share is not None:
+            shared = self.share(hidden.flatten(1).unsqueeze(1) if self.cross_domain else hidden)
+        else:
+            shared = self.item_share(hidden)
+            if self.domain_weight is not None:
+                shared = (self.domain_weight @ shared).unsqueeze(1)
+        if self.user_id is not None and users is not None:
             shared = shared + self.user_id(users).unsqueeze(1)
         if self.unit_vectors:
             shared = F.normalize(shared, dim=-1)
         return torch.cat([shared, shared.new_ones(*shared.shape[:2], 1)], dim=-1)
 
-    def _share_items(self, items: Tensor, hidden: Tensor) -> Tensor:
-        """Of ``items [n]`` their h ``[n, d]`` -> ``[n, r + 1]``."""
+    def _share_items(self, hidden: Tensor, bias: Tensor) -> Tensor:
+        """From h ``[n, d]`` of items and their b ``[n, 1]`` -> ``[n, r + 1]``."""
         vectors = self.item_share(hidden)
         if self.unit_vectors:
             vectors = F.normalize(vectors, dim=-1)
         if self.pair is None:
             vectors = vectors / self.temperature
-        return torch.cat([vectors, self.item_bias(items)], dim=1)
+        return torch.cat([vectors, bias], dim=1)
 
     def encode_items(self, items: Tensor) -> Tensor:
         """``[n, r + 1]``."""
-        return self._share_items(items, self._encode(items[:0], None, items)[1])
+        return self._share_items(self._encode(items[:0], None, items)[1], self.item_bias(items))
 
     def user_vectors(self, users: Tensor) -> Tensor:
         """``[n, K, r + 1]`` by all that the users took: K = 1 across domains, else one for each."""
         return self._share_users(users, self._encode(self._cells(users), None, users[:0])[0])
+
+    def vectors_of_history(self, items: Tensor) -> Tensor | None:
+        """``[1, K, r + 1]`` by the last L of ``items [t]`` in each domain."""
+        taken = [items[self.item_domain[items] == d][-self.history.length :] for d in range(self.n_domains)]
+        size = torch.tensor([len(each) for each in taken], device=items.device)
+        places = torch.cat([torch.arange(len(each), 0, -1, device=items.device) for each in taken])
+        domains = torch.arange(self.n_domains, device=items.device)
+        bags = Bags("items", torch.cat(taken), size)
+        return self._share_users(None, self._encode_taken(bags, places, domains, items[:0])[0])
+
+    def encode_content(self, contents: Sequence[Tensor], present: Tensor) -> Tensor | None:
+        """``[n, r + 1]``, without the id token and with b = 0; None without modalities."""
+        if not self.modalities:
+            return None
+        tokens = [
+            self.projections[m](masked(x, present[:, k]))
+            for k, (m, x) in enumerate(zip(self.modalities, contents, strict=True))
+        ]
+        hidden = self.encoder.single(torch.stack(tokens, dim=1) + self.kind[: len(tokens)], present)
+        return self._share_items(hidden, torch.zeros_like(hidden[:, :1]))
 
     def encode_rows(self, users: Tensor, items: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
         """A step's vectors: of the users of rows ``(users [B], items [B])``, who do not know the item of their row
@@ -194,7 +225,7 @@ class MMT(TwoTowerRecommender):
         """
         cells = self._cells(users, items)
         hidden, of_items = self._encode(cells, items.repeat(len(cells) // len(users)), others)
-        return self._share_users(users, hidden)[:, 0], self._share_items(others, of_items)
+        return self._share_users(users, hidden)[:, 0], self._share_items(of_items, self.item_bias(others))
 
     # ---- scores
 
@@ -212,18 +243,18 @@ class MMT(TwoTowerRecommender):
         """``[B]``."""
         distinct, rows = torch.unique(users, return_inverse=True)
         user_emb = self.own_vector(self.user_vectors(distinct)[rows], items)
-        return self._match(user_emb, self._items_for_scoring()[items])
+        return self._match(user_emb, self.item_vectors()[items])
 
-    def score_all(self, users: Tensor) -> Tensor:
+    def score_vectors(self, user_emb: Tensor) -> Tensor:
         """``[B, I]``."""
         if self.pair is None:
-            return super().score_all(users)
-        user_emb, item_emb = self.user_vectors(users), self._items_for_scoring()
+            return super().score_vectors(user_emb)
+        item_emb = self.item_vectors()
         at_once = max(1, self.scoring_bytes // (item_emb.shape[1] * 16))
         scores = []
         for some in user_emb.split(max(1, at_once // self.n_items)):
             parts = []
-            for items in torch.arange(self.n_items, device=users.device).split(at_once):
+            for items in torch.arange(self.n_items, device=item_emb.device).split(at_once):
                 own = some if some.shape[1] == 1 else some[:, self.item_domain[items]]
                 parts.append(self._match(own, item_emb[items]))
             scores.append(torch.cat(parts, dim=1))

@@ -6,7 +6,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +18,18 @@ from recbole_mm.quick_start.controls import control_rows
 from recbole_mm.quick_start.fingerprint import versions
 from recbole_mm.quick_start.plan import Request, plan_runs
 from recbole_mm.quick_start.preset import Settings, preset_names, rows_of
+from recbole_mm.quick_start.report import CURVES, PAGE, write_page
 from recbole_mm.quick_start.runs import run_all
+from recbole_mm.quick_start.search.method import Method, add_method_arguments, method_of
+from recbole_mm.quick_start.search.rows import tuned_rows
 from recbole_mm.report.export import document, frame
+from recbole_mm.report.latex import latex
+from recbole_mm.report.page import curves
 from recbole_mm.report.paired import equal_rows, paired_tests
 from recbole_mm.report.plot import write_figures
 from recbole_mm.report.table import markdown, on_terminal
-from recbole_mm.run.comparison import Comparison, Row, read_plan, write_plan
+from recbole_mm.run.comparison import At, Comparison, Row, read_plan, write_plan
+from recbole_mm.run.folder import RunFolder
 from recbole_mm.run.metric import check_columns
 from recbole_mm.run.question import OneQuestion
 
@@ -47,8 +53,10 @@ def compare(
     add: bool = False,
     command: str | None = None,
     show: Callable[[str], object] | None = None,
+    tune: int | None = None,
+    method: Method | None = None,
 ) -> Comparison:
-    """Run every row under every seed, write table.md, table.csv, result.json and figures, return the comparison.
+    """Run every row under every seed, write tables, result.json and the page, return the comparison.
 
     Args:
         models: names of models or of the preset's rows; None for all rows of the preset.
@@ -65,6 +73,7 @@ def compare(
         add: keep the rows and seeds of the comparison in ``out`` beside these.
         command: the command line, for the record.
         show: what the report for a terminal is handed to.
+        tune, method: search each row first: trials, on validation under the first seed, and how.
 
     Raises:
         WrongUse: a row could not even be configured; nothing has been run then.
@@ -75,26 +84,35 @@ def compare(
     request = Request.read(presets, dataset, config_files, config_dict, out, FOLDER)
     folder = request.folder
     rows = rows_of(request.preset, models)
-    rows += control_rows(rows, controls, missing)
     columns = check_columns(metrics or request.preset.metrics)
     numbers = seed_list(request.preset.seeds if seeds is None else seeds)
-    kept: list[Row] = []
-    if add:
-        before, *_ = read_plan(folder)
-        kept = [row for row in before.rows if row.label not in {each.label for each in rows}]
-        numbers = list(dict.fromkeys([*before.seeds, *numbers]))
-
+    if tune is not None:
+        rows = tuned_rows(request, rows, tune, numbers[0], method or Method(), fresh)
+    rows += control_rows(rows, controls, missing)
+    kept, numbers = _kept(folder, rows, numbers) if add else ([], numbers)
     plan, runs = plan_runs(request, rows, numbers, columns, kept)
     plan = replace(plan, common={**plan.common, "versions": versions(), "command": command})
     found, errors = run_all(runs, folder, fresh, OneQuestion())
     write_plan(folder, plan, {at: run for at, (run, _) in found.items()}, errors)
     comparison = Comparison.of(plan, {at: result for at, (_, result) in found.items()}, errors)
-    write_results(comparison, folder, show)
+    write_results(comparison, folder, {at: run for at, (run, _) in found.items()}, show)
     return comparison
 
 
-def write_results(comparison: Comparison, folder: Path, show: Callable[[str], object] | None = None) -> None:
-    """Write table.md, table.csv, result.json, and figures where there is something to draw.
+def _kept(folder: Path, rows: Sequence[Row], numbers: Sequence[int]) -> tuple[list[Row], list[int]]:
+    """The rows of the comparison in ``folder`` beside ``rows``, and its seeds with ``numbers``."""
+    before, *_ = read_plan(folder)
+    kept = [row for row in before.rows if row.label not in {each.label for each in rows}]
+    return kept, list(dict.fromkeys([*before.seeds, *numbers]))
+
+
+def write_results(
+    comparison: Comparison,
+    folder: Path,
+    runs: Mapping[At, RunFolder],
+    show: Callable[[str], object] | None = None,
+) -> None:
+    """Write table.md, table.csv, table.tex, result.json, figures where there is something to draw, and the page.
 
     ``show`` is called with the report for a terminal.
     """
@@ -103,9 +121,12 @@ def write_results(comparison: Comparison, folder: Path, show: Callable[[str], ob
     table = folder / "table.md"
     write_text(table, markdown(comparison, tests, notes))
     write_text(folder / "table.csv", frame(comparison, tests).to_csv(index=False))
+    write_text(folder / "table.tex", latex(comparison, tests))
     text = json.dumps(document(comparison, tests, notes), indent=1, default=str)
     write_text(folder / "result.json", text + "\n")
     write_figures(comparison, folder)
+    write_text(folder / CURVES, curves(comparison))
+    write_page(folder / PAGE, comparison, tests, notes, runs)
     if show is not None:
         show(on_terminal(comparison, tests, notes, str(table)))
 
@@ -139,11 +160,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--add", action="store_true", help="keep the rows and seeds that are there beside these"
     )
+    parser.add_argument("--tune", type=int, metavar="N", help="search each row first, N trials on validation")
+    add_method_arguments(parser.add_argument_group("of --tune"))
 
 
 def main(args: argparse.Namespace) -> int:
     """Compare, print the table and where it lies; 1 if a run failed."""
     out = Path(args.out) if args.out else None
+    method = method_of(args)
+    if args.tune is None and method != Method():
+        raise WrongUse("--engine, --searcher, --scheduler and what belongs to them go with --tune N")
+    if args.tune is not None and args.tune < 1:
+        raise WrongUse(f"--tune: expected a number of trials from 1 on, got {args.tune}")
     comparison = compare(
         _words(args.models),
         args.dataset,
@@ -159,10 +187,13 @@ def main(args: argparse.Namespace) -> int:
         add=args.add,
         command=shlex.join(["recbole-mm", *sys.argv[1:]]),
         show=lambda text: print(f"\n{text}"),
+        tune=args.tune,
+        method=method,
     )
     folder = out or Path(FOLDER.format(preset=comparison.preset or "compare", dataset=comparison.dataset))
-    files = ["table.md", "table.csv", "result.json", *sorted(path.name for path in folder.glob("*.html"))]
-    print(f"wrote {folder}/: {', '.join(files)}")
+    figures = sorted(path.name for path in folder.glob("*.html") if path.name != PAGE)
+    print(f"wrote {folder}/: {', '.join(['table.md', 'table.csv', 'table.tex', 'result.json', *figures])}")
+    print(f"open {folder / PAGE} in a browser")
     return 1 if comparison.failed else 0
 
 

@@ -7,8 +7,13 @@ from collections.abc import Iterable, Sequence
 from recbole_mm.errors import WrongUse
 from recbole_mm.model import get_model
 from recbole_mm.model.traits import trait
+from recbole_mm.plug import KINDS
 from recbole_mm.quick_start.preset import Settings
 from recbole_mm.run.comparison import Row
+
+#: what puts vectors into a model
+_SOURCES = (*KINDS, "pretrain")
+_PLUG = frozenset([*_SOURCES, "pretrained_use", "pretrained_mode", "pretrained_at", "freeze"])
 
 
 def control_rows(rows: Iterable[Row], controls: bool, missing: Sequence[float]) -> list[Row]:
@@ -28,7 +33,7 @@ def control_rows(rows: Iterable[Row], controls: bool, missing: Sequence[float]) 
         Row(
             label=f"{row.label}, {name}",
             model=row.model,
-            settings={**row.settings, **settings},
+            settings=_controlled(row, settings),
             of=row.label,
             control=None if share is not None else name,
             missing=share,
@@ -42,7 +47,26 @@ def control_rows(rows: Iterable[Row], controls: bool, missing: Sequence[float]) 
     return found
 
 
+def _controlled(row: Row, control: Settings) -> Settings:
+    """The row's settings under a control, which for ids only are those without vectors of any kind."""
+    if "modalities" not in control or not plugged(row):
+        return {**row.settings, **control}
+    kept = {key: value for key, value in row.settings.items() if key not in _PLUG}
+    return {
+        **kept,
+        **dict.fromkeys(_SOURCES),
+        **(control if trait(get_model(row.model), "multimodal") else {}),
+    }
+
+
+def plugged(row: Row) -> bool:
+    """Whether vectors are put into the row's model (``pretrained_items``, ``pretrain``)."""
+    return any(row.settings.get(key) for key in _SOURCES)
+
+
 def reads_features(row: Row) -> bool:
-    """Whether the row's model is multimodal and its switches leave it a modality."""
+    """Whether vectors are plugged into the row's model, or it is multimodal and its switches leave it a modality."""
+    if plugged(row):
+        return True
     off = row.settings.get("modalities", True) == [] or row.settings.get("fusion") == "none"
     return trait(get_model(row.model), "multimodal") and not off

@@ -33,6 +33,11 @@ _RECBOLE_MODULES = sorted(
 )
 #: what to try -> the library it is in, and the lines to run; `detail` is shown
 TRIALS = {
+    "threads": (
+        "torch",
+        "import torch\n"
+        "detail = f'{torch.get_num_threads()} (OMP_NUM_THREADS); {recbole_mm.compat.waiting()}'\n",
+    ),
     "recbole": ("recbole", "".join(f"import {module}\n" for module in _RECBOLE_MODULES)),
     "gpu": (
         "torch",

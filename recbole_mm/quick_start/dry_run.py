@@ -11,7 +11,8 @@ import numpy as np
 import psutil
 import torch
 
-from recbole_mm.quick_start.session import Session, n_parameters
+from recbole_mm.quick_start.record import n_parameters
+from recbole_mm.quick_start.session import Session
 from recbole_mm.report.text import duration
 
 STEPS = 5

@@ -17,15 +17,18 @@ from recbole_mm.modality import ModalityStore, find_stores
 DATASET = "ml-100k"
 WIDTH = 128
 SVD_SEED = 0
+NAMES = frozenset(["text", "knowledge"])
 
 
 def ensure_embedded_stores(config: Any) -> None:
-    """Build the stores ``text`` and ``knowledge`` of ml-100k where the model needs modalities and none are there."""
+    """Build the stores ``text`` and ``knowledge`` of ml-100k where modalities are needed and none are there."""
     wanted = config["modalities"]
     folder = Path(config["modality_path"]) / DATASET
-    if config["dataset"] != DATASET or not config.trait("multimodal"):
-        return
-    if wanted == [] or isinstance(wanted, dict) or find_stores(folder):
+    plugged = config["pretrained_items"] or ()
+    names = [plugged] if isinstance(plugged, str) else [] if isinstance(plugged, dict) else plugged
+    by_name = not NAMES.isdisjoint(names)
+    by_model = config.trait("multimodal") and wanted != [] and not isinstance(wanted, dict)
+    if config["dataset"] != DATASET or not (by_name or by_model) or find_stores(folder):
         return
     source = Path(config["data_path"])
     documents = {

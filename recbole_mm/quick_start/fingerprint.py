@@ -14,6 +14,8 @@ from typing import Any
 
 import recbole_mm
 from recbole_mm.modality import find_stores
+from recbole_mm.plug import KINDS, named_stores
+from recbole_mm.quick_start.pretraining import pretraining_of
 from recbole_mm.run.key import keys_that
 from recbole_mm.serialize import readable
 
@@ -33,12 +35,15 @@ def run_key(config: Any, seed: int) -> str:
     """
     silent = keys_that("silent")
     settings = readable({k: v for k, v in config.final_config_dict.items() if k not in silent})
+    first = pretraining_of(config, seed)
     made_of = {
         "settings": {**settings, "seed": seed},
         "versions": versions(),
-        "code": code_of(config.model_class),
+        "code": code_of(config.model_class, plugged=first is not None or any(config[key] for key in KINDS)),
         "data": sorted(_data(config)),
     }
+    if first is not None:
+        made_of["pretrain"] = run_key(first, seed)
     text = json.dumps(made_of, sort_keys=True, default=str)
     return f"{config.model_class.__name__}-{seed}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
@@ -55,13 +60,13 @@ def versions() -> dict[str, str]:
     return found
 
 
-def code_of(model_class: type) -> list[str]:
+def code_of(model_class: type, plugged: bool = False) -> list[str]:
     """Hashes of the sources behind a result: our rooms, and the files of the model's classes that are not RecBole's.
 
     So a change of one model leaves the finished runs of the others valid.
     """
     classes = [each for each in model_class.__mro__ if each.__module__.split(".")[0] not in _INSTALLED]
-    rooms = _ROOMS + (_ROOMS_OF_OURS if classes else ())
+    rooms = _ROOMS + (_ROOMS_OF_OURS if classes or plugged else ()) + (("plug",) if plugged else ())
     return [*(_room_code(room) for room in rooms), *sorted({_class_code(each) for each in classes})]
 
 
@@ -98,7 +103,7 @@ def _hash(path: Path) -> str:
 
 
 def _data(config: Any) -> Iterator[str]:
-    """The files that the run reads: data sets, a split file, the stores of a multimodal model."""
+    """The files that the run reads: data sets, a split file, the stores of a multimodal model and of the plug."""
     folder = Path(str(config["data_path"]))
     yield from _files(folder)
     for domain in config["domains"] or []:
@@ -118,6 +123,9 @@ def _data(config: Any) -> Iterator[str]:
         for name in [config["dataset"], *(config["domains"] or [])]:
             for store in find_stores(Path(str(config["modality_path"])) / str(name)).values():
                 yield _store(Path(store))
+    for key in KINDS:
+        for name, folder in named_stores(config, key).items():
+            yield f"{key} {name} {_store(folder)}"
 
 
 def _files(folder: Path) -> Iterator[str]:

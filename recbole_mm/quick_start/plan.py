@@ -53,11 +53,18 @@ class Request:
 
         Raises ``WrongUse`` on a malformed file, no data set, or runs that shall lie elsewhere.
         """
-        preset = load_preset(presets)
+        # what a search found is of one model, so it is no setting of all rows
+        found = [str(path) for path in config_files if {"model", "dataset"} <= load_user(path).keys()]
+        preset = load_preset([*presets, *found])
         dataset = dataset or preset.dataset
         if not dataset:
             raise WrongUse("name a data set: --dataset ml-100k")
-        files = {key: value for path in config_files for key, value in load_user(path).items()}
+        files = {
+            key: value
+            for path in config_files
+            if str(path) not in found
+            for key, value in load_user(path).items()
+        }
         overrides = dict(config_dict or {})
         dataset, root = dataset_folder(dataset, (files | overrides).get("data_path"))
         overrides |= {"data_path": root} if root else {}

@@ -171,7 +171,7 @@ def _find(name: str) -> Path:
 
 def _checked(path: Path) -> dict[str, Any]:
     """Read one preset file and check every key and type of it."""
-    values = load_user(path)
+    values = _of_search(load_user(path))
     _check(values, _KEYS, f"{path}")
     values = {key: value for key, value in values.items() if value is not None}
     for k, row in enumerate(values.get("rows", [])):
@@ -190,6 +190,14 @@ def _checked(path: Path) -> dict[str, Any]:
         for part in ("models", "rows"):
             _check_settings(section.get(part) or {}, f"{where}.{part}")
     return values
+
+
+def _of_search(values: dict[str, Any]) -> dict[str, Any]:
+    """The best values that a search found (``model``, ``dataset``, keys), as settings of that model alone."""
+    if not {"model", "dataset"} <= values.keys() or values.keys() & (_KEYS.keys() - {"dataset"}):
+        return values
+    given = {key: value for key, value in values.items() if key not in ("model", "dataset")}
+    return {"datasets": {str(values["dataset"]): {"models": {values["model"]: given}}}}
 
 
 def _check(values: dict[str, Any], known: dict[str, type | tuple[type, ...]], where: str) -> None:

@@ -7,16 +7,20 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from recbole_mm.config import Config
 from recbole_mm.config.properties import file_list
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import write_text
+from recbole_mm.quick_start import distributed
 from recbole_mm.quick_start.dry_run import describe
 from recbole_mm.quick_start.logger import init_logger
+from recbole_mm.quick_start.repeat import hold_to, settings_of
+from recbole_mm.quick_start.report import write_curves
 from recbole_mm.quick_start.session import Session
+from recbole_mm.quick_start.showcase import leave_showcase
+from recbole_mm.report.card import read_record
 from recbole_mm.run.folder import RunFolder, RunResult
 from recbole_mm.serialize import readable
 
@@ -52,22 +56,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config_files", default="", help="yaml files, separated by spaces")
     parser.add_argument("--resume", metavar="RUN", help="go on with the run of this folder")
     parser.add_argument(
+        "--from",
+        dest="source",
+        metavar="RUN",
+        help="repeat the run of this folder or card, and compare its results",
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="say what would happen: rows, candidates, memory, time"
     )
     parser.add_argument("--json", metavar="FILE", help="a copy of the record with the history")
     parser.add_argument("--quiet", "-q", action="store_true", help="print warnings and the result only")
+    distributed.add_arguments(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     """Run, print the result and where it lies."""
     files = file_list(args.config_files)
     model, dataset, settings = args.model, args.dataset, None
+    record = None
+    if args.source:
+        if args.resume or model or dataset or files:
+            raise WrongUse(
+                "--from names the whole run; leave --model, --dataset, --config_files and --resume out"
+            )
+        record = read_record(args.source)
+        model, dataset, settings = settings_of(record, args.overrides)
     if args.resume:
         stored = RunFolder.open(args.resume).read_spec()
         model, dataset, settings = model or stored.model, dataset or stored.dataset, stored.config_dict()
     if not (model and dataset) and not files:
         raise WrongUse("name a model and a data set: recbole-mm run --model=CMC --dataset=ml-100k")
     config = Config(model, dataset, files, settings, args.overrides)
+    if (group := distributed.group_of(args, config)) is not None:
+        with init_logger(config):
+            folder = distributed.run_distributed(config, group, args.resume)
+        _show(folder.result(), folder, args.json)
+        return 0
     verbosity = "quiet" if args.quiet else "verbose" if args.verbose else "normal"
     with init_logger(config, verbosity=verbosity):
         session = Session.build(config.spec)
@@ -77,23 +101,29 @@ def main(args: argparse.Namespace) -> int:
             return 0
         progress = config["show_progress"] and sys.stderr.isatty() and not args.quiet
         result = session.run(resume=args.resume, show_progress=progress)
-    if args.json:
-        write_text(
-            args.json, json.dumps({**result.record, "history": readable(result.history)}, indent=1) + "\n"
-        )
-    _print(result, session.trainer.folder.path)
+    if result.record["test_result"] is not None:
+        with init_logger(config, verbosity="quiet"):
+            leave_showcase(session)
+    _show(result, session.trainer.folder, args.json)
+    if record is not None:
+        print(hold_to(record, result.record))
     return 0
 
 
-def _print(result: RunResult, folder: Path) -> None:
+def _show(result: RunResult, folder: RunFolder, copy: str | None) -> None:
+    """Print the result and where it lies; write its curves and a copy of the record."""
+    if copy:
+        text = json.dumps({**result.record, "history": readable(result.history)}, indent=1)
+        write_text(copy, text + "\n")
     record = result.record
     print(f"best validation: {_line(record['best_valid_result'])}")
     print(f"test:            {_line(record['test_result'])}")
-    print(
-        f"{record['epochs_run']} epochs, ended by {record['stopped_by']}; written to {os.path.relpath(folder)}/"
-    )
+    place = os.path.relpath(folder.path)
+    print(f"{record['epochs_run']} epochs, ended by {record['stopped_by']}; written to {place}/")
     if result.groups is not None:
         print(result.groups.to_string(index=False))
+    write_curves(folder)
+    print(f"open {place}/curves.html in a browser; its card is card.html")
 
 
 def _line(metrics: dict[str, float] | None) -> str:

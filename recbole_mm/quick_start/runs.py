@@ -13,7 +13,8 @@ from recbole_mm.errors import Failure, Interrupted, WrongUse
 from recbole_mm.files import write_text
 from recbole_mm.quick_start.logger import init_logger
 from recbole_mm.quick_start.progress import RunsProgress
-from recbole_mm.quick_start.session import Session
+from recbole_mm.quick_start.session import Prepared, Session
+from recbole_mm.quick_start.showcase import leave_showcase
 from recbole_mm.run.comparison import RUNS, At
 from recbole_mm.run.folder import RunFolder, RunResult, run_folders
 from recbole_mm.run.question import OneQuestion, OtherQuestion, Question
@@ -29,6 +30,7 @@ def run_one(
     log: Path,
     before: RunFolder | None = None,
     one: OneQuestion | None = None,
+    prepared: Prepared | None = None,
     **options: Any,
 ) -> Left:
     """A run of a table or a search, quietly: taken from ``before`` where that is it, gone on with where it was cut off.
@@ -39,20 +41,25 @@ def run_one(
         log: folder of the log.
         before: an earlier folder of the same key.
         one: what the other lines of the table are asked; a run that is asked something else is not trained.
-        options: of :meth:`Session.run`.
+        prepared: its configuration and data, where they are there already.
+        options: of :meth:`Session.run`; with ``test=False`` no row of the test is in the session.
     """
     if before is not None and before.finished:
         return before, before.result()
-    with init_logger(Config.of(spec), verbosity="quiet", folder=log):
-        session = Session.build(spec, callbacks)
+    test = options.get("test", True)
+    config = Config.of(spec) if prepared is None else prepared.config
+    with init_logger(config, verbosity="quiet", folder=log):
+        session = Session.build(spec, callbacks, test=test, prepared=prepared)
         # a search chooses by validation, a table shows the test
-        needed = "test" if options.get("test", True) else "validation"
+        needed = "test" if test else "validation"
         if (session.test_data if needed == "test" else session.valid_data) is None:
             raise WrongUse(f"the split leaves no {needed} row; see eval_args, split and benchmark_filename")
         if one is not None:
             one.check(spec.label, session.question())
         cut_off = before is not None and before.last.is_file() and session.trainer.resumable
         result = session.run(resume=before.path if before is not None and cut_off else None, **options)
+        if needed == "test":
+            leave_showcase(session)
     return session.trainer.folder, result
 
 
@@ -108,11 +115,10 @@ def run_all(
             except OtherQuestion:
                 raise
             except Exception as error:  # one run must not take the others with it
-                errors[_at(run)] = _one_line(error)
-                write_text(folder / RUNS / f"{run.key}.error.txt", traceback.format_exc())
-                progress.end(f"failed: {_one_line(error)}")
+                errors[_at(run)] = keep_error(folder, run, error)
+                progress.end(f"failed: {errors[_at(run)]}")
             else:
-                progress.end(_outcome(found[_at(run)][1]))
+                progress.end(outcome(found[_at(run)][1].record))
     return found, errors
 
 
@@ -121,14 +127,26 @@ def _at(run: RunSpec) -> At:
     return run.label, run.seed
 
 
-def _outcome(result: RunResult) -> str:
-    record = result.record
+def outcome(record: dict[str, Any]) -> str:
+    """How a run ended, in words."""
     valid = record.get("best_valid_score")
     score = "" if valid is None else f"valid {valid:.4f}, "
     epochs = int(record.get("epochs_run") or 0)
     return f"{score}{epochs} epoch{'s' * (epochs != 1)} ({record.get('stopped_by')})"
 
 
-def _one_line(error: Exception) -> str:
+def error_file(folder: Path, run: RunSpec) -> Path:
+    """Where it stands why a run failed: one line, and where it arose."""
+    return folder / RUNS / f"{run.key}.error.txt"
+
+
+def keep_error(folder: Path, run: RunSpec, error: BaseException) -> str:
+    """Write why a run failed (`error_file`); the one line of it."""
+    trace = "".join(traceback.format_exception(error))
+    write_text(error_file(folder, run), f"{_one_line(error)}\n\n{trace}")
+    return _one_line(error)
+
+
+def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     return text if isinstance(error, (WrongUse, Failure)) else f"{type(error).__name__}: {text}"

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from logging import getLogger
 from pathlib import Path
 from typing import Any
 
-import torch
+import pandas as pd
 from recbole.utils import init_seed
 
 from recbole_mm.config import Config, check_dataset, fit_to_dataset, missing_keys
-from recbole_mm.data import create_dataset, data_preparation
+from recbole_mm.data import create_dataset, loaders_of, split_parts
+from recbole_mm.data.shared import SharedData, without_test
 from recbole_mm.errors import WrongUse
-from recbole_mm.evaluator.caption import caption
 from recbole_mm.model.traits import trait
+from recbole_mm.plug import plug
 from recbole_mm.quick_start.embedded import ensure_embedded_stores
-from recbole_mm.quick_start.fingerprint import run_key, versions
+from recbole_mm.quick_start.fingerprint import run_key
+from recbole_mm.quick_start.machine import Usage
+from recbole_mm.quick_start.pretrained import with_pretrained
+from recbole_mm.quick_start.record import run_record
+from recbole_mm.report.card import write_card
 from recbole_mm.run.folder import BEST, RunFolder, RunResult
 from recbole_mm.run.question import Question
-from recbole_mm.run.spec import RunSpec, relative_paths
-from recbole_mm.serialize import readable
+from recbole_mm.run.spec import RunSpec
+from recbole_mm.serve.recommend import Recommender
 from recbole_mm.trainer import Callback, get_trainer, load_model, read_checkpoint, warm_start
+from recbole_mm.trainer.tracking import KEYS as TRACKED
+from recbole_mm.trainer.tracking import trackers
 
 _log = getLogger("recbole_mm.run")
 
@@ -42,6 +50,14 @@ def load_dataset(config: Config) -> Any:
     return dataset
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What a session is built of where no file is to be read: a configuration, and a data set that was split by it."""
+
+    config: Config
+    data: SharedData
+
+
 class Session:
     """A run with all its parts, to train, to evaluate, to look into.
 
@@ -56,11 +72,26 @@ class Session:
         config, dataset, train_data, valid_data, test_data, model, trainer: as in RecBole.
     """
 
-    def __init__(self, spec: RunSpec, callbacks: Sequence[Callback] = ()) -> None:
-        self._began = time.perf_counter()
-        self.config = config = Config.of(spec)
+    def __init__(
+        self,
+        spec: RunSpec,
+        callbacks: Sequence[Callback] = (),
+        test: bool = True,
+        prepared: Prepared | None = None,
+    ) -> None:
+        self.began, self.usage = time.perf_counter(), Usage()
+        config = Config.of(spec) if prepared is None else prepared.config
+        filled = with_pretrained(config, spec, type(self))
+        self.config = config = config if filled is spec else Config.of(filled)
         init_seed(config["split_seed"], config["reproducibility"])
-        self.dataset = load_dataset(config)
+        if prepared is None:
+            self.dataset = load_dataset(config)
+            parts = split_parts(config, self.dataset)
+        else:
+            self.dataset, parts = prepared.data.of(config)
+            fit_to_dataset(config, self.dataset)
+        if not test:
+            self.dataset, parts = without_test(self.dataset, parts)
         _log.info(
             "%s on %s: %d users, %d items, %d interactions",
             config["model"], config["dataset"], self.dataset.user_num - 1, self.dataset.item_num - 1,
@@ -69,28 +100,44 @@ class Session:
         for note in config.notes:
             _log.info("%s", note)
         getLogger().info(self.dataset)
-        self.train_data, self.valid_data, self.test_data = data_preparation(config, self.dataset)
+        self.train_data, self.valid_data, self.test_data = loaders_of(config, self.dataset, parts)
 
         init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
         self.model = _model(config, self.train_data._dataset)
+        self.plugged = plug(config, self.train_data._dataset, self.model)
         getLogger().info(self.model)
         for line in trait(self.model, "without_effect")():
             _log.info("%s", line)
+        name = f"{spec.label or config['model']}-{config['dataset']}-{config['seed']}"
+        self._trackers = list(trackers(config, name))  # RecBole's trainer looks for a run of Weights & Biases
         self.trainer = get_trainer(config, config.model_class)(config, self.model)
         self.spec = self.trainer.spec = replace(
             config.spec, label=spec.label, key=spec.key or run_key(config, config["seed"])
         )
-        self.trainer.callbacks += callbacks
+        self.trainer.callbacks += [self.usage, *self._trackers, *callbacks]
         self.trainer.know_training(self.train_data)
 
     @classmethod
-    def build(cls, spec: RunSpec, callbacks: Sequence[Callback] = ()) -> Session:
+    def build(
+        cls,
+        spec: RunSpec,
+        callbacks: Sequence[Callback] = (),
+        *,
+        test: bool = True,
+        prepared: Prepared | None = None,
+    ) -> Session:
         """Assemble a run, with the weights of ``spec.init_from`` where it names another.
+
+        Args:
+            spec: the run.
+            callbacks: who hears of it.
+            test: False leaves no row of the test in it, so that nothing can be chosen by it.
+            prepared: its configuration and data, where they are there already; no file of the data is read then.
 
         Raises:
             WrongUse: the configuration, the data or the other run do not serve; one line says why.
         """
-        session = cls(spec, callbacks)
+        session = cls(spec, callbacks, test, prepared)
         if spec.init_from:
             warm_start(session.model, session.train_data._dataset, str(_weights(spec.init_from)))
         return session
@@ -108,7 +155,9 @@ class Session:
             raise WrongUse(
                 f"{weights} does not say how it was made (by RecBole without recbole_mm?); train it again"
             )
-        session = cls(RunSpec.from_dict(state["spec"]))
+        spec = RunSpec.from_dict(state["spec"])
+        untracked = {key: value for key, value in spec.settings.items() if key not in TRACKED}
+        session = cls(replace(spec, settings=untracked))
         load_model(session.model, state, session.config["device"], str(weights))
         session.model.eval()
         return session
@@ -119,6 +168,16 @@ class Session:
         if loader is None:
             raise WrongUse(f"evaluate: the split leaves no row to {part}")
         return dict(self.trainer.evaluate(loader, load_best_model=False))
+
+    @cached_property
+    def recommender(self) -> Recommender:
+        """Lists for people from the model as it is."""
+        loaders = (self.train_data, self.valid_data, self.test_data)
+        return Recommender(self.config, self.model, [loader and loader._dataset for loader in loaders])
+
+    def recommend(self, users: Sequence[str] | None = None, k: int = 10, **options: Any) -> pd.DataFrame:
+        """The ``k`` best items for users; see `Recommender.recommend`."""
+        return self.recommender.recommend(users, k, **options)
 
     def run(
         self,
@@ -136,9 +195,19 @@ class Session:
             saved: write the run's folder and test with the best weights; else test with the last (as RecBole).
             show_progress: bars for training and evaluation.
         """
+        failed = True
+        try:
+            result = self._run(resume or self.config["resume"], test, saved, show_progress)
+            failed = False
+            return result
+        finally:
+            for tracker in self._trackers:
+                tracker.close(failed)
+
+    def _run(self, resume: str | Path | None, test: bool, saved: bool, show_progress: bool) -> RunResult:
         trainer, config = self.trainer, self.config
-        if resume or config["resume"]:
-            trainer.resume(resume or config["resume"], self.train_data, self.valid_data)
+        if resume:
+            trainer.resume(resume, self.train_data, self.valid_data)
         best_score, best_result = trainer.fit(
             self.train_data, self.valid_data, saved=saved, show_progress=show_progress
         )
@@ -149,58 +218,20 @@ class Session:
             scores["test_result"] = trainer.evaluate(
                 self.test_data, load_best_model=saved, show_progress=show_progress
             )
+            for tracker in self._trackers:
+                tracker.on_test(scores["test_result"])
             if trainer.eval_result is not None:
                 queries, groups = trainer.eval_result.queries, trainer.eval_result.groups
-        result = RunResult(self._record(scores), queries, groups, trainer.history)
+        result = RunResult(run_record(self, scores), queries, groups, trainer.history)
         if trainer.folder is not None:
             with trainer.folder.locked():
                 trainer.folder.finish(result, config["keep_checkpoints"])
+            write_card(trainer.folder.path, result.record)
         return result
-
-    def _record(self, scores: dict[str, Any]) -> dict[str, Any]:
-        config, trainer = self.config, self.trainer
-        bigger = config["valid_metric_bigger"]
-        return {
-            "model": config["model"],
-            "dataset": config["dataset"],
-            "seed": config["seed"],
-            "split_seed": config["split_seed"],
-            "sequence_split": self.dataset.sequence_split,
-            "ties": self.dataset.ties and self.dataset.ties.as_dict(),
-            "key": self.spec.key,
-            "protocol": config["protocol"],
-            "evaluation": None if self.test_data is None else caption(config, self.test_data),
-            "question": self._asked(scores["test_result"] is not None),
-            **{name: readable(value) for name, value in scores.items()},
-            "valid_score_bigger": True if bigger is None else bool(bigger),
-            "epochs_run": len(trainer.history),
-            "stopped_by": trainer.outcome,
-            "seconds": round(time.perf_counter() - self._began, 2),
-            "parameters": n_parameters(self.model),
-            "files": self._files(),
-            "remarks": [*config.notes, *trait(self.model, "without_effect")()],
-            "config": relative_paths(readable(config.external_config_dict)),
-            "versions": versions(),
-            "threads": torch.get_num_threads(),
-        }
 
     def question(self) -> Question | None:
         """What the test will ask; None where that shows when it is evaluated (drawn lists), or RecBole evaluates."""
         return None if self.test_data is None else self.trainer.question(self.test_data)
-
-    def _asked(self, tested: bool) -> dict[str, Any] | None:
-        result = self.trainer.eval_result
-        return result.question.as_dict() if tested and result is not None else None
-
-    def _files(self) -> dict[str, str]:
-        """The checkpoints that stay, relative to the folder."""
-        kept = self.config["keep_checkpoints"]
-        if self.trainer.folder is None or kept == "none":
-            return {}
-        files = {"best": Path(self.trainer.saved_model_file).name}
-        if kept == "all" and self.trainer.folder.last.is_file():
-            files["last"] = self.trainer.folder.last.name
-        return files
 
 
 def _model(config: Config, dataset: Any) -> Any:
@@ -217,15 +248,6 @@ def _model(config: Config, dataset: Any) -> Any:
     for sentence in missing:
         _log.warning("%s (it is None)", sentence)
     return model
-
-
-def n_parameters(model: Any) -> int:
-    """Trainable numbers; 0 of a tree model."""
-    return (
-        sum(p.numel() for p in model.parameters() if p.requires_grad)
-        if isinstance(model, torch.nn.Module)
-        else 0
-    )
 
 
 def _weights(run: str | Path) -> Path:

@@ -9,28 +9,36 @@ import pandas as pd
 
 from recbole_mm.report.paired import PairedTest, headline_p
 from recbole_mm.report.statistics import mean_seconds, reference_row, relative_change, spread
-from recbole_mm.report.table import footnotes
+from recbole_mm.report.table import best_figure, footnotes, marks_of
 from recbole_mm.run.comparison import Comparison, RowResult
+
+_SEARCH = {"trials": "trials", "search epochs": "epochs", "search seconds": "seconds"}
 
 
 def frame(comparison: Comparison, tests: Sequence[PairedTest]) -> pd.DataFrame:
     """One line a row: mean and std of every column, validation, budget, change against the reference, p, published."""
     reference, headline = reference_row(comparison), comparison.headline
     p_holm = headline_p(tests, headline)
+    best = {column: best_figure(comparison.main_rows, column) for column in comparison.columns}
     lines = []
     for row in comparison.rows:
+        against = comparison.row(row.of) if row.of else reference
+        marks = marks_of(row, against, comparison.columns, tests)
         line: dict[str, Any] = {"label": row.label, "model": row.model, "control_of": row.of}
         line |= {"status": status(row), "seeds": len(row.runs)}
         for column in comparison.columns:
             found = spread(row.values(column))
             line |= {column: found and found.mean, f"{column} std": found and found.std}
+            bold = row.of is None and found is not None and f"{found.mean:.4f}" == best[column]
+            line |= {f"{column} best": bold, f"{column} mark": marks.get(column, "")}
         valid = spread(row.field_values("best_valid_score"))
         line |= {"valid": valid and valid.mean, "stopped by cap": len(row.capped_seeds)}
         line |= {
             "epochs": ";".join(f"{e:.0f}" for e in row.field_values("epochs_run")),
             "seconds": mean_seconds(row),
         }
-        against = comparison.row(row.of) if row.of else reference
+        if row.search:
+            line |= {name: row.search[key] for name, key in _SEARCH.items()}
         line |= {
             "against": against and against.label,
             "p (Holm)": against and p_holm.get((row.label, against.label)),
@@ -55,6 +63,7 @@ def document(
         }
         rows.append(
             {"label": row.label, "model": row.model, "settings": row.settings, "baseline": row.baseline}
+            | ({"search": row.search} if row.search else {})
             | {
                 "control_of": row.of,
                 "control": row.control,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
@@ -14,7 +14,7 @@ from recbole_mm.report.statistics import (
     relative_change,
     spread,
 )
-from recbole_mm.report.text import caption_text, count, duration, figure, p_text, percent
+from recbole_mm.report.text import caption_text, count, duration, figure, mark, p_text, percent
 from recbole_mm.run.comparison import Comparison, RowResult
 from recbole_mm.run.key import keys_that
 from recbole_mm.run.metric import smaller_is_better
@@ -22,7 +22,7 @@ from recbole_mm.run.metric import smaller_is_better
 CAP_MARK, PART_MARK = "†", "‡"
 
 
-def _best(rows: Sequence[RowResult], column: str) -> str | None:
+def best_figure(rows: Sequence[RowResult], column: str) -> str | None:
     """The best mean as it is displayed, so that rows that look equal are equally bold."""
     means = [found.mean for row in rows if (found := spread(row.values(column)))]
     if len(means) < 2:
@@ -30,17 +30,35 @@ def _best(rows: Sequence[RowResult], column: str) -> str | None:
     return f"{(min if smaller_is_better(column) else max)(means):.4f}"
 
 
-def _metric_cells(row: RowResult, columns: Sequence[str], best: dict[str, str | None]) -> list[str]:
+def _metric_cells(
+    row: RowResult,
+    columns: Sequence[str],
+    best: dict[str, str | None],
+    marks: Mapping[str, str] | None = None,
+) -> list[str]:
     cells = []
     for column in columns:
         found = spread(row.values(column))
-        cells.append(
-            figure(row.values(column), found is not None and f"{found.mean:.4f}" == best.get(column))
-        )
+        cell = figure(row.values(column), found is not None and f"{found.mean:.4f}" == best.get(column))
+        cells.append(f"{cell} {sign}" if (sign := (marks or {}).get(column)) else cell)
     return cells
 
 
-def _name(row: RowResult) -> str:
+def marks_of(
+    row: RowResult, against: RowResult | None, columns: Sequence[str], tests: Sequence[PairedTest]
+) -> dict[str, str]:
+    """▲ ▼ △ ▽ of the columns in which the row differs from ``against`` beyond chance."""
+    label = against and against.label
+    found = {t.metric: t for t in tests if (t.row, t.reference) == (row.label, label)}
+    signs = {
+        column: mark(test.p_holm, test.difference, smaller_is_better(column))
+        for column in columns
+        if (test := found.get(query_column(column)))
+    }
+    return {column: sign for column, sign in signs.items() if sign}
+
+
+def name_of(row: RowResult) -> str:
     """The label with the marks that the footnotes explain."""
     return row.label + CAP_MARK * bool(row.capped_seeds) + PART_MARK * bool(row.errors and row.runs)
 
@@ -58,7 +76,7 @@ def main_table(comparison: Comparison, tests: Sequence[PairedTest]) -> str:
     """The table of all rows that are no control: mean ± std, best in bold, against the reference, published."""
     rows, reference = comparison.main_rows, reference_row(comparison)
     columns, headline = comparison.columns, comparison.headline
-    best = {column: _best(rows, column) for column in columns}
+    best = {column: best_figure(rows, column) for column in columns}
     p_holm = headline_p(tests, headline)
     beside = {wanted[0]: name for name, wanted in comparison.published_columns.items() if wanted}
 
@@ -67,15 +85,17 @@ def main_table(comparison: Comparison, tests: Sequence[PairedTest]) -> str:
         header += [column, f"published {beside[column].upper()}"] if column in beside else [column]
     if reference is not None:
         header += [f"{headline} vs {reference.label}", "p (Holm)"]
-    header += ["valid", "epochs", "time"]
+    searched = any(row.search for row in rows)
+    header += ["valid", "epochs", "time", *(["trials", "search time"] if searched else [])]
 
     body = []
     for row in rows:
         if not row.runs:
             body.append(_failed(row, len(header)))
             continue
-        line = [_name(row)]
-        for column, cell in zip(columns, _metric_cells(row, columns, best), strict=True):
+        line = [name_of(row)]
+        marks = marks_of(row, reference, columns, tests)
+        for column, cell in zip(columns, _metric_cells(row, columns, best, marks), strict=True):
             line.append(cell)
             if column in beside:
                 value = row.published.get(beside[column])
@@ -89,8 +109,15 @@ def main_table(comparison: Comparison, tests: Sequence[PairedTest]) -> str:
             figure(row.field_values("best_valid_score")),
             f"{sum(epochs) / len(epochs):.0f}" if epochs else "–",
         ]
-        body.append([*line, duration(mean_seconds(row))])
+        body.append([*line, duration(mean_seconds(row)), *(_effort(row) if searched else [])])
     return _github(header, body)
+
+
+def _effort(row: RowResult) -> list[str]:
+    """Trials of the search with the epochs they trained together, and its time."""
+    if not row.search:
+        return ["–", "–"]
+    return [f"{row.search['trials']} ({row.search['epochs']} epochs)", duration(row.search["seconds"])]
 
 
 def footnotes(comparison: Comparison) -> list[str]:
@@ -119,7 +146,7 @@ def footnotes(comparison: Comparison) -> list[str]:
     )
     notes.append(
         f"{count(seeds, 'seed')}{spread_note}. Best in bold. p: paired t-test over queries on the mean over seeds, "
-        "two-sided, Holm-corrected."
+        "two-sided, Holm-corrected. ▲ ▼: better, worse than the row it is tested against with p < .01; △ ▽: p < .05."
     )
     return notes + order_sentences(comparison)
 
@@ -140,34 +167,23 @@ def _remarks(comparison: Comparison) -> dict[str, list[str]]:
     return found
 
 
+TESTS_HEAD = (
+    *("row", "against", "metric", "queries", "difference"),
+    *("95 % interval", "p (t)", "p (Wilcoxon)", "p (Holm)"),
+)
+
+
+def test_cells(t: PairedTest) -> list[str]:
+    """A test by the columns of ``TESTS_HEAD``."""
+    return [
+        *(t.row, t.reference, t.metric, str(t.queries), f"{t.difference:+.4f}"),
+        *(f"[{t.low:+.4f}, {t.high:+.4f}]", p_text(t.p_t), p_text(t.p_wilcoxon), p_text(t.p_holm)),
+    ]
+
+
 def tests_table(tests: Sequence[PairedTest]) -> str:
     """Every paired test: difference, bootstrap interval, t, Wilcoxon, Holm."""
-    header = [
-        "row",
-        "against",
-        "metric",
-        "queries",
-        "difference",
-        "95 % interval",
-        "p (t)",
-        "p (Wilcoxon)",
-        "p (Holm)",
-    ]
-    body = [
-        [
-            t.row,
-            t.reference,
-            t.metric,
-            str(t.queries),
-            f"{t.difference:+.4f}",
-            f"[{t.low:+.4f}, {t.high:+.4f}]",
-            p_text(t.p_t),
-            p_text(t.p_wilcoxon),
-            p_text(t.p_holm),
-        ]
-        for t in tests
-    ]
-    return _github(header, body)
+    return _github(TESTS_HEAD, [test_cells(test) for test in tests])
 
 
 def controls_table(comparison: Comparison, tests: Sequence[PairedTest]) -> str | None:
@@ -182,7 +198,7 @@ def controls_table(comparison: Comparison, tests: Sequence[PairedTest]) -> str |
     body = []
     for parent in parents:
         group = [parent, *(r for r in comparison.rows if r.of == parent.label and r.control)]
-        best = {column: _best(group, column) for column in columns}
+        best = {column: best_figure(group, column) for column in columns}
         for row in group:
             name = parent.label if row is parent else f"{parent.label}: {row.control}"
             if not row.runs:
@@ -190,7 +206,8 @@ def controls_table(comparison: Comparison, tests: Sequence[PairedTest]) -> str |
                 continue
             change = "" if row is parent else percent(relative_change(row, parent, headline))
             p = _p_against(p_holm, row, parent)
-            body.append([name, *_metric_cells(row, columns, best), change, p])
+            marks = marks_of(row, parent, columns, tests)
+            body.append([name, *_metric_cells(row, columns, best, marks), change, p])
     return _github(["features", *columns, f"{headline} vs complete", "p (Holm)"], body)
 
 

@@ -28,7 +28,8 @@ class Row:
     """One line of a table: a model under one setting, run once a seed.
 
     ``of`` names the row that a control belongs to, ``control`` says which control it is, ``missing`` the share of
-    masked features when it is a point of the curve.
+    masked features when it is a point of the curve. ``search`` says how its settings were found: trials, epochs,
+    seconds, searcher, scheduler, point.
     """
 
     label: str
@@ -39,6 +40,7 @@ class Row:
     of: str | None = None
     control: str | None = None
     missing: float | None = None
+    search: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,7 @@ _NAMES = (
     *(f"{what}_ID_FIELD" for what in ("HEAD_ENTITY", "TAIL_ENTITY", "RELATION", "ENTITY")),
     "field_separator", "seq_separator", "domain_rule_field",
 )  # fmt: skip
+_STORES = Key((str, list, tuple, dict), each=_TEXT, path=True)
 _INTERVALS = Key((str,), test=is_intervals, form="intervals such as [5,inf) or (0,1];[3,4)")
 _VALUES = Key((str, list, tuple), test=is_intervals, form="intervals such as [5,inf), or a list of tokens")
 _COLUMNS = Key(
@@ -107,6 +108,8 @@ KEYS: dict[str, Key] = {
     "show_progress": Key(silent=True, resumable=True),
     "verbose": _FLAG,
     "log_wandb": Key(silent=True, resumable=True),
+    "log_mlflow": Key(silent=True, resumable=True),
+    "mlflow_experiment": Key(silent=True, resumable=True),
     "wandb_project": Key((str,), silent=True, resumable=True),
     # files
     "checkpoint_dir": Key(needed=True, silent=True, resumable=True, path=True),
@@ -121,6 +124,11 @@ KEYS: dict[str, Key] = {
     "config_files": Key((str, list), each=_TEXT),
     "modality_path": Key(needed=True, resumable=True, path=True),
     "modalities": Key((str, list, tuple, dict), each=Key((str,), optional=True), path=True),
+    **dict.fromkeys(["pretrained_items", "pretrained_users"], _STORES),
+    "pretrained_use": Key((str, list, tuple), each=_TEXT),
+    "pretrained_mode": Key(choices=("init", "add", "replace", "concat")),
+    "freeze": Key((str, list, tuple), each=_TEXT),
+    "pretrained_at": Key((str, list, tuple), choices=("input", "output")),
     "user_link": Key((str,), path=True),
     "item_link": Key((str,), path=True),
     # the data
@@ -164,6 +172,12 @@ KEYS: dict[str, Key] = {
     "feature_control": Key((str,), choices=("shuffled", "noise")),
     "MAX_ITEM_LIST_LENGTH": Key(low=1),
     # how long and by what a run is trained
+    "train_sequences": Key(choices=("prefix", "shifted")),
+    "sequence_loss": Key((str,), choices=("ce", "sampled_softmax", "gbce")),
+    "sequence_negatives": Key(low=1),
+    "sequence_negatives_by": Key(choices=("uniform", "popularity")),
+    "gbce_t": Key(low=0, high=1),
+    "pretrain": Key((str, dict)),
     "seed": Key(low=0, shared="run"),
     "epochs": Key(low=0, shared="budget", resumable=True),
     "train_epochs": Key((list, tuple), resumable=True),  # the stages have a check of their own
@@ -180,6 +194,7 @@ KEYS: dict[str, Key] = {
     "learning_rate": Key(low=0, open=True),
     "lr_scheduler": Key((str,), choices=("cosine",)),
     "lr_warmup_epochs": Key(low=0),
+    "loader": Key(choices=("recbole", "fast")),
     "gradient_accumulation": Key(low=1),
     "softmax_memory_mib": Key((int, float), low=0, open=True),
     "ema_decay": Key((float,), test=lambda d: 0 < d < 1, form="a value between 0 and 1, both excluded"),
@@ -203,7 +218,9 @@ KEYS: dict[str, Key] = {
     "eval_candidates": Key(choices=("domain", "all"), shared="protocol"),
     "eval_memory_mib": Key((int, float), low=0, open=True),
     "tail_ratio": Key((int, float), low=0),
-    "eval_groups": Key((list,), choices=("domain", "cold", "popularity", "history", "modality")),
+    "eval_groups": Key(
+        (list, str), choices=("all", "domain", "cold", "popularity", "history", "modality"), shared="run"
+    ),
     "metrics": Key((str, list), needed=True, each=_TEXT, shared="protocol", resumable=True),
     "topk": Key((int, list), low=1, form="a value made of positive integers", shared="protocol", resumable=True),
     "eval_batch_size": Key(low=1),

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from recbole.data.interaction import Interaction
 from recbole.utils import ModelType
 
 from recbole_mm.data.modality import ItemModality
+from recbole_mm.errors import WrongUse
 from recbole_mm.layer.feature import FeatureTable
 from recbole_mm.model.traits import trait
 from recbole_mm.testing.steps import Built, gradients, recorded_steps
@@ -31,6 +31,8 @@ class ModelContract:
     model: str | type
     settings: dict[str, Any] = {}  # noqa: RUF012  (a subclass replaces it whole)
     domains = 1
+    #: modalities that the model cannot do without
+    fewest = 0
 
     def build(self, folder: Path, modalities: Sequence[str] = ("text", "image"), **toy: Any) -> Built:
         """The model on toy data in ``folder``."""
@@ -46,6 +48,10 @@ class ModelContract:
     @pytest.mark.parametrize("count", [0, 1, 2, 3])
     def test_loss_is_a_finite_scalar_on_any_batch(self, tmp_path: Path, count: int) -> None:
         """1: on 0–3 modalities, with missing rows, on the largest and the smallest batch."""
+        if count < self.fewest:
+            with pytest.raises(WrongUse):
+                self.build(tmp_path, [])
+            return
         built = self.build(tmp_path, list(MODALITIES)[:count])
         for size in (None, 1):
             loss = built.loss(built.batch(size))
@@ -98,7 +104,7 @@ class ModelContract:
         users = torch.arange(1, dataset.user_num).repeat_interleave(3)
         items = torch.arange(len(users)) % (dataset.item_num - 1) + 1
         with torch.no_grad():
-            pairs = built.model.predict(Interaction({dataset.uid_field: users, dataset.iid_field: items}))
+            pairs = built.model.predict(built.queries(users, items))
         torch.testing.assert_close(pairs, full[users - 1, items - 1], rtol=1e-5, atol=1e-6)
 
     def test_a_score_does_not_depend_on_batch_mates(self, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from recbole.data.interaction import Interaction
+from recbole.utils import ModelType
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from recbole_mm.config import Config
@@ -37,13 +38,21 @@ class Built:
         losses = self.model.calculate_loss(batch)
         return torch.stack(losses).sum() if isinstance(losses, tuple) else losses
 
+    def queries(self, users: torch.Tensor, items: torch.Tensor | None = None) -> Interaction:
+        """What the test asks about ``users [n]``, with histories for a sequential model; about pairs with ``items``."""
+        dataset = self.test_data._dataset
+        asked = {dataset.uid_field: users}
+        if self.config["MODEL_TYPE"] == ModelType.SEQUENTIAL:
+            asked |= self.test_data.user_df[torch.searchsorted(self.test_data.uid_list, users)].interaction
+        return Interaction(asked if items is None else {**asked, dataset.iid_field: items})
+
     @torch.no_grad()
     def scores(self, users: torch.Tensor | None = None) -> torch.Tensor:
         """``[n, I - 1]`` scores of all users (or ``users``), ``[PAD]`` left out."""
         self.model.eval()
         dataset = self.train_data._dataset
         ids = torch.arange(1, dataset.user_num) if users is None else users
-        flat = self.model.full_sort_predict(Interaction({dataset.uid_field: ids}))
+        flat = self.model.full_sort_predict(self.queries(ids))
         return flat.view(len(ids), dataset.item_num)[:, 1:]
 
 
@@ -69,8 +78,9 @@ def recorded_steps(built: Built) -> list[Step]:
     calculate_loss = model_class.calculate_loss
 
     def before_loss(model: Any, batch: Interaction) -> Any:
-        weights = {name: value.clone() for name, value in model.state_dict().items()}
-        steps.append(Step(batch, weights, torch.get_rng_state()))
+        if model.training:  # a pre-training is validated by its loss, too
+            weights = {name: value.clone() for name, value in model.state_dict().items()}
+            steps.append(Step(batch, weights, torch.get_rng_state()))
         return calculate_loss(model, batch)
 
     def before_step(*_: Any) -> None:

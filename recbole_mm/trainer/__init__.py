@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from recbole.trainer.trainer import DecisionTreeTrainer
+from recbole.trainer.trainer import DecisionTreeTrainer, Trainer
 from recbole.utils.utils import get_trainer as _recbole_trainer
 
 from recbole_mm.model import defaults_of
@@ -19,17 +19,25 @@ from recbole_mm.trainer.record import epoch_line
 from recbole_mm.trainer.resume import load_model, read_last
 from recbole_mm.trainer.tree import TreeTrainerMixin
 from recbole_mm.trainer.warm_start import warm_start
+from recbole_mm.trainer.workers import Workers
 
 __all__ = [
     "Callback",
     "TrainerMixin",
+    "Workers",
     "epoch_line",
     "get_trainer",
     "load_model",
     "read_checkpoint",
     "read_last",
+    "trained_plainly",
     "warm_start",
 ]
+
+
+def trained_plainly(config: Any, model_class: type) -> bool:
+    """Whether RecBole's ``Trainer`` itself trains the model, and no trainer made for it."""
+    return _recbole_trainer(config["MODEL_TYPE"], defaults_of(model_class).__name__) is Trainer
 
 
 def get_trainer(config: Any, model_class: type) -> type:

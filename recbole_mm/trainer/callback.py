@@ -37,6 +37,9 @@ class Callback:
     def on_epoch_end(self, record: Record) -> None:
         """An epoch is over, with its validation where it had one."""
 
+    def on_epoch_saved(self, record: Record) -> None:
+        """The checkpoints of an epoch are written; models with a training loop of their own do not call it."""
+
     def on_run_end(self, outcome: str) -> None:
         """Training has ended (`TrainerMixin.outcome`); not called after an error or Ctrl-C."""
 

@@ -8,13 +8,16 @@ from logging import getLogger
 from typing import Any
 
 from recbole_mm.data.part import part_loaders
+from recbole_mm.data.shifted import ShiftedDataLoader
 from recbole_mm.errors import Interrupted, WrongUse
 from recbole_mm.run.folder import RunFolder
 from recbole_mm.trainer.callback import Callback, EpochLog, HistoryFile, RecBoleReports
 from recbole_mm.trainer.checkpoint import write_checkpoint
 from recbole_mm.trainer.resume import last_state, restore
+from recbole_mm.trainer.shifted import ShiftedObjective
 from recbole_mm.trainer.stage import Stage, Stages
 from recbole_mm.trainer.warm_start import tokens_of
+from recbole_mm.trainer.workers import Workers
 
 _log = getLogger("recbole_mm.trainer")
 #: how a run with `epochs: 0` ended
@@ -48,6 +51,19 @@ class StagedFit(_Base):
         self.tokens: dict[str, str] = {}
         self._stopped_by = ""
         self._writes_last = self._resumed = False
+        #: the processes that train with this one; None: it is alone
+        self.workers: Workers | None = None
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes the files of the run."""
+        return self.config["local_rank"] in (None, 0) and (self.workers is None or self.workers.rank == 0)
+
+    def write_to(self, folder: RunFolder) -> None:
+        """Write the run into a folder that is there."""
+        self.folder = folder
+        # RecBole's trainers with a `fit` of their own put files of their own beside the best one
+        self.checkpoint_dir, self.saved_model_file = str(folder.path), str(folder.best)
 
     def resume(self, run: Any, train_data: Any, valid_data: Any = None) -> None:
         """Takes up the run of a folder, or of its ``last.pth``; to be called before ``fit`` with the same loaders.
@@ -62,7 +78,7 @@ class StagedFit(_Base):
             raise WrongUse(f"resume: {self._no_resume()}; run it again without --resume")
         folder = RunFolder.open(run)
         restore(self, str(folder.last), _present(train=train_data, valid=valid_data))
-        self.folder, self._resumed = folder, True
+        self.folder, self._resumed = folder if self.writes else None, True
         self.saved_model_file = str(folder.best)
         if self.best_epoch is not None and not folder.best.is_file():
             raise WrongUse(f"resume: {folder.best}, the best model so far, is missing; put it back")
@@ -91,10 +107,8 @@ class StagedFit(_Base):
         self.tokens = tokens_of(getattr(train_data, "general_dataloader", train_data)._dataset)
         if self._resumed and self.outcome and self.epochs:
             return self.best_valid_score, self.best_valid_result
-        if saved and self.folder is None and self.config["local_rank"] in (None, 0):
-            self.folder = RunFolder.create(self.checkpoint_dir, self.spec)
-            # RecBole's trainers with a `fit` of their own put files of their own beside the best one
-            self.checkpoint_dir, self.saved_model_file = str(self.folder.path), str(self.folder.best)
+        if saved and self.folder is None and self.writes:
+            self.write_to(RunFolder.create(self.checkpoint_dir, self.spec))
         self._writes_last = saved and self.resumable and self.config["save_last"] is not False
         bars = bool(show_progress) and sys.stderr.isatty()
         reports = [RecBoleReports(verbose)] if self.staged else []
@@ -112,7 +126,7 @@ class StagedFit(_Base):
                 if self.outcome == UNTRAINED:
                     _log.warning("epochs: 0: %s is tested with its first weights", self.config["model"])
                     if valid_data:
-                        result = self.best_valid_score, self.best_valid_result = super()._valid_epoch(
+                        result = self.best_valid_score, self.best_valid_result = self._validate(
                             valid_data, bars
                         )
                 self._tell("on_run_end", self.outcome)
@@ -135,6 +149,8 @@ class StagedFit(_Base):
         loaders = part_loaders(self.config, train_data, [stage.spec.part for stage in self.stages.all])
         for stage, loader in zip(self.stages.all, loaders, strict=True):
             stage.loader = loader
+            if isinstance(loader, ShiftedDataLoader):
+                stage.objective = ShiftedObjective(self.config, self.model, loader)
         if not self._resumed:
             self._save_last(-1)
         while True:
@@ -169,10 +185,15 @@ class StagedFit(_Base):
                         self._save_checkpoint(epoch, verbose=verbose)
                 if callback_fn:
                     callback_fn(epoch, score)
-            elif saved and ("valid" not in self._loaders or self.eval_step <= 0):
+            elif saved and not self._validates_ever:
                 self._save_checkpoint(epoch, verbose=verbose)
             self.start_epoch = epoch + 1
             self._save_last(epoch)
+            self._tell("on_epoch_saved", self.history[-1])
+
+    def stop(self, by: str) -> None:
+        """End training with the epoch that runs or ran last; ``by`` is then the outcome."""
+        self._stopped_by = by
 
     def _tell(self, hook: str, *arguments: Any) -> None:
         for callback in self._heard:

@@ -12,12 +12,13 @@ from recbole.trainer.trainer import TraditionalTrainer, Trainer
 
 from recbole_mm.errors import Failure, WrongUse
 from recbole_mm.evaluator import Evaluator
-from recbole_mm.model.traits import trait
+from recbole_mm.model.traits import pretrains, trait
 from recbole_mm.run.question import Question
 from recbole_mm.trainer.callback import EarlyStopping
 from recbole_mm.trainer.checkpoint import read_checkpoint, write_checkpoint
 from recbole_mm.trainer.drift import ModelDrift
 from recbole_mm.trainer.fit import UNTRAINED, StagedFit
+from recbole_mm.trainer.own_loss import HELD_OUT_LOSS, OwnLoss
 from recbole_mm.trainer.record import epoch_record, nan_terms, recorded_losses
 from recbole_mm.trainer.resume import best_state, load_model, optimizers_of
 from recbole_mm.trainer.schedule import schedule_of, set_learning_rates
@@ -43,6 +44,9 @@ class TrainerMixin(StagedFit):
         #: of each optimiser, in the order in which they were built
         self.steppings: list[Stepping] = []
         super().__init__(config, model)
+        self._own_loss: OwnLoss | None = None
+        if pretrains(model) and config["pretrain_valid"] == "loss":
+            self.valid_metric = HELD_OUT_LOSS
         # RecBole trains some models in one pass, whatever `epochs` says
         self.stages = Stages(config, self.epochs, self._early_stopping)
         self.epochs = self.stages.epochs
@@ -103,10 +107,15 @@ class TrainerMixin(StagedFit):
             factor = self._schedule(epoch_idx - stage.begin, stage.spec.epochs)
             set_learning_rates(optimizers_of(self).values(), factor)
         start = perf_counter()
+        if self.workers is not None:
+            self.workers.begin(train_data, self.config["seed"], epoch_idx)
+            loss_func = self.workers.objective(self.model, loss_func)
         with recorded_losses(self.model) as self._losses:
             losses = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
         for stepping in self.steppings:
             stepping.flush()
+        if self.workers is not None:
+            losses = self.workers.mean(losses)
         record = epoch_record(epoch_idx, losses, self.model, len(train_data), perf_counter() - start)
         record["stage"] = stage.spec.part
         self.history.append(record)
@@ -118,7 +127,9 @@ class TrainerMixin(StagedFit):
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, Any]:
         start = perf_counter()
         with averaged(self.model, self.steppings):
-            score, result = super()._valid_epoch(valid_data, show_progress)
+            score, result = self._validate(valid_data, show_progress)
+            if self.workers is not None:  # they must agree on when to stop
+                score, result = self.workers.of_first((score, result))
             diagnostics = dict(trait(self.model, "diagnostics")())
         record, better = self.history[-1], self._is_better(score, self.best_valid_score)
         if better:
@@ -132,6 +143,14 @@ class TrainerMixin(StagedFit):
         self._validated(record)
         self._tell("on_epoch_end", record)
         return score, result
+
+    def _validate(self, valid_data: Any, show_progress: bool) -> tuple[float, Any]:
+        if self.valid_metric != HELD_OUT_LOSS:
+            return super()._valid_epoch(valid_data, show_progress)
+        if self._own_loss is None:
+            self._own_loss = OwnLoss(self._loaders["train"], valid_data)
+        result = self._own_loss(self.model)
+        return result[HELD_OUT_LOSS], result
 
     def _early_stopping(self, patience: int) -> EarlyStopping:
         return EarlyStopping(patience, self._is_better, self.best_valid_score)
@@ -177,13 +196,16 @@ class TrainerMixin(StagedFit):
             return None
         if load_best_model:
             path = str(model_file or self.saved_model_file)
-            load_model(self.model, read_checkpoint(path, mapped=True), self.device, path)
+            state = read_checkpoint(path, mapped=True) if self.writes else None
+            if self.workers is not None:
+                state = self.workers.of_first(state)
+            load_model(self.model, state or {}, self.device, path)
             self.logger.info(f"Loading model structure and parameters from {path}")
         bars = bool(show_progress) and sys.stderr.isatty()
         self.eval_result = None
         if self._evaluator is None:
             return super().evaluate(eval_data, load_best_model=False, show_progress=bars)
-        self.eval_result = self._evaluator.evaluate(self.model, eval_data, bars)
+        self.eval_result = self._evaluator.evaluate(self.model, eval_data, bars, self.workers)
         self.wandblogger.log_eval_metrics(self.eval_result.metrics, head="eval")
         return self.eval_result.metrics
 
@@ -194,7 +216,7 @@ class TrainerMixin(StagedFit):
     # ---- files
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
-        if not self.config["single_spec"] and self.config["local_rank"] != 0:
+        if not self.writes:
             return
         path = kwargs.pop("saved_model_file", self.saved_model_file)
         with averaged(self.model, self.steppings):
@@ -214,8 +236,12 @@ class TrainerMixin(StagedFit):
 
     # ---- small parts
 
+    @property
+    def _validates_ever(self) -> bool:
+        return self.eval_step > 0 and ("valid" in self._loaders or self.valid_metric == HELD_OUT_LOSS)
+
     def _validates(self, epoch: int) -> bool:
-        return "valid" in self._loaders and self.eval_step > 0 and (epoch + 1) % self.eval_step == 0
+        return self._validates_ever and (epoch + 1) % self.eval_step == 0
 
     def _no_resume(self, what: str = "go on from a checkpoint") -> str:
         return f"{self.config['model']} has a training loop of its own and cannot {what}"

@@ -28,6 +28,9 @@ SAID: list[tuple[str, dict[str, Any], str]] = [
     ("ItemKNN", {"learning_rate": 0.1},
      "learning_rate: no effect with ItemKNN: it learns in one pass, without gradients"),
     ("BPR", {"modalities": ["text"]}, "modalities: no effect with BPR: it reads no vectors of items"),
+    ("BPR", {"min_coverage": 0.1}, "min_coverage: no effect with BPR: it reads no vectors of items"),
+    ("BPR", {"freeze": "all"},
+     "freeze: no effect with BPR: no vectors are given (pretrained_items, pretrained_users)"),
     ("CMC", {"modalities": [], "min_coverage": 0.1},
      "min_coverage: no effect with CMC: modalities: [] leaves the vectors of items out"),
     ("BPR", {"hidden_size": 32}, "hidden_size: no effect with BPR: it has no such key"),
@@ -41,7 +44,21 @@ SAID: list[tuple[str, dict[str, Any], str]] = [
     ("CMC", {"item_overlap": False}, "item_overlap: no effect with CMC: no sets are joined (domains)"),
     ("BPR", {"cold_threshold": 3}, "cold_threshold: no effect with BPR: eval_groups has no 'cold'"),
     ("BPR", {"resample_eval": True}, "resample_eval: no effect with BPR: eval_args.mode draws nothing"),
+    ("EASE", {"loader": "fast"}, "loader: no effect with EASE: it learns in one pass, without gradients"),
+    ("CFKG", {"loader": "fast"}, "loader: no effect with CFKG: it does not train on rows of interactions alone"),
+    ("MultiVAE", {"loader": "fast"},
+     "loader: no effect with MultiVAE: it does not train on rows of interactions alone"),
+    ("BPR", {"loader": "fast", "train_neg_sample_args": {"dynamic": True}},
+     "loader: no effect with BPR: the model chooses its negatives batch by batch (dynamic)"),
+    ("SASRec", {"loader": "fast", "transform": "inverse_itemseq"},
+     "loader: no effect with SASRec: transform changes single batches"),
+    ("SASRec", {"loader": "fast", "train_sequences": "shifted", "sequence_split": "interactions"},
+     "loader: no effect with SASRec: it trains on windows (train_sequences: shifted)"),
+    ("BPR", {"loader": "fast", "worker": 2},
+     "worker: no effect with BPR: loader: fast makes batches in the process itself"),
     ("BPR", {"sequence_split": "interactions"}, "sequence_split: no effect with BPR: it reads no sequences"),
+    ("BPR", {"train_sequences": "shifted"}, "train_sequences: no effect with BPR: it reads no sequences"),
+    ("SASRec", {"sequence_loss": "gbce"}, "sequence_loss: no effect with SASRec: train_sequences is prefix"),
     ("EASE", {"ema_decay": 0.9}, "ema_decay: no effect with EASE: it learns in one pass, without gradients"),
     ("BPR", {"softmax_memory_mib": 9}, "softmax_memory_mib: no effect with BPR: its loss is no softmax in blocks"),
     ("BPR", {"evaluator": "recbole", "eval_memory_mib": 3},
@@ -56,6 +73,26 @@ SAID: list[tuple[str, dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
+SHIFTED: list[tuple[dict[str, Any], list[str]]] = [
+    ({"sequence_loss": "ce", "softmax_memory_mib": 9}, []),
+    ({"gbce_t": 0.5}, ["gbce_t: no effect with SASRec: sequence_loss is another"]),
+    (
+        {"sequence_loss": "gbce", "sequence_negatives": 9, "softmax_memory_mib": 9},
+        ["softmax_memory_mib: no effect with SASRec: its loss is no softmax in blocks"],
+    ),
+    (
+        {"sequence_negatives_by": "popularity"},
+        ["sequence_negatives_by: no effect with SASRec: sequence_loss draws none of them"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "wanted"), SHIFTED)
+def test_keys_of_the_loss_over_positions(given: dict[str, Any], wanted: list[str]) -> None:
+    split = "SASRec: sequence_split: interactions (train_sequences: shifted)"
+    assert lines("SASRec", train_sequences="shifted", **given) == [split, *wanted]
+
+
 @pytest.mark.parametrize(("model", "given", "line"), SAID)
 def test_a_key_without_effect_is_said(model: str, given: dict[str, Any], line: str) -> None:
     assert lines(model, **given) == [line]
@@ -65,6 +102,9 @@ def test_a_key_without_effect_is_said(model: str, given: dict[str, Any], line: s
     ("model", "given"),
     [
         ("EASE", {"epochs": 0}),
+        ("BPR", {"loader": "fast"}),
+        ("VBPR", {"loader": "fast"}),
+        ("SASRec", {"loader": "fast"}),
         ("BPR", {"resample_eval": True, "eval_args": {"mode": {"valid": "full", "test": "uni9"}}}),
         ("BPR", {"stopping_step": 5, "learning_rate": 0.1, "epochs": 3, "embedding_size": 8}),
         ("SASRec", {"MAX_ITEM_LIST_LENGTH": 20, "hidden_size": 32, "loss_type": "CE"}),
@@ -77,6 +117,7 @@ def test_a_key_without_effect_is_said(model: str, given: dict[str, Any], line: s
         ("CMC", {"min_coverage": 0.1, "feature_learning_rate": 0.1, "lambda": 0.5}),
         ("CMC", {"domain_rule": "genre", "domain_groups": {"A": ["Drama"]}, "eval_domain": "A"}),
         ("BPR", {"eval_groups": ["cold"], "cold_threshold": 3}),
+        ("BPR", {"pretrained_items": "text", "freeze": "all", "min_coverage": 0.1, "modality_path": "x"}),
     ],
 )
 def test_one_that_has_an_effect_is_not(model: str, given: dict[str, Any]) -> None:

@@ -139,3 +139,25 @@ def test_draws_are_those_of_recbole(data: dict[str, Any]) -> None:
             init_seed(7, True)
             drawn.append(sampler.sample_by_user_ids(users, None, 3))
         assert drawn[0].equal(drawn[1])
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "popularity"])
+@pytest.mark.parametrize("model", ["BPR", "FPMC"])
+def test_negatives_are_recboles_to_the_digit(model: str, distribution: str, data: dict[str, Any]) -> None:
+    """All rows are tested at once, with the random numbers of RecBole, which tests row by row."""
+    args = {"distribution": distribution, "sample_num": 2, "alpha": 0.5}
+    settings = {**data, "train_neg_sample_args": args, "repeatable": model == "FPMC"}
+    ours = session(model, settings).train_data._sampler
+    theirs = object.__new__(type(ours).__mro__[2])  # RecBole's class
+    theirs.__dict__.update(vars(ours))
+    users, items = np.array([9, 10, 11, 9, 12] * 8), np.array([1, 2, 3, 4, 5] * 8)
+    for rows in (
+        slice(None),
+        slice(1),
+        slice(0, None, 5),
+    ):  # one row, and one user in many: cases of RecBole's own
+        drawn = []
+        for sampler in (ours, theirs):
+            np.random.seed(3)
+            drawn.append(sampler.sample_by_user_ids(users[rows], items[rows], 2))
+        assert drawn[0].tolist() == drawn[1].tolist() and drawn[0].dtype == drawn[1].dtype

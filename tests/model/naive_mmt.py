@@ -94,7 +94,13 @@ class NaiveMMT:
     def user(self, user: int, domain: int, without: int | None = None) -> Tensor:
         """H_shared for an item of ``domain``."""
         domains = range(self.n_domains) if self.config["cross_domain"] else [domain]
-        shared = self.model.share(torch.cat([self.history(user, d, without) for d in domains]))
+        histories = [self.history(user, d, without) for d in domains]
+        if self.config["tied_sharing"]:
+            weights = self.model.domain_weight if self.config["cross_domain"] else [1.0]
+            pairs = zip(weights, histories, strict=True)
+            shared = torch.stack([w * self.model.item_share(h) for w, h in pairs]).sum(0)
+        else:
+            shared = self.model.share(torch.cat(histories))
         if self.model.user_id is not None:
             shared = shared + self.model.user_id.weight[user]
         return F.normalize(shared, dim=0) if self.config["unit_vectors"] else shared

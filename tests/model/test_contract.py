@@ -19,6 +19,7 @@ from recbole_mm.testing import ModelContract
 OURS = {name: where for name, where in model_names().items() if where.startswith("recbole_mm.model.")}
 #: what a model needs on the toy set beside its own defaults
 SETTINGS: dict[str, dict[str, Any]] = {
+    "CPMM": {"embedding_size": 16, "input_size": 12, "train_batch_size": 8},
     "MMT": {
         "hidden_size": 16,
         "n_layers": 1,
@@ -27,7 +28,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "shared_size": 8,
         "history_length": 3,
     },
+    "SASRecMM": {"hidden_size": 16, "n_layers": 1, "inner_size": 16, "sequence_split": "interactions"},
 }
+
+#: the fewest modalities that a model learns from
+FEWEST = {"CPMM": 1}
 
 for _name in OURS:
     for _domains in (1, 2, 3):
@@ -35,7 +40,12 @@ for _name in OURS:
         globals()[_title] = type(
             _title,
             (ModelContract,),
-            {"model": _name, "domains": _domains, "settings": SETTINGS.get(_name, {})},
+            {
+                "model": _name,
+                "domains": _domains,
+                "settings": SETTINGS.get(_name, {}),
+                "fewest": FEWEST.get(_name, 0),
+            },
         )
 del ModelContract  # else pytest collects the abstract contract itself
 

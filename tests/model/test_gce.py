@@ -57,7 +57,7 @@ class NaiveGCE:
 def make(folder: Path, domains: int, **settings: Any) -> tuple[Built, NaiveGCE]:
     built = Built("GCE", {**write_toy(folder, domains=domains), "embedding_size": 8, **settings})
     with torch.no_grad():
-        built.model.weight.mul_(5)  # squares of small numbers would vanish in the tolerance
+        built.model.node.weight.mul_(5)  # squares of small numbers would vanish in the tolerance
     return built, NaiveGCE(built, folder)
 
 
@@ -75,7 +75,7 @@ def test_edges_are_training_rows_and_the_domains_of_users_and_items(tmp_path: Pa
 @pytest.mark.parametrize("domains", [1, 2, 3])
 def test_scores_are_the_factorisation_machine(tmp_path: Path, domains: int) -> None:
     built, naive = make(tmp_path, domains)
-    nodes = naive.adjacency() @ built.model.weight
+    nodes = naive.adjacency() @ built.model.node.weight
     expected = [[naive.score(nodes, u, i) for i in range(1, naive.n_items)] for u in range(1, naive.n_users)]
     torch.testing.assert_close(
         built.scores(), torch.stack([torch.stack(row) for row in expected]), rtol=1e-4, atol=1e-5
@@ -85,7 +85,7 @@ def test_scores_are_the_factorisation_machine(tmp_path: Path, domains: int) -> N
 @torch.no_grad()
 def test_loss_is_bpr_over_four_negatives(tmp_path: Path) -> None:
     built, naive = make(tmp_path, 2)
-    nodes, batch, terms = naive.adjacency() @ built.model.weight, built.batch(10), []
+    nodes, batch, terms = naive.adjacency() @ built.model.node.weight, built.batch(10), []
     assert batch["neg_item_id"].shape == (10, 4)
     for u, i, negatives in zip(
         *(batch[f].tolist() for f in ("user_id", "item_id", "neg_item_id")), strict=True
@@ -100,6 +100,6 @@ def test_scores_follow_the_weights_after_a_training_step(tmp_path: Path) -> None
     built, _ = make(tmp_path, 2)
     before = built.scores()
     built.model.train()
-    built.model.weight.mul_(-2.0)
+    built.model.node.weight.mul_(-2.0)
     after = built.scores()
     torch.testing.assert_close(after, 4 * before, rtol=1e-4, atol=1e-5)

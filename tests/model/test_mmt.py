@@ -36,6 +36,8 @@ def make(folder: Path, domains: int = 2, **settings: Any) -> tuple[Built, NaiveM
     repeat_pairs(folder)
     built = Built("MMT", {**given, **SMALL, **settings})
     torch.nn.init.normal_(built.model.item_bias.weight)
+    if built.model.domain_weight is not None:
+        torch.nn.init.normal_(built.model.domain_weight)
     return built, NaiveMMT(built, folder)
 
 
@@ -53,6 +55,8 @@ def make(folder: Path, domains: int = 2, **settings: Any) -> tuple[Built, NaiveM
         {"modalities": ["text"], "use_id": False},
         {"history_ids": True, "user_id": True},
         {"unit_vectors": True, "temperature": 0.2},
+        {"tied_sharing": True, "history_ids": True},
+        {"tied_sharing": True, "cross_domain": False},
     ],
     ids=str,
 )

@@ -279,3 +279,22 @@ def test_the_command_prints_the_table_and_tells_of_failures_by_its_exit_code(cal
     monkeypatch.setattr(module, "run_one", lambda *_, **__: 1 / 0)
     args.fresh = True
     assert main(args) == 1
+
+
+def test_rows_are_tuned_with_equal_effort_before_the_seeds(calls, monkeypatch, tmp_path):
+    found = compare(["BPR", "ItemKNN"], "ml-100k", 2, out="out", tune=2, metrics=["ndcg@10"])
+    searched = {name: [given for n, seed, given in calls[:4] if n == name] for name in ("BPR", "ItemKNN")}
+    assert [len(trials) for trials in searched.values()] == [2, 2]
+    rows = {row.label: row for row in found.rows}
+    assert rows["BPR"].search["trials"] == 2 and rows["BPR"].search["epochs"] == 14
+    point = rows["BPR"].search["point"]
+    runs = [given for name, _, given in calls[4:] if name == "BPR"]
+    assert len(runs) == 2 and all(point.items() <= given.items() for given in runs)
+    table = (tmp_path / "out/table.md").read_text()
+    assert "trials" in table and "search time" in table and "2 (14 epochs)" in table
+    assert list(pd.read_csv(tmp_path / "out/table.csv")["trials"]) == [2, 2]
+    document = json.loads((tmp_path / "out/result.json").read_text())
+    assert document["rows"][0]["search"]["searcher"] == "grid"
+    assert Comparison.load("out").row("BPR").search["point"] == point
+    with pytest.raises(WrongUse, match=r"^--tune: no search space of GRU4Rec; write .*/tune/GRU4Rec.yaml"):
+        compare(["BPR", "GRU4Rec"], "ml-100k", 2, out="other", tune=2)

@@ -57,6 +57,11 @@ def test_what_is_said_of_a_gpu_holds(found: dict[str, Any]) -> None:
     assert found["usable"]["gpu"]["detail"]
 
 
+def test_how_threads_wait_is_said(found: dict[str, Any]) -> None:
+    said = found["usable"]["threads"]
+    assert said["ok"] and said["detail"].endswith(" (OMP_NUM_THREADS); OMP_WAIT_POLICY=PASSIVE")
+
+
 def test_text_is_for_people(found: dict[str, Any]) -> None:
     text = doctor._as_text(found)
     assert "recbole       1.2.1" in text and "patches active" in text

@@ -123,6 +123,13 @@ def test_controls_are_added_to_rows_that_read_features():
         control_rows(rows[:1], True, [])
 
 
+def test_controls_of_a_row_with_plugged_vectors():
+    plugged = Row("BPR, raw", "BPR", {"pretrained_items": "text", "pretrained_mode": "add", "x": 1})
+    ids_only, shuffled, _ = control_rows([plugged], True, [])
+    assert ids_only.settings == {"x": 1, "pretrained_items": None, "pretrained_users": None}
+    assert shuffled.settings == {**plugged.settings, "feature_control": "shuffled"}
+
+
 def test_all_search_spaces_are_of_one_size():
     sizes = {}
     for path in sorted((properties_dir() / "tune").glob("*.yaml")):

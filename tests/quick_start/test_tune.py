@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import sys
 
+import pandas as pd
 import pytest
 import yaml
 
+from recbole_mm.config import Config
 from recbole_mm.errors import Failure, Interrupted, WrongUse
 from recbole_mm.files import read_lines
 from recbole_mm.quick_start import runs as module
 from recbole_mm.quick_start.preset import load_preset, rows_of
-from recbole_mm.quick_start.tune import ordered, read_space, tune
+from recbole_mm.quick_start.search import search as search_module
+from recbole_mm.quick_start.search.method import Method
+from recbole_mm.quick_start.tune import tune
 from recbole_mm.run.folder import RunFolder, RunResult
 
 
@@ -18,6 +22,8 @@ from recbole_mm.run.folder import RunFolder, RunResult
 def calls(monkeypatch, tmp_path):
     """Validation is best at learning rate .003; the test set must not be asked for."""
     made = []
+
+    monkeypatch.setattr(search_module, "_test", lambda trial: {"ndcg@10": 0.5})
 
     def run_one(spec, callbacks, log, before, **options):
         assert options == {"test": False}
@@ -41,26 +47,33 @@ def search(**more):
     return tune("BPR", "ml-100k", **{"trials": None, "space": "space.yaml", "out": "out", **more})
 
 
-def test_the_best_point_on_validation_is_found_and_written_as_a_preset(calls, tmp_path):
+def test_the_best_point_on_validation_is_found_and_taken_by_run_and_compare(calls, tmp_path):
     found = search(command="recbole-mm tune ...")
     assert len(calls) == len(set(calls)) == 6
     assert found.best["point"] == {"learning_rate": 0.003, "train_batch_size": 512}
     text = (tmp_path / "out/best.yaml").read_text()
     assert "recbole-mm tune ..." in text
     point = {"learning_rate": 0.003, "train_batch_size": 512}
-    assert yaml.safe_load(text) == {"datasets": {"ml-100k": {"models": {"BPR": point}}}}
-    preset = load_preset(["ml-100k", str(tmp_path / "out/best.yaml")])
-    row = next(row for row in rows_of(preset) if row.model == "BPR")
-    assert preset.settings(row, "ml-100k", {}, {})["train_batch_size"] == 512
+    assert yaml.safe_load(text) == {"model": "BPR", "dataset": "ml-100k", **point}
+    config = Config(config_file_list=[tmp_path / "out/best.yaml"])
+    assert (config["model"], config["dataset"], config["train_batch_size"]) == ("BPR", "ml-100k", 512)
+    # a preset in the form of earlier versions is read, too
+    (tmp_path / "old.yaml").write_text(yaml.safe_dump({"datasets": {"ml-100k": {"models": {"BPR": point}}}}))
+    for best in ("out/best.yaml", "old.yaml"):
+        preset = load_preset(["ml-100k", str(tmp_path / best)])
+        row = next(row for row in rows_of(preset) if row.model == "BPR")
+        assert preset.settings(row, "ml-100k", {}, {})["train_batch_size"] == 512
+        other = next(row for row in rows_of(preset) if row.model != "BPR")
+        assert preset.settings(other, "ml-100k", {}, {}).get("train_batch_size") != 512
 
 
 def test_trials_come_in_an_order_the_seed_decides_and_fewer_are_the_first_of_more(calls):
-    space = read_space(Path("space.yaml"))
-    points = ordered(space, 0)
-    assert points == ordered(space, 0)
-    assert points != ordered(space, 1)
+    search()
+    whole = calls[:]
+    search(order_seed=1, out="other")
+    assert calls[6:] != whole and sorted(calls[6:]) == sorted(whole)
     search(trials=2, out="two")
-    assert calls == [(p["learning_rate"], p["train_batch_size"]) for p in points[:2]]
+    assert calls[12:] == whole[:2]
 
 
 def test_an_interrupted_search_goes_on(calls, monkeypatch, tmp_path):
@@ -103,7 +116,7 @@ def test_a_trial_that_fails_is_kept_in_the_journal_and_not_chosen(calls, monkeyp
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("learning_rate: 0.1", "must be a list"),
+        ("learning_rate: 0.1", "must be a list of values or one of"),
         ("epochs: [1, 2]", "epochs"),
         ("learnign_rate: [1]", "learning_rate"),
         ("", "empty"),
@@ -127,3 +140,48 @@ def test_a_sequential_model_is_searched_with_the_mask_of_a_table(tmp_path):
     (folder,) = (tmp_path / "out/runs").iterdir()
     assert RunFolder(folder).read_spec().settings["mask_seen"] == "train+valid"
     assert found.best
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (Method("rya"), "--engine: no 'rya'; did you mean 'ray'?"),
+        (Method(ray={"scheduler": "ahsa"}), "--scheduler: no 'ahsa'; did you mean 'asha'?"),
+        (Method("local", ray={"scheduler": "asha"}),
+         "--scheduler needs --engine ray; --engine local runs trials one after another"),
+        (Method("local", ray={"at_once": 2}),
+         "--concurrent needs --engine ray; --engine local runs trials one after another"),
+        (Method(searcher="random"), "--samples all: --searcher random has no last point; give a number"),
+    ],
+)  # fmt: skip
+def test_a_method_that_does_not_fit_is_refused(calls, method, message):
+    with pytest.raises(WrongUse) as error:
+        search(method=method)
+    assert str(error.value) == message and calls == []
+
+
+def test_without_ray_the_error_names_the_extra(calls, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(WrongUse, match=r'^--engine ray needs Ray: pip install "recbole_mm\[ray\]"$'):
+        search(method=Method(ray={"scheduler": "asha"}))
+
+
+def test_a_point_that_cannot_be_configured_is_a_failed_trial(calls, tmp_path):
+    (tmp_path / "space.yaml").write_text("learning_rate: [-1.0, 0.003]\ntrain_batch_size: [512]\n")
+    found = search()
+    assert [trial["status"] for trial in found.trials].count("failed") == 1
+    (failed,) = [trial for trial in found.trials if trial["error"]]
+    assert failed["point"]["learning_rate"] == -1.0 and "learning_rate" in failed["error"]
+    assert calls == [(0.003, 512)] and found.best["point"]["learning_rate"] == 0.003
+
+
+def test_the_table_of_trials_and_the_picture_are_written(calls, tmp_path):
+    search()
+    table = pd.read_csv(tmp_path / "out/trials.csv")
+    assert list(table.columns[:3]) == ["trial", "learning_rate", "train_batch_size"]
+    assert table["best_valid_score"].max() == pytest.approx(0.5 - 512 / 1e6) and len(table) == 6
+    whole = json.loads((tmp_path / "out/trials.json").read_text())
+    assert (whole["n_trials"], whole["epochs"], whole["test_result"]) == (6, 18, {"ndcg@10": 0.5})
+    assert whole["engine"] == "local" and whole["searcher"] == "grid" and whole["threads"] == 1
+    page = (tmp_path / "out/search.html").read_text()
+    assert "parcoords" in page and "Importance" in page and "<script src" not in page

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from recbole_mm.report.export import document, frame
+from recbole_mm.report.latex import latex
 from recbole_mm.report.paired import PairedTest
 from recbole_mm.report.plot import loss_frame, missing_frame, write_figures
 from recbole_mm.report.table import (
@@ -16,7 +17,7 @@ from recbole_mm.report.table import (
     missing_table,
     on_terminal,
 )
-from recbole_mm.report.text import duration, figure, p_text
+from recbole_mm.report.text import duration, figure, mark, p_text
 from recbole_mm.run.comparison import Comparison, RowResult
 from recbole_mm.run.folder import RunResult
 
@@ -73,7 +74,7 @@ def test_the_line_of_a_row_holds_mean_and_spread_published_change_and_p():
     ]
     # mean .3, deviations -.1, 0, .1: std = sqrt(.02 / 2) = .1; (.3 - .2) / .2 = +50 %
     assert cells(table, "CMC") == [
-        *("CMC", "**0.3000 ± 0.1000**", "0.725", "**0.5000**", "+50.0%", ".012", "0.4000", "11", "30 s"),
+        *("CMC", "**0.3000 ± 0.1000** △", "0.725", "**0.5000**", "+50.0%", ".012", "0.4000", "11", "30 s"),
     ]
     assert cells(table, "ItemKNN") == [
         *("ItemKNN", "0.1000", "–", "**0.5000**", "-50.0%", "", "0.2000", "10", "30 s"),
@@ -180,7 +181,7 @@ def test_controls_stand_below_their_row_and_not_in_the_main_table():
     assert "ids only" not in main_table(comparison, [])
     table = controls_table(comparison, [test_of("CMC, ids only", 0.02, "CMC")])
     assert cells(table, "CMC")[1] == "**0.3000 ± 0.1000**"
-    assert cells(table, "CMC: ids only") == ["CMC: ids only", "0.1500", "**0.5000**", "-50.0%", ".020"]
+    assert cells(table, "CMC: ids only") == ["CMC: ids only", "0.1500 △", "**0.5000**", "-50.0%", ".020"]
     assert controls_table(toy(), []) is None
 
 
@@ -197,6 +198,44 @@ def test_the_curve_over_masked_features_starts_with_the_row_itself():
     assert sorted(curve[curve["metric"] == "ndcg@10"]["masked"]) == [0.0, 0.3, 0.6]
 
 
+@pytest.mark.parametrize(
+    ("p", "difference", "smaller", "wanted"),
+    [
+        (0.0099, 0.1, False, "▲"),
+        (0.01, 0.1, False, "△"),
+        (0.0099, -0.1, False, "▼"),
+        (0.049, -0.1, False, "▽"),
+        (0.05, 0.1, False, ""),
+        (0.001, -0.1, True, "▲"),
+        (0.001, 0.1, True, "▼"),
+        (None, 0.1, False, ""),
+    ],
+)
+def test_a_mark_tells_better_from_worse_and_how_sure_it_is(p, difference, smaller, wanted):
+    assert mark(p, difference, smaller) == wanted
+
+
+def test_latex_has_rules_bold_marks_and_no_bare_special_character():
+    comparison = with_controls()
+    comparison.rows[2] = replace(comparison.rows[2], label="CMC_2 & 50%")
+    comparison.rows[3:] = [replace(each, of="CMC_2 & 50%") for each in comparison.rows[3:]]
+    tests = [test_of("CMC_2 & 50%", 0.001), test_of("CMC, ids only", 0.02, "CMC_2 & 50%")]
+    text = latex(comparison, tests)
+    lines = text.splitlines()
+    assert [line for line in lines if "rule" in line and "%" not in line] == [
+        r"\toprule", r"\midrule", r"\midrule", r"\bottomrule"
+    ]  # fmt: skip
+    assert lines[lines.index(r"\toprule") + 1] == r"Model & ndcg@10 & gauc & published NDCG & vs BPR & $p$ \\"
+    assert (
+        r"CMC\_2 \& 50\% & \textbf{0.3000} $\pm$ 0.1000$^\blacktriangle$ & \textbf{0.5000} & 0.725 & +50.0\% & .001 \\"
+        in lines
+    )
+    assert r"CMC, ids only & 0.1500$^\vartriangle$ & 0.5000 & -- & -50.0\% & .020 \\" in lines
+    assert r"BPR$^\dagger$ & 0.2000 & \textbf{0.5000} & 0.612 &  &  \\" in lines
+    body = [line for line in lines if line.endswith(r"\\")]
+    assert len({line.replace(r"\&", "").count("&") for line in body}) == 1
+
+
 def test_csv_and_json_hold_the_same_figures():
     comparison = with_controls()
     tests = [test_of("CMC", 0.0123), test_of("CMC, ids only", 0.02, "CMC")]
@@ -205,6 +244,8 @@ def test_csv_and_json_hold_the_same_figures():
         [0.3, 0.1, 0.5, 0.0123]
     )
     assert table.loc["CMC, ids only", "against"] == "CMC"
+    assert table["ndcg@10 best"].tolist() == [False, False, True, False, False, False]
+    assert table.loc[["BPR", "CMC", "CMC, ids only"], "ndcg@10 mark"].tolist() == ["", "△", "△"]
     assert table.loc["BPR", "stopped by cap"] == 1
     plain = json.loads(json.dumps(document(comparison, tests)))
     rows = {line["label"]: line for line in plain["rows"]}

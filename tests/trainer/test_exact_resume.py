@@ -39,6 +39,7 @@ def assert_same_run(one: dict[str, Any], other: dict[str, Any]) -> None:
     ("model", "settings"),
     [
         ("BPR", {}),
+        ("BPR", {"loader": "fast"}),
         ("TwoTerms", {"learner": "adamw", "weight_decay": 0.01}),
         ("LightGCN", {"learner": "rmsprop"}),
         ("MultiVAE", {"train_neg_sample_args": None}),  # counts its updates in a plain attribute

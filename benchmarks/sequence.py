@@ -1,0 +1,163 @@
+"""SASRec on every position against RecBole's prefixes, and its memory with many items; one JSON line a case.
+
+    python benchmarks/sequence.py --data dataset [--dataset beauty] [--batches 20] [--seconds 600]
+
+``ratio_recbole``: the time of an epoch of RecBole's loader and model over that of ours, both from the median of some
+batches, taken in turn, and the number of batches in an epoch; ``peak_mib``: the most memory of the process until then.
+``--seconds`` trains both for so long and prints their best validation. ``--cases memory`` needs no data: an epoch with
+full softmax over 100,000 items in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from recbole_mm.quick_start.session import Session
+from recbole_mm.run.spec import RunSpec
+from recbole_mm.trainer import Callback
+from recbole_mm.trainer.shifted import ShiftedObjective
+
+SETTINGS: dict[str, Any] = {
+    "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "full"},
+    "sequence_split": "interactions", "MAX_ITEM_LIST_LENGTH": 50, "hidden_size": 64, "hidden_dropout_prob": 0.3,
+    "attn_dropout_prob": 0.3, "show_progress": False, "metrics": ["NDCG"], "topk": [10], "valid_metric": "NDCG@10",
+}  # fmt: skip
+SHIFTED: dict[str, dict[str, Any]] = {
+    "ce": {"train_sequences": "shifted"},
+    "sampled_softmax": {
+        "train_sequences": "shifted", "sequence_loss": "sampled_softmax", "sequence_negatives": 1024,
+    },
+}  # fmt: skip
+ITEMS, USERS, EVENTS = 100_000, 20_000, 23
+
+
+def steps(made: Session) -> Iterator[float]:
+    """Seconds of each training step, its batch made included, epoch after epoch."""
+    shifted = made.config["train_sequences"] == "shifted"
+    loss = (
+        ShiftedObjective(made.config, made.model, made.train_data) if shifted else made.model.calculate_loss
+    )
+    made.model.train()
+    start = time.perf_counter()
+    while True:
+        for batch in made.train_data:
+            made.trainer.optimizer.zero_grad()
+            value = loss(batch)
+            value.backward()
+            made.trainer.optimizer.step()
+            value.item()  # as RecBole's loop
+            yield time.perf_counter() - start
+            start = time.perf_counter()
+
+
+def epoch_times(data: dict[str, Any], dataset: str, case: str, batches: int) -> dict[str, Any]:
+    """RecBole's batches of 2048 rows, ours of as many targets."""
+    both = [
+        Session.build(
+            RunSpec("SASRec", dataset, {**SETTINGS, **data, "train_batch_size": 2048, **form}, seed=1)
+        )
+        for form in ({}, SHIFTED[case])
+    ]
+    timers = [steps(made) for made in both]
+    seconds: list[list[float]] = [[], []]
+    for _ in range(batches + 1):
+        for timer, found in zip(timers, seconds, strict=True):
+            found.append(next(timer))
+    theirs, ours = (
+        median(found[1:]) * len(made.train_data) for found, made in zip(seconds, both, strict=True)
+    )
+    return {
+        "model": f"SASRec shifted {case}", "epoch_seconds": round(ours, 2),
+        "ratio_recbole": round(theirs / ours, 2), "peak_mib": peak_mib(),
+    }  # fmt: skip
+
+
+class Deadline(Callback):
+    """Ends a run after so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self.end = time.perf_counter() + seconds
+
+    def on_validation(self, record: dict[str, Any]) -> bool:
+        """Whether the time is over."""
+        return time.perf_counter() > self.end
+
+
+def equal_time(data: dict[str, Any], dataset: str, case: str, seconds: float) -> dict[str, Any]:
+    """Best validation NDCG@10 of both forms after the same time, validation included."""
+    best = {}
+    for name, form in (("valid_recbole", {}), ("valid_ours", SHIFTED[case])):
+        given = {**SETTINGS, **data, "train_batch_size": 2048, "epochs": 1000, "stopping_step": 1000, **form}
+        made = Session.build(RunSpec("SASRec", dataset, given, seed=1), [Deadline(seconds)])
+        best[name] = made.run(test=False, saved=False).record["best_valid_score"]
+    return {"model": f"SASRec shifted {case}", "seconds": seconds, **best}
+
+
+def memory() -> dict[str, Any]:
+    """An epoch with full softmax over many items, in this process."""
+    rng = np.random.default_rng(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "many"
+        folder.mkdir()
+        taken = np.concatenate([np.arange(ITEMS), rng.integers(ITEMS, size=USERS * EVENTS - ITEMS)])
+        frame = pd.DataFrame(
+            {
+                "user_id:token": np.arange(len(taken)) % USERS,
+                "item_id:token": taken,
+                "timestamp:float": np.arange(len(taken)),
+            }
+        )
+        frame.to_csv(folder / "many.inter", sep="\t", index=False)
+        del frame, taken
+        given = {**SETTINGS, **SHIFTED["ce"], "data_path": name, "epochs": 1, "train_batch_size": 2048}
+        made = Session.build(RunSpec("SASRec", "many", given, seed=1))
+        before = peak_mib()
+        made.trainer.fit(made.train_data, None, saved=False, verbose=False)
+        items = made.train_data._dataset.item_num - 1
+    return {"model": "SASRec shifted ce", "items": items, "peak_mib_before": before, "peak_mib": peak_mib()}
+
+
+def peak_mib() -> int:
+    """The most memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", default="dataset", help="folder of the data set's folder")
+    parser.add_argument("--dataset", default="beauty")
+    parser.add_argument("--cases", default="ce,sampled_softmax,memory")
+    parser.add_argument("--batches", type=int, default=20)
+    parser.add_argument("--seconds", type=float)
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    data = {"data_path": arguments.data, "use_gpu": torch.cuda.is_available()}
+    for case in arguments.cases.split(","):
+        if case == "memory" and not arguments.here:
+            subprocess.run([sys.executable, __file__, "--cases", "memory", "--here"], check=True)
+            continue
+        if case == "memory":
+            line = memory()
+        elif arguments.seconds:
+            line = equal_time(data, arguments.dataset, case, arguments.seconds)
+        else:
+            line = epoch_times(data, arguments.dataset, case, arguments.batches)
+        print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()

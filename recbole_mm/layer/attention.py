@@ -1,0 +1,57 @@
+"""Aggregation by attention: over the many vectors of one user, and over the few positions of one thing."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from recbole_mm.layer.projection import masked
+
+
+class BagAttention(nn.Module):
+    r"""Bags of vectors to one vector each: :math:`\sum_k \alpha_k r_k`, :math:`\alpha = softmax(q^\top \tanh(W r_k))`.
+
+    Args:
+        width: d.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.score = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1, bias=False))
+
+    def forward(self, vectors: Tensor, size: Tensor) -> Tensor:
+        """``vectors [t, d]``, one bag after the other, ``size [n]`` of each -> ``[n, d]``, zeros for an empty bag."""
+        bag = torch.arange(len(size), device=size.device).repeat_interleave(size)
+        logits = self.score(vectors).squeeze(1)
+        # the largest of each bag is taken off, so that no exponential is too large
+        top = logits.new_full((len(size),), -torch.inf).scatter_reduce(0, bag, logits.detach(), "amax")
+        weight = (logits - top[bag]).exp()
+        total = weight.new_zeros(len(size)).index_add(0, bag, weight)
+        share = (weight / total[bag]).unsqueeze(1)
+        return vectors.new_zeros(len(size), vectors.shape[1]).index_add(0, bag, share * vectors)
+
+
+class PositionAttention(nn.Module):
+    """Self-attention over M positions of equal rank, then their mean: ``mean(softmax(QKᵀ/√d) V)`` (MMCPR).
+
+    Args:
+        width: d.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(width, width, bias=False) for _ in range(3))
+
+    def forward(self, positions: Tensor, present: Tensor) -> Tensor:
+        """``positions [n, M, d]``, ``present [n, M]`` -> ``[n, d]``; absent ones neither ask nor answer."""
+        positions = masked(positions, present)
+        scores = self.query(positions) @ self.key(positions).transpose(1, 2) / positions.shape[2] ** 0.5
+        some = present.any(dim=1)[:, None, None]
+        scores = scores.masked_fill(~present.unsqueeze(1) & some, -torch.inf)
+        return mean_of_present(scores.softmax(dim=2) @ self.value(positions), present)
+
+
+def mean_of_present(positions: Tensor, present: Tensor) -> Tensor:
+    """The mean over the present ones of ``positions [n, M, d]``; zeros where none is."""
+    count = present.sum(dim=1, keepdim=True).clamp(min=1)
+    return masked(positions, present).sum(dim=1) / count

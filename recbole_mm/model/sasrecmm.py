@@ -1,0 +1,88 @@
+"""SASRecMM: SASRec (Kang and McAuley, ICDM 2018, arXiv 1808.09781) over items that are an id and their content.
+
+.. math:: v_i = e_i + \\sum_m W_m f_i^m + b_m
+
+An item's vector stands in the input sequence and, with the same weights, in the score; an absent modality adds nothing.
+SASRec itself is RecBole's, with ``modalities: []`` to the digit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from recbole.model.sequential_recommender.sasrec import SASRec
+from torch import Tensor, nn
+
+from recbole_mm.layer.feature import FeatureTable
+from recbole_mm.layer.projection import masked
+from recbole_mm.model.base import ITEMS_AT_ONCE, item_features
+from recbole_mm.model.traits import Traits
+
+
+class ItemVectors(nn.Module):
+    """In the place of a table of items: called with ids ``[...]`` it gives vectors ``[..., d]``; all are ``weight``.
+
+    Args:
+        ids: ``[I, d]``, e.
+        features: f, with which items have which.
+    """
+
+    def __init__(self, ids: nn.Embedding, features: FeatureTable):
+        super().__init__()
+        self.ids, self.features = ids, features
+        self.projections = nn.ModuleDict(
+            {name: nn.Linear(width, ids.embedding_dim) for name, width in features.widths.items()}
+        )
+        features.read_by(self.projections)
+        self._all: Tensor | None = None
+        self.register_load_state_dict_post_hook(lambda *_: self._forget())
+
+    def forward(self, items: Tensor) -> Tensor:
+        """``[..., d]``; each item is projected once."""
+        distinct, rows = torch.unique(items, return_inverse=True)
+        return nn.functional.embedding(rows, self._encode(distinct))
+
+    @property
+    def weight(self) -> Tensor:
+        """``[I, d]``; in evaluation computed once, until the mode or the weights change."""
+        if self._all is not None:
+            return self._all
+        every = torch.arange(self.ids.num_embeddings, device=self.ids.weight.device)
+        if self.training or torch.is_grad_enabled():
+            return self._encode(every)
+        self._all = torch.cat([self._encode(part) for part in every.split(ITEMS_AT_ONCE)])
+        return self._all
+
+    def _encode(self, items: Tensor) -> Tensor:
+        present, vectors = self.features.mask(items), self.ids(items)
+        for k, (name, projection) in enumerate(self.projections.items()):
+            vectors = vectors + masked(projection(self.features(name, items)), present[:, k])
+        return vectors
+
+    def _forget(self) -> None:
+        self._all = None
+
+    def train(self, mode: bool = True) -> ItemVectors:
+        """Set the mode; forgets computed vectors."""
+        self._forget()
+        return super().train(mode)
+
+
+class SASRecMM(Traits, SASRec):
+    """SASRec whose item vectors are an id and projected features, at input and at output."""
+
+    multimodal = True
+    scores_from_features = True
+    causal = True
+
+    def __init__(self, config: Any, dataset: Any):
+        super().__init__(config, dataset)
+        self.features = item_features(config, dataset)
+        if self.features.names:
+            self.item_embedding = ItemVectors(self.item_embedding, self.features)
+
+    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
+        """E."""
+        ids = "item_embedding.ids.weight" if self.features.names else "item_embedding.weight"
+        return {ids: [("item", 1)]}

@@ -1,0 +1,158 @@
+"""The desk of a search: it hands out trials, each configured before it runs, and takes what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import recbole_mm
+from recbole_mm.config import Config
+from recbole_mm.config.known import keys_read
+from recbole_mm.config.properties import recbole_dir
+from recbole_mm.data import split_parts
+from recbole_mm.data.shared import Packed, share, without_test
+from recbole_mm.errors import WrongUse
+from recbole_mm.quick_start.fingerprint import run_key
+from recbole_mm.quick_start.search.searcher import Points
+from recbole_mm.quick_start.search.space import Point
+from recbole_mm.quick_start.session import load_dataset
+from recbole_mm.run.folder import RunFolder
+from recbole_mm.run.spec import RunSpec
+
+#: what a search that prunes a trial leaves in ``stopped_by`` of its record
+PRUNED = "pruned"
+FINISHED, FAILED = "finished", "failed"
+# of the files that make the data: those that make loaders of them
+_OF_LOADERS = ("build.py", "dataloader.py", "draws.py", "phase_sampler.py", "sampler.py")
+
+
+@dataclass
+class Trial:
+    """One point of the space, and what became of it.
+
+    Attributes:
+        number: from 0 on, in the order in which they were chosen.
+        record: of its run; None where it failed.
+        history: a record an epoch.
+        error: why it failed, in one line.
+    """
+
+    number: int
+    point: Point
+    spec: RunSpec | None = None
+    config: Config | None = None
+    record: dict[str, Any] | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    folder: RunFolder | None = None
+    error: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Its settings in words."""
+        return ", ".join(f"{key}={_short(value)}" for key, value in self.point.items())
+
+    @property
+    def score(self) -> float | None:
+        """The best on validation; None where there is none."""
+        return None if self.record is None else self.record.get("best_valid_score")
+
+    @property
+    def status(self) -> str:
+        """``finished``, ``pruned`` or ``failed``."""
+        if self.record is None or self.score is None:
+            return FAILED
+        return PRUNED if self.record.get("stopped_by") == PRUNED else FINISHED
+
+    def take(self, folder: RunFolder) -> None:
+        """Take what a finished run left."""
+        result = folder.result()
+        self.folder, self.record, self.history = folder, result.record, result.history
+
+
+class Desk:
+    """Hands out trials in the order in which their points are chosen.
+
+    Args:
+        model: as it was named.
+        dataset: its name.
+        settings: what all trials have in common.
+        points: their points.
+        label: of the row that is searched.
+    """
+
+    def __init__(
+        self, model: str, dataset: str, settings: dict[str, Any], points: Points, label: str
+    ) -> None:
+        self.model, self.dataset, self.settings, self.points, self.label = (
+            model,
+            dataset,
+            settings,
+            points,
+            label,
+        )
+        self.trials: list[Trial] = []
+
+    def next(self) -> Trial | None:
+        """The next trial, which may have failed as it cannot be configured; None where there is no more."""
+        point = self.points.next()
+        if point is None:
+            return None
+        trial = Trial(len(self.trials), point)
+        self.trials.append(trial)
+        try:
+            self.configure(trial)
+        except WrongUse as error:
+            trial.error = str(error)
+            self.done(trial)
+        return trial
+
+    def configure(self, trial: Trial) -> None:
+        """Set the configuration and the specification of a trial by its point. Raises ``WrongUse``."""
+        trial.config = config = Config(self.model, self.dataset, None, {**self.settings, **trial.point})
+        label = f"{self.label} {trial.label}"
+        trial.spec = replace(config.spec, label=label, key=run_key(config, config["seed"]))
+
+    def done(self, trial: Trial) -> None:
+        """Tell the searcher what became of a trial."""
+        score, config = trial.score, trial.config
+        bigger = config is None or config["valid_metric_bigger"]
+        self.points.told(trial.number, None if score is None else -score if bigger else score)
+
+    def ready(self) -> Iterator[Trial]:
+        """The trials that can be chosen before another has ended."""
+        while self.points.ready and (trial := self.next()) is not None:
+            yield trial
+
+
+class DataSets:
+    """The data sets of a search without their test rows, each built once: most searches have one."""
+
+    def __init__(self, put: Callable[[Packed], Any]) -> None:
+        self._put = put
+        self._made: dict[str, Any] = {}
+
+    def of(self, config: Config) -> Any:
+        """What ``put`` gave for the data of a configuration."""
+        told = sorted((key, repr(config[key])) for key in data_keys() if key in config)
+        key = repr(told)
+        if key not in self._made:
+            dataset = load_dataset(config)
+            self._made[key] = self._put(share(*without_test(dataset, split_parts(config, dataset))))
+        return self._made[key]
+
+
+@cache
+def data_keys() -> frozenset[str]:
+    """The configuration keys that the code reads which makes data sets and parts of them."""
+    ours = Path(recbole_mm.__file__).parent / "data"
+    files = [file for file in ours.glob("*.py") if file.name not in _OF_LOADERS]
+    files += [*(recbole_dir() / "data/dataset").glob("*.py"), recbole_dir() / "data/interaction.py"]
+    read = frozenset().union(*(keys_read(file.read_text(encoding="utf-8")) for file in files))
+    return read - {"checkpoint_dir"}
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,107 @@
+"""What a search leaves: its trials as CSV and JSON, the best one as a yaml that ``run`` and ``compare`` take."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from recbole_mm.files import write_text
+from recbole_mm.quick_start.search.desk import Trial
+from recbole_mm.quick_start.search.space import Point, Space
+
+JOURNAL = "trials.jsonl"
+# what a line of it tells of a record
+_TOLD = ("best_valid_score", "best_valid_result", "epochs_run", "stopped_by", "seconds", "threads")
+
+
+@dataclass
+class Search:
+    """What a search found.
+
+    Attributes:
+        model, dataset: as they were named.
+        space: what was searched.
+        trials: in the order in which they were chosen, plain.
+        best: the best of them on validation; None if all failed.
+        test_result: of the best trial, the one reading of the test.
+        how: engine, searcher, scheduler, seed and seconds.
+    """
+
+    model: str
+    dataset: str
+    space: Space
+    trials: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Any] | None = None
+    test_result: dict[str, float] | None = None
+    how: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that all trials trained together."""
+        return sum(trial["epochs_run"] or 0 for trial in self.trials)
+
+    def document(self) -> dict[str, Any]:
+        """Plain."""
+        return {
+            "model": self.model,
+            "dataset": self.dataset,
+            **self.how,
+            "n_trials": len(self.trials),
+            "epochs": self.epochs,
+            "best": self.best and self.best["number"],
+            "test_result": self.test_result,
+            "trials": self.trials,
+        }
+
+
+def plain_trial(trial: Trial) -> dict[str, Any]:
+    """A trial as a line of the journal."""
+    record = trial.record or {}
+    head: dict[str, Any] = {"number": trial.number, "key": trial.spec and trial.spec.key}
+    told = {name: record.get(name) for name in _TOLD}
+    return {**head, "status": trial.status, "point": trial.point, **told, "error": trial.error}
+
+
+def best_of(trials: list[Trial], bigger: bool) -> Trial | None:
+    """The best on validation, the first of equal ones; None where none has a score."""
+    scored = [trial for trial in trials if trial.score is not None]
+    best = max if bigger else min
+    return best(scored, key=lambda trial: float(trial.score or 0.0)) if scored else None
+
+
+def write_trials(search: Search, folder: Path) -> None:
+    """``trials.jsonl``, ``trials.json`` (all of the search) and ``trials.csv`` (a column for each key)."""
+    write_text(folder / JOURNAL, "".join(f"{json.dumps(trial, default=str)}\n" for trial in search.trials))
+    write_text(folder / "trials.json", json.dumps(search.document(), indent=1, default=str) + "\n")
+    write_text(folder / "trials.csv", trials_frame(search).to_csv(index=False))
+
+
+def trials_frame(search: Search) -> pd.DataFrame:
+    """A row a trial, with a column for each key of the space."""
+    lines = []
+    for trial in search.trials:
+        point = {key: trial["point"].get(key) for key in search.space.axes}
+        told = ("best_valid_score", "epochs_run", "stopped_by", "seconds", "error")
+        lines.append(
+            {"trial": trial["number"], **point, "status": trial["status"]} | {key: trial[key] for key in told}
+        )
+    return pd.DataFrame(lines)
+
+
+def best_yaml(search: Search, metric: str, command: str | None) -> str:
+    """The best values: ``run --config_files`` takes them, and ``compare`` as settings of this model alone."""
+    assert search.best is not None
+    best = search.best
+    point: Point = best["point"]
+    head = [
+        f"# {metric} on validation {best['best_valid_score']:.4f}, the best of {len(search.trials)} trials "
+        f"({search.epochs} epochs); training ended by {best['stopped_by']}",
+        *([f"# found by: {command}"] if command else []),
+    ]
+    body = {"model": search.model, "dataset": search.dataset, **point}
+    return "\n".join(head) + "\n" + yaml.safe_dump(body, sort_keys=False, allow_unicode=True)

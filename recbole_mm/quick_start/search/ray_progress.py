@@ -1,0 +1,91 @@
+"""What became of the trials on Ray: one line each, their records, and why a process ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ray.tune
+
+from recbole_mm.quick_start.runs import error_file, outcome
+from recbole_mm.quick_start.search.desk import PRUNED, Desk, Trial
+from recbole_mm.run.comparison import RUNS
+from recbole_mm.run.folder import RunFolder, RunResult, run_folders
+
+_KILLED = "its process was killed, twice: out of memory, or its machine is gone"
+
+
+class Progress(ray.tune.Callback):
+    """A line for each trial that ends."""
+
+    def __init__(self, desk: Desk, folder: Path, say: Callable[[str], None]) -> None:
+        self._desk, self._folder, self._say = desk, folder, say
+        self._began, self._ended = time.monotonic(), 0
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        """Take what became of it."""
+        self.settle(self._desk.trials[trial.config["given"]["number"]])
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        """Keep why its process ended."""
+        mine = self._desk.trials[trial.config["given"]["number"]]
+        mine.error = _reason(trial)
+        self.settle(mine)
+
+    def settle(self, trial: Trial) -> None:
+        """Take what a trial left."""
+        assert trial.spec is not None
+        if trial.error is None:
+            _take(trial, self._folder)
+        self._desk.done(trial)
+        self._ended += 1
+        what = f"failed: {trial.error}" if trial.error else outcome(trial.record or {})
+        self._say(f"[{self._ended}] {trial.spec.label}: {what}")
+
+
+def _take(trial: Trial, folder: Path) -> None:
+    assert trial.spec is not None
+    file = error_file(folder, trial.spec)
+    if file.is_file():
+        trial.error = file.read_text(encoding="utf-8").partition("\n")[0]
+        return
+    found = run_folders(folder / RUNS).get(trial.spec.key or "")
+    if found is None:
+        trial.error = "it left nothing"
+        return
+    if not found.finished:  # Ray ended the process before the trial had written its record
+        found.finish(RunResult(_record_of(found, trial)), "best")
+    trial.take(found)
+
+
+def _record_of(found: RunFolder, trial: Trial) -> dict[str, Any]:
+    assert trial.config is not None
+    history = found.read_history()
+    bigger = bool(trial.config["valid_metric_bigger"])
+    best = max if bigger else min
+    scored = [each for each in history if each["valid_score"] is not None]
+    top = best(scored, key=lambda each: each["valid_score"]) if scored else None
+    return {
+        "model": trial.config["model"],
+        "dataset": trial.config["dataset"],
+        "seed": trial.config["seed"],
+        "key": trial.spec.key if trial.spec else None,
+        "best_valid_score": top and top["valid_score"],
+        "best_valid_result": top and top["valid"],
+        "test_result": None,
+        "valid_score_bigger": bigger,
+        "epochs_run": len(history),
+        "stopped_by": PRUNED,
+        "seconds": round(sum(each["seconds"] + (each["valid_seconds"] or 0.0) for each in history), 2),
+        "files": {"best": "best.pth"} if found.best.is_file() else {},
+    }
+
+
+def _reason(trial: Any) -> str:
+    error = trial.get_pickled_error() or trial.get_error()
+    text = " ".join(str(error).split())
+    if "OutOfMemory" in type(error).__name__ or "OutOfMemory" in text:
+        return "out of memory: Ray ended its process, twice"
+    return _KILLED if "died" in text or "Actor" in type(error).__name__ else text[:300]

@@ -1,0 +1,139 @@
+"""A search from its space to its best trial, on either engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+import torch
+
+from recbole_mm.config import Config
+from recbole_mm.data.presplit import rule_without_validation
+from recbole_mm.errors import Failure, WrongUse
+from recbole_mm.files import write_text
+from recbole_mm.model import get_model
+from recbole_mm.quick_start.plan import one_mask
+from recbole_mm.quick_start.preset import Settings
+from recbole_mm.quick_start.runs import run_all
+from recbole_mm.quick_start.search.desk import Desk, Trial
+from recbole_mm.quick_start.search.method import Method
+from recbole_mm.quick_start.search.outcome import (
+    JOURNAL,
+    Search,
+    best_of,
+    best_yaml,
+    plain_trial,
+    write_trials,
+)
+from recbole_mm.quick_start.search.picture import write_picture
+from recbole_mm.quick_start.search.searcher import Points, searcher_of
+from recbole_mm.quick_start.search.space import Space
+from recbole_mm.quick_start.session import Session, require_files
+
+ADAPTIVE = ("optuna", "hyperopt")
+
+
+def search(
+    model: str,
+    dataset: str,
+    space: Space,
+    settings: Settings,
+    folder: Path,
+    *,
+    trials: int | None,
+    seed: int,
+    fresh: bool,
+    command: str | None,
+    method: Method,
+    label: str | None = None,
+    test: bool = True,
+) -> Search:
+    """Run the trials and write what they left; ``test=False`` leaves the one reading of the test to the caller."""
+    began, name = time.perf_counter(), get_model(model).__name__
+    method = method.settled(space)
+    if method.searcher != "grid" and trials is None:
+        raise WrongUse(f"--samples all: --searcher {method.searcher} has no last point; give a number")
+    kept = settings.get("keep_checkpoints", "none")
+    settings = {**settings, **one_mask(settings), "keep_checkpoints": "best"}
+    base = _base(model, dataset, settings)
+
+    def desk(at_once: int) -> Desk:
+        searcher = searcher_of(str(method.searcher), space, seed)
+        behind = 2 * at_once if at_once > 1 else 1
+        points = Points(searcher, trials, behind if method.searcher in ADAPTIVE else None)
+        return Desk(model, dataset, settings, points, label or name)
+
+    if method.engine == "ray":
+        engine = import_module("recbole_mm.quick_start.search.ray_engine")
+        options = engine.RayOptions(**method.ray)
+        done = engine.run_on_ray(desk, space, folder, options, fresh)
+        threads = options.cpus
+    else:
+        done, threads = _one_after_another(desk(1), folder, fresh), torch.get_num_threads()
+    found = Search(model, dataset, space, [plain_trial(trial) for trial in done.trials])
+    found.how = {
+        "engine": method.engine, "searcher": method.searcher, "scheduler": method.ray.get("scheduler", "none"),
+        "order_seed": seed, "threads": threads, "search_seconds": round(time.perf_counter() - began, 2),
+    }  # fmt: skip
+    best = _choose(found, done.trials, base, folder)
+    if test:
+        found.test_result = _test(best)
+    write_trials(found, folder)
+    write_text(folder / "best.yaml", best_yaml(found, base["valid_metric"], command))
+    write_picture(found, done.trials, base["valid_metric"], folder)
+    _drop_weights(done.trials, best if kept != "none" else None)
+    return found
+
+
+def _base(model: str, dataset: str, settings: Settings) -> Config:
+    """What all trials have in common, checked."""
+    base = Config(model, dataset, None, settings)
+    require_files(base)
+    if rule := rule_without_validation(base):
+        raise WrongUse(f"tune chooses by validation, and {rule} takes no row for it")
+    return base
+
+
+def _choose(found: Search, trials: list[Trial], base: Config, folder: Path) -> Trial:
+    """The best trial on validation. Raises ``Failure`` where none has a score; what failed is written."""
+    best = best_of(trials, bool(base["valid_metric_bigger"]))
+    if best is None:
+        write_trials(found, folder)
+        why = found.trials[0]["error"]
+        raise Failure(f"no trial of {base['model']} finished; {folder / JOURNAL} says why: {why}")
+    found.best = found.trials[best.number]
+    return best
+
+
+def _one_after_another(desk: Desk, folder: Path, fresh: bool) -> Desk:
+    """Run all trials here. Raises ``WrongUse`` where none can be configured."""
+    while batch := list(desk.ready()):
+        specs = [trial.spec for trial in batch if trial.error is None and trial.spec is not None]
+        if not specs and all(trial.error for trial in desk.trials):
+            raise WrongUse(str(batch[0].error))
+        found, errors = run_all(specs, folder, fresh, test=False)
+        for trial in batch:
+            if trial.error is None and trial.spec is not None:
+                at = trial.spec.label, int(trial.spec.seed or 0)
+                if at in found:
+                    trial.take(found[at][0])
+                else:
+                    trial.error = errors[at]
+                desk.done(trial)
+    return desk
+
+
+def _test(best: Trial) -> dict[str, float] | None:
+    """The test metrics of the best trial, with its best weights; None where the split leaves no test row."""
+    if best.folder is None or not best.folder.best.is_file():
+        return None
+    session = Session.open(best.folder.path)
+    return None if session.test_data is None else session.evaluate("test")
+
+
+def _drop_weights(trials: Sequence[Trial], kept: Trial | None) -> None:
+    for trial in trials:
+        if trial is not kept and trial.folder is not None:
+            trial.folder.best.unlink(missing_ok=True)
