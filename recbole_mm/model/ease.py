@@ -11,7 +11,7 @@ sparse, by the library of its authors; as there, B_jj is not 0 (only seen items 
 
 from __future__ import annotations
 
-from logging import WARNING, getLogger
+from logging import WARNING, LogRecord, getLogger
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,13 @@ from torch import Tensor, nn
 from recbole_mm.errors import Failure, WrongUse
 from recbole_mm.layer.linear import ease_weights
 
-#: density up to which SANSA's incomplete factorisation is the stabler one of its two
+#: density up to which SANSA factors incompletely; above, in full (CHOLMOD), as its library advises
 SPARSE = 0.05
+
+
+def _in_one_line(record: LogRecord) -> bool:
+    record.msg, record.args = " ".join(record.getMessage().split()), None
+    return True
 
 
 class EASE(ease.EASE):
@@ -75,6 +80,7 @@ class EASE(ease.EASE):
             ) from error
         getLogger("recbole_mm.model").info("%s; approximated by SANSA, sansa_density: %s", why, self.density)
         getLogger("sansa").setLevel(WARNING)
+        getLogger("sansa.core.factorizers").addFilter(_in_one_line)
         kind = "ICF" if self.density <= SPARSE else "CHOLMOD"
         model = sansa.SANSA(
             sansa.SANSAConfig(
