@@ -18,7 +18,7 @@ FLOORS = {
     **dict.fromkeys(["layer", "modality", "run"], 1),
     **dict.fromkeys(["model", "data", "convert", "extract"], 2),
     **dict.fromkeys(["config", "evaluator"], 3),
-    **dict.fromkeys(["trainer", "report", "plug"], 4),
+    **dict.fromkeys(["trainer", "report", "serve", "plug"], 4),
     **{"quick_start": 5, "cli": 6, "testing": 6, "__main__": 7},
 }
 #: below all floors; they import none of the rooms

@@ -72,11 +72,13 @@ class ItemModality:
     def take(self, items: np.ndarray) -> np.ndarray:
         """Vectors of ``items``, float32 ``[n, D]``; rows of absent items are zero and must be masked."""
         rows = self.rows[items]
-        values = np.asarray(self.source[np.maximum(rows, 0)], dtype=np.float32)
-        if self.scale is not None:
-            values = self.scale(values)
+        values = self.scaled(np.asarray(self.source[np.maximum(rows, 0)], dtype=np.float32))
         values[rows < 0] = 0.0
         return values
+
+    def scaled(self, values: np.ndarray) -> np.ndarray:
+        """Vectors ``[n, D]`` as a store holds them -> as a model gets them."""
+        return values if self.scale is None else self.scale(values)
 
 
 class ModalityTable(dict[str, ItemModality]):

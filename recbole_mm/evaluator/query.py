@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from recbole_mm.data.seen import pairs_of, seen_pairs
+from recbole_mm.data.seen import joined, pairs_of, seen_pairs
 from recbole_mm.errors import WrongUse
 
 
@@ -119,6 +120,62 @@ def build_task(eval_data: Any, config: Any, *, budget: int) -> EvalTask:
             found, pos_query = np.unique(group, return_inverse=True)
             domain, row = np.divmod(found, len(table_user))
         user = table_user[row]
+    pairs = seen_pairs(dataset, config["mask_seen"])
+    return _task_of(user, row, domain, (pos_query, pos_item), pairs, of_item, pool, dataset.user_num, budget)
+
+
+def user_task(
+    dataset: Any,
+    config: Any,
+    users: np.ndarray,
+    domains: Sequence[int] | None,
+    phases: Sequence[str],
+    *,
+    budget: int,
+) -> EvalTask:
+    """What `build_task` makes of a loader, for any ``users [n]``, asked for once each: queries without positives.
+
+    Args:
+        dataset: a part.
+        config: with ``candidates``.
+        users: ids, without repeats; ``row`` of the task is the place of a query's user among them.
+        domains: those that are asked for, one query for each and user; None: one query over all items.
+        phases: names of the parts whose pairs are masked.
+        budget: scores that a batch may hold.
+    """
+    of_item = item_domain(dataset) if domains is not None else None
+    row, domain = np.arange(len(users)), None
+    if domains is not None:
+        domain, row = np.repeat(np.asarray(domains), len(users)), np.tile(row, len(domains))
+    none = np.empty(0, np.int64)
+    pool = pool_of(dataset, config["candidates"])
+    return _task_of(
+        users[row],
+        row,
+        domain,
+        (none, none),
+        joined(dataset, phases),
+        of_item,
+        pool,
+        dataset.user_num,
+        budget,
+    )
+
+
+def _task_of(
+    user: np.ndarray,
+    row: np.ndarray,
+    domain: np.ndarray | None,
+    positives: tuple[np.ndarray, np.ndarray],
+    masked: tuple[np.ndarray, np.ndarray],
+    of_item: np.ndarray | None,
+    pool: np.ndarray,
+    user_num: int,
+    budget: int,
+) -> EvalTask:
+    """The task of queries that are ordered by domain, with what they mask."""
+    pos_query, pos_item = positives
+    I = len(pool)  # noqa: E741
     n_pos = np.bincount(pos_query, minlength=len(user))
     columns: dict[int, np.ndarray] = {}
     local = np.arange(I)
@@ -130,8 +187,36 @@ def build_task(eval_data: Any, config: Any, *, budget: int) -> EvalTask:
         local[ids] = np.arange(len(ids))
     batches = _batches(len(user), domain, max(1, budget // I))
     task = EvalTask(user, row, domain, pos_query, pos_item, n_pos, I, batches, columns, local)
-    _lay_out(task, *seen_pairs(dataset, config["mask_seen"]), dataset.user_num, of_item)
+    _lay_out(task, *masked, user_num, of_item)
     return task
+
+
+def some_of(task: EvalTask, queries: np.ndarray, *, budget: int) -> EvalTask:
+    """The task of some of its queries, numbers ascending; ``budget``: scores that a batch may hold."""
+    number = np.full(task.queries, -1)
+    number[queries] = np.arange(len(queries))
+    kept = number[task.pos_query] >= 0
+    domain = None if task.domain is None else task.domain[queries]
+    batches = _batches(len(queries), domain, max(1, budget // task.items))
+    part = EvalTask(
+        task.user[queries], task.row[queries], domain, number[task.pos_query[kept]], task.pos_item[kept],
+        task.n_pos[queries], task.items, batches, task.columns, task.local,
+    )  # fmt: skip
+    width = {batch.domain: len(task.columns.get(batch.domain, range(task.items))) for batch in task.batches}
+    masked = [np.divmod(task.mask_of(k), width[batch.domain]) for k, batch in enumerate(task.batches)]
+    query = number[np.concatenate([row + b.start for (row, _), b in zip(masked, task.batches, strict=True)])]
+    column = np.concatenate([column for _, column in masked])
+    query, column = query[query >= 0], column[query >= 0]
+    order = np.argsort(query, kind="stable")
+    query, column = query[order], column[order]
+    part.mask_start = np.searchsorted(query, [*(batch.start for batch in batches), len(queries)])
+    part.mask_flat = np.concatenate(
+        [
+            (query[a:b] - batch.start) * width[batch.domain] + column[a:b]
+            for batch, (a, b) in zip(batches, pairwise(part.mask_start), strict=True)
+        ]
+    )
+    return part
 
 
 def _lay_out(

@@ -35,6 +35,24 @@ def cross_domain_mix(vectors: Tensor, seen: Tensor, own_share: float) -> Tensor:
     return torch.where(n_others > 0, mixed, vectors)
 
 
+def domain_parts(
+    vectors: Tensor, seen: Tensor, own_share: float | None, domain: Tensor, item_emb: Tensor
+) -> Tensor:
+    """What each of the user's domains adds to the cosine of :func:`cross_domain_mix` with an item; ``[n, K]``.
+
+    Args:
+        vectors, seen: as there.
+        own_share: λ; None where nothing is mixed.
+        domain: ``[n]``, that of the item.
+        item_emb: unit vectors ``[n, d]``.
+    """
+    share = torch.eye(seen.shape[1], device=vectors.device).expand(len(seen), -1, -1)
+    if own_share is not None:
+        share = cross_domain_mix(share, seen, own_share)
+    weighted = vectors * share[torch.arange(len(seen)), domain].unsqueeze(-1)
+    return (weighted * item_emb.unsqueeze(1)).sum(dim=-1) / weighted.sum(dim=1).norm(dim=-1, keepdim=True)
+
+
 def _over_pairs(
     vectors: Tensor, seen: Tensor, distance: Callable[[Tensor, Tensor], tuple[Tensor, int]]
 ) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +16,10 @@ class SumFusion(nn.Module):
     def forward(self, modal: Tensor, present: Tensor, id_emb: Tensor) -> Tensor:
         """``modal [n, M, d]``, ``present [n, M]``, ``id_emb [n, d]`` -> ``[n, d]``."""
         return masked(modal, present).sum(dim=1) + id_emb
+
+    def terms(self, modal: Tensor, present: Tensor, id_emb: Tensor) -> list[Tensor]:
+        """What the fused vectors are the sum of: a term for each modality, then the id's."""
+        return [*masked(modal, present).unbind(dim=1), id_emb]
 
 
 class GateFusion(nn.Module):
@@ -29,12 +35,21 @@ class GateFusion(nn.Module):
 
     def forward(self, modal: Tensor, present: Tensor, id_emb: Tensor) -> Tensor:
         """``modal [n, M, d]``, ``present [n, M]``, ``id_emb [n, d]`` -> ``[n, d]``."""
+        weight, modal, count = self._weighted(modal, present)
+        return (weight.unsqueeze(-1) * modal).sum(dim=1) * count + id_emb
+
+    def terms(self, modal: Tensor, present: Tensor, id_emb: Tensor) -> list[Tensor]:
+        """As of `SumFusion`."""
+        weight, modal, count = self._weighted(modal, present)
+        return [*(weight.unsqueeze(-1) * modal * count.unsqueeze(-1)).unbind(dim=1), id_emb]
+
+    def _weighted(self, modal: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights ``[n, M]``, masked vectors, and how many there are ``[n, 1]``."""
         modal = masked(modal, present)
         logits = self.score(modal).squeeze(-1).masked_fill(~present, -torch.inf)
         some = present.any(dim=1, keepdim=True)
         weight = torch.softmax(logits.masked_fill(~some, 0.0), dim=1)
-        count = present.sum(dim=1, keepdim=True)
-        return (weight.unsqueeze(-1) * modal).sum(dim=1) * count + id_emb
+        return weight, modal, present.sum(dim=1, keepdim=True)
 
 
 class ConcatFusion(nn.Module):
@@ -49,6 +64,15 @@ class ConcatFusion(nn.Module):
         ids = id_emb.expand(len(modal), modal.shape[2])
         return torch.cat([masked(modal, present).flatten(1), ids], dim=1)
 
+    def terms(self, modal: Tensor, present: Tensor, id_emb: Tensor) -> list[Tensor]:
+        """As of `SumFusion`; each in its own columns."""
+        blocks = [*masked(modal, present).unbind(dim=1), id_emb.expand(len(modal), modal.shape[2])]
+        empty = torch.zeros_like(blocks[0])
+        return [
+            torch.cat([block if k == own else empty for k in range(len(blocks))], dim=1)
+            for own, block in enumerate(blocks)
+        ]
+
 
 class WeightFusion(nn.Module):
     """One learnable scale per modality, shared by all items (inferred): ``E = Σ_m s_m p_m f_m + e``, s from 1."""
@@ -60,3 +84,17 @@ class WeightFusion(nn.Module):
     def forward(self, modal: Tensor, present: Tensor, id_emb: Tensor) -> Tensor:
         """``modal [n, M, d]``, ``present [n, M]``, ``id_emb [n, d]`` -> ``[n, d]``."""
         return (masked(modal, present) * self.scale.view(1, -1, 1)).sum(dim=1) + id_emb
+
+    def terms(self, modal: Tensor, present: Tensor, id_emb: Tensor) -> list[Tensor]:
+        """As of `SumFusion`."""
+        return [*(masked(modal, present) * self.scale.view(1, -1, 1)).unbind(dim=1), id_emb]
+
+
+#: by name, of a width and a number of modalities; ``none``: there are no modalities
+FUSIONS: dict[str, Callable[[int, int], nn.Module]] = {
+    "sum": lambda width, count: SumFusion(),
+    "none": lambda width, count: SumFusion(),
+    "concat": lambda width, count: ConcatFusion(),
+    "gate": lambda width, count: GateFusion(width),
+    "weight": lambda width, count: WeightFusion(count),
+}

@@ -93,7 +93,8 @@ class TripletRecommender(Traits, GeneralRecommender):
 
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
-        self.n_domains = max(len(dataset.domain_names), 1)
+        self.domain_names = list(dataset.domain_names)
+        self.n_domains = max(len(self.domain_names), 1)
         domain = dataset.item_domain
         if domain is None:
             domain = torch.zeros(self.n_items, dtype=torch.long)
@@ -130,7 +131,8 @@ class TripletRecommender(Traits, GeneralRecommender):
 class TwoTowerRecommender(TripletRecommender):
     """The score is the dot product of an item's vector with its user's vector for the item's domain.
 
-    A subclass gives :meth:`encode_items` and :meth:`user_vectors`.
+    A subclass gives :meth:`encode_items` and :meth:`user_vectors`; :meth:`vectors_of_history` and
+    :meth:`~recbole_mm.model.traits.Traits.encode_content` where people, or items, need not be in the data.
     """
 
     def __init__(self, config: Any, dataset: Any):
@@ -154,11 +156,24 @@ class TwoTowerRecommender(TripletRecommender):
     def score_pairs(self, users: Tensor, items: Tensor) -> Tensor:
         """``[B]``."""
         user_emb = self.own_vector(self.user_vectors(users), items)
-        return (user_emb * self._items_for_scoring()[items]).sum(dim=1)
+        return (user_emb * self.item_vectors()[items]).sum(dim=1)
 
     def score_all(self, users: Tensor) -> Tensor:
         """``[B, I]``."""
-        user_emb, item_emb = self.user_vectors(users), self._items_for_scoring()
+        return self.score_vectors(self.user_vectors(users))
+
+    def score_history(self, items: Tensor) -> Tensor | None:
+        """``[I]``, by :meth:`vectors_of_history`."""
+        vectors = self.vectors_of_history(items)
+        return None if vectors is None else self.score_vectors(vectors)[0]
+
+    def vectors_of_history(self, items: Tensor) -> Tensor | None:
+        """Vectors ``[1, K, d]`` of someone who took ``items [t]`` and has no id; None where users need one."""
+        return None
+
+    def score_vectors(self, user_emb: Tensor) -> Tensor:
+        """Scores ``[B, I]`` of all items for users with the vectors ``[B, K, d]``."""
+        item_emb = self.item_vectors()
         if user_emb.shape[1] == 1:
             return user_emb[:, 0] @ item_emb.t()
         scores = user_emb.new_empty(len(user_emb), self.n_items)
@@ -167,7 +182,7 @@ class TwoTowerRecommender(TripletRecommender):
             scores[:, of_domain] = user_emb[:, domain] @ item_emb[of_domain].t()
         return scores
 
-    def _items_for_scoring(self) -> Tensor:
+    def item_vectors(self) -> Tensor:
         """All item vectors ``[I, d]``; in evaluation computed once, until the mode or the weights change."""
         if self._item_cache is not None:
             return self._item_cache

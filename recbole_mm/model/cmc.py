@@ -14,7 +14,7 @@ it for more than two domains or absent ones (each user is present in a domain wi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -24,16 +24,16 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.errors import WrongUse
-from recbole_mm.layer.domain import DOMAIN_LOSSES, cross_domain_mix
-from recbole_mm.layer.fusion import ConcatFusion, GateFusion, SumFusion, WeightFusion
-from recbole_mm.layer.history import Taken, UserHistory
-from recbole_mm.layer.loss import bpr, info_nce, symmetric_info_nce
+from recbole_mm.layer.domain import DOMAIN_LOSSES, cross_domain_mix, domain_parts
+from recbole_mm.layer.fusion import FUSIONS
+from recbole_mm.layer.history import Bags, Taken, UserHistory
+from recbole_mm.layer.loss import bpr, info_nce, pairwise_info_nce
 from recbole_mm.layer.projection import Projector
 from recbole_mm.layer.scoring import candidate_scores
 from recbole_mm.model.base import TwoTowerRecommender, item_features, table_of
 
 TEXT = "text"
-USER_IDS = ("per_domain", "shared", "both")
+_SWITCHES = {"domain_loss": DOMAIN_LOSSES, "fusion": FUSIONS}
 
 
 class CMC(TwoTowerRecommender):
@@ -51,6 +51,9 @@ class CMC(TwoTowerRecommender):
 
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
+        for key, choices in _SWITCHES.items():
+            if (config[key] or "none") not in choices:
+                raise WrongUse(f"{key}: expected one of {list(choices)}, got {config[key]!r}")
         self.features = item_features(config, dataset)
         width = config["embedding_size"]
         self.temperature = config["temperature"]
@@ -60,24 +63,17 @@ class CMC(TwoTowerRecommender):
         self.contrastive = config["contrastive"]
         self.modal_align_weight = config["modal_align_weight"]
         self._has_domain_loss = self.beta > 0 and self.n_domains > 1
-        if config["domain_loss"] not in DOMAIN_LOSSES:
-            raise WrongUse(
-                f"domain_loss: expected one of {list(DOMAIN_LOSSES)}, got {config['domain_loss']!r}"
-            )
         self.domain_loss = DOMAIN_LOSSES[config["domain_loss"]]
         fusion = config["fusion"] or "none"  # a command line's or a dict's "none" is read as None
         self.modalities = [] if fusion == "none" else self.features.names
         self._has_modal_align = self.modal_align_weight > 0 and len(self.modalities) > 1
-        terms = {
-            "contrastive" if self.contrastive else "bpr": True,
-            "domain": self._has_domain_loss,
-            "modal_align": self._has_modal_align,
-        }
-        self.loss_terms = tuple(name for name, there in terms.items() if there)
+        others = {"domain": self._has_domain_loss, "modal_align": self._has_modal_align}
+        first = "contrastive" if self.contrastive else "bpr"
+        self.loss_terms = (first, *(name for name, there in others.items() if there))
         self._columns = [self.features.names.index(m) for m in self.modalities]
 
         self.encoders = nn.ModuleDict({m: Projector(self.features.widths[m], width) for m in self.modalities})
-        self.fusion = self._build_fusion(fusion, width)
+        self.fusion = FUSIONS[fusion if self.modalities else "none"](width, len(self.modalities))
         self.features.read_by(self.encoders, self.fusion)
         if not (self.modalities or config["use_id"]):
             raise WrongUse("CMC: use_id is False and there is no modality, so nothing is left to learn from")
@@ -88,8 +84,6 @@ class CMC(TwoTowerRecommender):
     def _build_ids(self, config: Any, width: int) -> None:
         """The tables of e_i, e_u^d (row u * K + d) and e_u; None for one that is not used."""
         kind, several = config["user_id"], self.n_domains > 1
-        if kind not in USER_IDS:
-            raise WrongUse(f"user_id: expected one of {list(USER_IDS)}, got {kind!r}")
         sizes = (
             self.n_items,
             # with one domain e_u^d is e_u
@@ -104,25 +98,11 @@ class CMC(TwoTowerRecommender):
 
     def _load_reviews(self, config: Any, dataset: Any) -> Any:
         """The vectors of the training rows' reviews, None where users are described by items alone."""
-        if config["user_text"] not in ("items", "reviews"):
-            raise WrongUse(f"user_text: expected items or reviews, got {config['user_text']!r}")
         if config["user_text"] == "items" or not self.modalities:
             return None
         reviews = dataset.load_reviews()
         present = torch.from_numpy(reviews.present).unsqueeze(1)
         return table_of(config, {TEXT: reviews}, present)
-
-    def _build_fusion(self, name: str, width: int) -> nn.Module:
-        builders: dict[str, Callable[[], nn.Module]] = {
-            "sum": SumFusion,
-            "none": SumFusion,
-            "concat": ConcatFusion,
-            "gate": lambda: GateFusion(width),
-            "weight": lambda: WeightFusion(len(self.modalities)),
-        }
-        if name not in builders:
-            raise WrongUse(f"fusion: expected one of {list(builders)}, got {name!r}")
-        return builders[name]() if self.modalities else SumFusion()
 
     def _describe_users(self, dataset: Any) -> None:
         """Which items X_u^{m,d} is the mean of, and in which domains a user is seen; from training rows alone."""
@@ -152,17 +132,23 @@ class CMC(TwoTowerRecommender):
         """The linear first layers, of users and items alike: per modality ``[n, d]``."""
         return [self._encoder(m).first(self.features(m, items)) for m in self.modalities]
 
-    def _fuse(self, projected: list[Tensor], present: Tensor, id_emb: Tensor | None) -> Tensor:
+    def _no_id(self) -> Tensor:
+        """The id term of what has none: a scalar."""
+        return self.item_domain.new_zeros((), dtype=torch.float)
+
+    def _fuse(self, projected: list[Tensor], present: Tensor, ids: Tensor) -> Tensor:
         """The rest of the encoders and the fusion: E, ``[n, d]``."""
-        ids = self.item_domain.new_zeros((), dtype=torch.float) if id_emb is None else id_emb
         if not projected:
             return ids
         modal = [self._encoder(m).rest(x) for m, x in zip(self.modalities, projected, strict=True)]
         return self.fusion(torch.stack(modal, dim=1), present, ids)
 
+    def _item_id_term(self, items: Tensor) -> Tensor:
+        return self._no_id() if self.item_id is None else self.item_id(items)
+
     def _fuse_items(self, items: Tensor, projected: list[Tensor]) -> Tensor:
-        id_emb = None if self.item_id is None else self.item_id(items)
-        return F.normalize(self._fuse(projected, self.features.mask(items)[:, self._columns], id_emb), dim=-1)
+        present = self.features.mask(items)[:, self._columns]
+        return F.normalize(self._fuse(projected, present, self._item_id_term(items)), dim=-1)
 
     def encode_items(self, items: Tensor) -> Tensor:
         """Unit vectors E_i / ‖E_i‖, ``[n, d]``."""
@@ -175,9 +161,16 @@ class CMC(TwoTowerRecommender):
             E ``[n, K, d]`` of ``users [n]``; the distinct items ``[m]``; per modality their projections ``[m, d]``; the
             rows of ``ids`` among them.
         """
-        history, count = self.history.gather(users), len(self.modalities)
+        ids_of_users = [self._user_id_term(users, d) for d in range(self.n_domains)]
+        return self._encode_bags(self.history.gather(users), ids_of_users, *ids)
+
+    def _encode_bags(
+        self, history: list[Bags], id_terms: list[Tensor], *ids: Tensor
+    ) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
+        """As `_encode_users`, from what users took, [d * M + k], and their id terms in each domain."""
+        count, none = len(self.modalities), self.item_domain[:0]
         taken = [bags.ids for bags in history if bags.kind == "items"]
-        items, rows = self.distinct_items(*ids, *taken, users[:0])  # the last: there may be none
+        items, rows = self.distinct_items(*ids, *taken, none)  # the last: there may be none
         projected, taken_rows = self._project(items), iter(rows[len(ids) :])
         means = [
             bags.mean(projected[k % count], next(taken_rows))
@@ -186,18 +179,54 @@ class CMC(TwoTowerRecommender):
             for k, bags in enumerate(history)
         ]
         per_domain = []
-        for d in range(self.n_domains):
+        for d, id_term in enumerate(id_terms):
             own = slice(d * count, (d + 1) * count)
-            present = torch.stack([bags.size > 0 for bags in history[own]], dim=1) if count else users
-            per_domain.append(self._fuse(means[own], present, self._user_id_term(users, d)))
+            present = torch.stack([bags.size > 0 for bags in history[own]], dim=1) if count else none
+            per_domain.append(self._fuse(means[own], present, id_term))
         return torch.stack(per_domain, dim=1), items, projected, rows[: len(ids)]
 
-    def _user_id_term(self, users: Tensor, domain: int) -> Tensor | None:
-        own = None if self.user_id is None else self.user_id(users * self.n_domains + domain)
+    def vectors_of_history(self, items: Tensor) -> Tensor | None:
+        """By the content of ``items [t]``; None without modalities. Without an id, and without reviews of one's own."""
+        if not self.modalities:
+            return None
+        items = items.unique()
+        domain, present = self.item_domain[items], self.features.mask(items)[:, self._columns]
+        if self.reviews is not None and TEXT in self.modalities:
+            present[:, self.modalities.index(TEXT)] = False
+        own = [(domain == d) & there for d in range(self.n_domains) for there in present.unbind(1)]
+        history = [Bags("items", items[each], each.sum().view(1)) for each in own]
+        seen = torch.zeros_like(self.seen[:1]).index_fill(1, domain, True)
+        return self._mix(self._encode_bags(history, [self._no_id()] * self.n_domains)[0], seen)
+
+    def encode_content(self, contents: Sequence[Tensor], present: Tensor) -> Tensor | None:
+        """``[n, d]``, without the id term; None without modalities."""
+        if not self.modalities:
+            return None
+        projected = [self._encoder(m).first(x) for m, x in zip(self.modalities, contents, strict=True)]
+        return F.normalize(self._fuse(projected, present, self._no_id()), dim=-1)
+
+    def score_parts(self, users: Tensor, items: Tensor) -> dict[str, dict[str, Tensor]]:
+        """By the item's modalities and id, and by the domains of which the user's vector is mixed."""
+        raw, seen, item_emb = self._encode_users(users)[0], self.seen[users], self.encode_items(items)
+        user_emb, id_emb = self.own_vector(self._mix(raw, seen), items), self._item_id_term(items)
+        modal = [self._encoder(m)(self.features(m, items)) for m in self.modalities]
+        present = self.features.mask(items)[:, self._columns]
+        terms = self.fusion.terms(torch.stack(modal, dim=1), present, id_emb) if modal else [id_emb]
+        length = torch.stack(torch.broadcast_tensors(*terms)).sum(dim=0).norm(dim=-1)
+        names = [*self.modalities, "id"] if self.item_id is not None else self.modalities
+        of_item = {m: (user_emb * t).sum(-1) / length for m, t in zip(names, terms, strict=False)}
+        if self.n_domains == 1:
+            return {"item": of_item}
+        share = self.own_share if self.cross_domain_fusion else None
+        parts = domain_parts(raw, seen, share, self.item_domain[items], item_emb)
+        return {"item": of_item, "domain": dict(zip(self.domain_names, parts.unbind(1), strict=True))}
+
+    def _user_id_term(self, users: Tensor, domain: int) -> Tensor:
+        own = self._no_id() if self.user_id is None else self.user_id(users * self.n_domains + domain)
         if self.shared_user_id is None:
             return own
         shared = self.shared_user_id(users)
-        return shared if own is None else shared + own
+        return shared if self.user_id is None else shared + own
 
     def _mix(self, raw: Tensor, seen: Tensor) -> Tensor:
         mixed = cross_domain_mix(raw, seen, self.own_share) if self.cross_domain_fusion else raw
@@ -229,15 +258,9 @@ class CMC(TwoTowerRecommender):
         return tuple(losses)
 
     def _modal_alignment(self, items: Tensor) -> Tensor:
-        """Symmetric InfoNCE between every two modalities of the batch's distinct items that have both."""
         present = self.features.mask(items)[:, self._columns]
         encoded = [self.encoders[m](self.features(m, items)) for m in self.modalities]
-        pairs = [(a, b) for a in range(len(encoded)) for b in range(a)]
-        terms = []
-        for a, b in pairs:
-            both = present[:, a] & present[:, b]
-            terms.append(symmetric_info_nce(encoded[a][both], encoded[b][both], self.temperature))
-        return torch.stack(terms).mean()
+        return pairwise_info_nce(encoded, present, self.temperature)
 
     @torch.no_grad()
     def diagnostics(self) -> dict[str, float]:

@@ -78,6 +78,17 @@ class GCE(TwoTowerRecommender):
         """``[n, K, d + 2]``."""
         return self._user_tower(users, self._nodes())
 
+    def score_parts(self, users: Tensor, items: Tensor) -> dict[str, dict[str, Tensor]]:
+        """By the pairs of nodes."""
+        all_users, all_items, domains = self._nodes()
+        user, item, context = all_users[users], all_items[items], domains[self.item_domain[items]]
+        pairs = {
+            "user and item": (user, item),
+            "user and domain": (user, context),
+            "item and domain": (item, context),
+        }
+        return {"nodes": {name: (a * b).sum(dim=1) for name, (a, b) in pairs.items()}}
+
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """BPR over the batch."""
         users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))

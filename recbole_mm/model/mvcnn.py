@@ -8,6 +8,7 @@ front of the product with a user's embedding, trained by cross-entropy over 0/1.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from recbole_mm.errors import WrongUse
 from recbole_mm.layer.loss import bce
+from recbole_mm.layer.projection import masked
 from recbole_mm.layer.scoring import candidate_scores
 from recbole_mm.model.base import TwoTowerRecommender, item_features
 
@@ -89,6 +91,15 @@ class MVCNN(TwoTowerRecommender):
         # ReLU's values are not negative, so that the 0 of an item without views changes no maximum
         pooled = seen.new_zeros(len(items), self.last.in_features).scatter_reduce(0, item, seen, "amax")
         return self.last(pooled)
+
+    def encode_content(self, contents: Sequence[Tensor], present: Tensor) -> Tensor | None:
+        """``[n, d]`` by the modalities alone, without genres and id; None without modalities."""
+        if not self.modalities:
+            return None
+        views = [self.projections[m](x) for m, x in zip(self.modalities, contents, strict=True)]
+        seen = self.network(torch.cat(views).unflatten(1, (self.maps, -1)))
+        seen = torch.stack(seen.split(len(present)), dim=1)
+        return self.last(masked(seen, present).amax(dim=1))
 
     def user_vectors(self, users: Tensor) -> Tensor:
         """``[n, 1, d]``: one vector for all domains."""

@@ -5,9 +5,15 @@ Our models inherit `Traits`; RecBole's and a user's own may define any of them. 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from torch import Tensor
+
 from recbole_mm.layer.feature import FeatureTable
+
+#: RecBole's models that are ``causal`` though they do not say so
+CAUSAL = frozenset(["FDSA", "GRU4Rec", "GRU4RecF", "GRU4RecKG", "SASRec", "SASRecF"])
 
 
 class Traits:
@@ -21,6 +27,11 @@ class Traits:
     scores_from_features: bool = False
     #: trains on (user, positive, negatives) batches of `recbole_mm.data.dataloader.TripletDataLoader`
     triplet_batches: bool = False
+    #: a sequential model whose ``forward(item_seq, item_seq_len)`` ends in RecBole's ``gather_indexes`` over positions
+    #: that depend on the items up to them alone, so that it may learn from each (``train_sequences: shifted``)
+    causal: bool = False
+    #: trains on batches of items of `recbole_mm.data.dataloader.ItemDataLoader`
+    item_batches: bool = False
 
     def diagnostics(self) -> dict[str, float]:
         """Figures for the history beside the losses, once an epoch."""
@@ -29,6 +40,18 @@ class Traits:
     def without_effect(self) -> list[str]:
         """A sentence for each part that the settings ask for and that has nothing to act on in these data."""
         return []
+
+    def item_table(self) -> Tensor:
+        """Of a causal model the vectors ``[I, d]`` whose products with its output are the scores of all items."""
+        return self.item_embedding.weight  # type: ignore[attr-defined, no-any-return]
+
+    def pretrained(self) -> dict[str, dict[str, tuple[Tensor, Tensor]]]:
+        """The vectors that it leaves to other models; {} of a model that is no pre-training.
+
+        By ``items`` and ``users`` and the name of the part: values ``[I, d]`` or ``[U, d]``, and bool ``[I]`` or
+        ``[U]`` which of them exist. Called in evaluation mode, without gradients.
+        """
+        return {}
 
     def held_features(self) -> FeatureTable | None:
         """The item features that the model holds, under the name ``features``."""
@@ -50,6 +73,40 @@ class Traits:
         is taken over whole.
         """
         return {}
+
+    def score_history(self, items: Tensor) -> Tensor | None:
+        """Scores ``[I]`` for someone who is not in the data and took ``items [t]``; None where users need an id."""
+        return None
+
+    def encode_content(self, contents: Sequence[Tensor], present: Tensor) -> Tensor | None:
+        """Vectors ``[n, d]`` of items that are not in the data, from their features alone; None where it has no such.
+
+        Args:
+            contents: of each modality of ``features``, ``[n, D]``.
+            present: bool ``[n, M]``, which of them there are, at least one of an item.
+        """
+        return None
+
+    def score_parts(self, users: Tensor, items: Tensor) -> dict[str, dict[str, Tensor]]:
+        """What the scores of the pairs ``users [n], items [n]`` are the sums of; {} where they are none.
+
+        Returns:
+            ways to take a score apart, such as by the item's modalities or by the user's domains: of each its parts by
+            name, ``[n]``, which add up to the score.
+        """
+        return {}
+
+
+def is_causal(model_class: type) -> bool:
+    """Whether a model's class may learn from every position of a sequence; what extends RecBole's says so itself."""
+    known = model_class.__module__.startswith("recbole.") and model_class.__name__ in CAUSAL
+    return known or bool(trait(model_class, "causal"))
+
+
+def pretrains(model: Any) -> bool:
+    """Whether a model, or a model's class, is a pre-training: it leaves vectors to others."""
+    model_class = model if isinstance(model, type) else type(model)
+    return trait(model_class, "pretrained") is not Traits.pretrained
 
 
 def trait(model: Any, name: str) -> Any:

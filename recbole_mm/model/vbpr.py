@@ -8,6 +8,7 @@ constant and the user's bias cancel in BPR and are left out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -56,13 +57,36 @@ class VBPR(TwoTowerRecommender):
         bias = self.item_bias(items)
         if not self.modalities:
             return torch.cat([self.item_id(items), bias], dim=1)
-        present = self.features.mask(items)
-        parts = [
-            masked(self.content[name](self.features(name, items)), present[:, k])
-            for k, name in enumerate(self.modalities)
-        ]
-        content = torch.stack(parts).sum(dim=0)
+        contents = [self.features(name, items) for name in self.modalities]
+        content = torch.stack(self._project(contents, self.features.mask(items))).sum(dim=0)
         return torch.cat([self.item_id(items), content[:, :-1], bias + content[:, -1:]], dim=1)
+
+    def _project(self, contents: Sequence[Tensor], present: Tensor) -> list[Tensor]:
+        """``[E_m f^m ; β_m'ᵀ f^m]``, ``[n, d + 1]`` of each modality."""
+        return [
+            masked(self.content[name](x), present[:, k])
+            for k, (name, x) in enumerate(zip(self.modalities, contents, strict=True))
+        ]
+
+    def encode_content(self, contents: Sequence[Tensor], present: Tensor) -> Tensor | None:
+        """``[n, 2d + 1]``, γ and β of no item; None without modalities."""
+        if not self.modalities:
+            return None
+        content = torch.stack(self._project(contents, present)).sum(dim=0)
+        return torch.cat([torch.zeros_like(content[:, :-1]), content], dim=1)
+
+    def score_parts(self, users: Tensor, items: Tensor) -> dict[str, dict[str, Tensor]]:
+        """By what describes the item: bias, id, modalities."""
+        parts = {
+            "bias": self.item_bias(items).squeeze(1),
+            "id": (self.user_id(users) * self.item_id(items)).sum(dim=1),
+        }
+        if self.user_taste is not None:
+            contents = [self.features(name, items) for name in self.modalities]
+            projected = self._project(contents, self.features.mask(items))
+            taste = torch.cat([self.user_taste(users), torch.ones(len(users), 1, device=users.device)], dim=1)
+            parts |= {m: (taste * x).sum(dim=1) for m, x in zip(self.modalities, projected, strict=True)}
+        return {"item": parts}
 
     def user_vectors(self, users: Tensor) -> Tensor:
         """``[n, 1, 2d + 1]``: one vector for all domains."""

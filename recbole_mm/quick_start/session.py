@@ -6,10 +6,12 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from logging import getLogger
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from recbole.utils import init_seed
 
@@ -25,6 +27,7 @@ from recbole_mm.run.folder import BEST, RunFolder, RunResult
 from recbole_mm.run.question import Question
 from recbole_mm.run.spec import RunSpec, relative_paths
 from recbole_mm.serialize import readable
+from recbole_mm.serve.recommend import Recommender
 from recbole_mm.trainer import Callback, get_trainer, load_model, read_checkpoint, warm_start
 
 _log = getLogger("recbole_mm.run")
@@ -122,6 +125,16 @@ class Session:
         if loader is None:
             raise WrongUse(f"evaluate: the split leaves no row to {part}")
         return dict(self.trainer.evaluate(loader, load_best_model=False))
+
+    @cached_property
+    def recommender(self) -> Recommender:
+        """Lists for people from the model as it is."""
+        loaders = (self.train_data, self.valid_data, self.test_data)
+        return Recommender(self.config, self.model, [loader and loader._dataset for loader in loaders])
+
+    def recommend(self, users: Sequence[str] | None = None, k: int = 10, **options: Any) -> pd.DataFrame:
+        """The ``k`` best items for users; see `Recommender.recommend`."""
+        return self.recommender.recommend(users, k, **options)
 
     def run(
         self,
