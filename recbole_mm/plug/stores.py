@@ -138,7 +138,7 @@ def vectors_of(
     return made
 
 
-def feature_table(config: Any, vectors: Mapping[str, ItemModality]) -> FeatureTable:
+def feature_table(config: Any, vectors: Mapping[str, Any]) -> FeatureTable:
     """The vectors as a part of a model: in memory up to ``feature_memory_mib``, else on disk."""
     present = torch.from_numpy(np.stack([each.present for each in vectors.values()], axis=1))
     return FeatureTable(vectors, present, int(config["feature_memory_mib"]) << 20)

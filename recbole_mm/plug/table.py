@@ -182,11 +182,11 @@ class PluggedEmbedding(nn.Embedding):
         """Vectors of ``input``, any shape."""
         if (IN if input.dim() > 1 else OUT) not in self.at:
             return F.embedding(input, self.own, self.padding_idx)
-        held = sum(len(plug.present) for plug in self.plugs.values())
+        held = sum(len(plug.present) for plug in self._plugs.values())
         if held + 2 >= self.num_embeddings and input.numel() >= held:
             return F.embedding(input, self.whole(), self.padding_idx)
         out = F.embedding(input, self.own, self.padding_idx)
-        for kind, plug in self.plugs.items():
+        for kind, plug in self._plugs.items():
             n = len(plug.present)
             ids = input - self.starts[kind]
             there = (ids >= 0) & (ids < n) & plug.present[ids.clamp(0, n - 1)]
@@ -195,9 +195,13 @@ class PluggedEmbedding(nn.Embedding):
             out = out.index_put((there,), rows.to(out.dtype))
         return out
 
+    @property
+    def _plugs(self) -> dict[str, Plug]:
+        return dict(self.plugs.items())  # type: ignore[arg-type]  # a ModuleDict knows modules alone
+
     def block(self, kind: str) -> Tensor:
         """The plugged rows ``[n, d]`` of all users or items."""
-        return self._keep(kind, lambda: self.plugs[kind](self._rows(kind)))
+        return self._keep(kind, lambda: self._plugs[kind](self._rows(kind)))
 
     def whole(self) -> Tensor:
         """All rows ``[rows, d]``, plugged or not."""
@@ -205,7 +209,7 @@ class PluggedEmbedding(nn.Embedding):
 
     def _rows(self, kind: str) -> Tensor:
         start = self.starts[kind]
-        return self.own[start : start + len(self.plugs[kind].present)]
+        return self.own[start : start + len(self._plugs[kind].present)]
 
     def _whole(self) -> Tensor:
         parts, end = [], 0
