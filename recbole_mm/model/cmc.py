@@ -57,8 +57,7 @@ class CMC(TwoTowerRecommender):
                 raise WrongUse(f"{key}: expected one of {list(choices)}, got {config[key]!r}")
         self.features = item_features(config, dataset)
         width = config["embedding_size"]
-        self.temperature = config["temperature"]
-        self.alpha, self.beta = config["alpha"], config["beta"]
+        self.temperature, self.alpha, self.beta = config["temperature"], config["alpha"], config["beta"]
         self.own_share = config["lambda"]
         self.cross_domain_fusion = config["cross_domain_fusion"] and self.n_domains > 1
         self.contrastive = config["contrastive"]
@@ -253,7 +252,8 @@ class CMC(TwoTowerRecommender):
             ranking = bpr(positive / self.temperature, negative / self.temperature)
         losses = [self.alpha * ranking]
         if self._has_domain_loss:
-            losses += [self.beta * self.domain_loss(*gather_distinct(distinct, raw, seen), self.temperature)]
+            raw, seen = gather_distinct(distinct, raw, seen)
+            losses.append(self.beta * self.domain_loss(raw, seen, self.temperature))
         if self._has_modal_align:
             losses.append(self.modal_align_weight * self._modal_alignment(torch.unique(items)))
         return tuple(losses)
