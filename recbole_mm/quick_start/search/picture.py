@@ -96,7 +96,8 @@ def importance(space: Space, scored: Sequence[Trial]) -> pd.Series:
 
 
 def _number(key: str, trial: Trial, space: Space) -> float:
-    value, axis = trial.point.get(key), space.axes[key]
+    value: Any = trial.point.get(key)
+    axis = space.axes[key]
     if value is None and key not in trial.point:
         return -1.0
     if axis.values:

@@ -167,6 +167,7 @@ class Work(Searcher):
 
     def given(self, trial: Trial) -> dict[str, Any]:
         """All that a process needs for a trial."""
+        assert trial.config is not None
         work = cloudpickle.dumps((trial.config, trial.spec, self._data.of(trial.config)))
         return {"number": trial.number, "point": dict(trial.point), "work": work}
 
