@@ -17,8 +17,9 @@ $(VENV)/.installed: setup.py constraints.txt
 demo: $(VENV)/.installed
 	$(BIN)/python -m recbole_mm compare --preset ml-100k
 
+# a process a core, with one thread each (tests/conftest.py)
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile
 
 test-recbole: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow tests/test_recbole_models.py

@@ -40,8 +40,8 @@ setup(
         "recbole_mm.properties",
     ],
     package_dir={"recbole_mm.properties": "properties"},
-    package_data={"recbole_mm.properties": ["*.yaml", "*/*.yaml"]},
-    install_requires=[*RECBOLE_NEEDS, "pyarrow>=15", "rich>=13", "orjson>=3.9"],
+    package_data={"recbole_mm.properties": ["*.yaml", "*/*.yaml"], "recbole_mm.report": ["assets/*"]},
+    install_requires=[*RECBOLE_NEEDS, "pyarrow>=15", "rich>=13", "orjson>=3.9", "jinja2>=3.1"],
     extras_require={
         "ray": ["ray[data,tune]>=2.40", "hyperopt>=0.2.7"],
         "extract": ["transformers>=4.40", "torchvision>=0.21", "pillow>=10"],
@@ -54,7 +54,16 @@ setup(
             "safetensors>=0.4",
         ],
         "report": ["plotly>=5.20"],
-        "dev": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.10", "types-PyYAML", "pandas-stubs"],
+        "faiss": ["faiss-cpu>=1.8"],
+        "dev": [
+            "pytest>=8",
+            "pytest-xdist>=3.5",
+            "hypothesis>=6.100",
+            "ruff>=0.6",
+            "mypy>=1.10",
+            "types-PyYAML",
+            "pandas-stubs",
+        ],
     },
     entry_points={"console_scripts": ["recbole-mm = recbole_mm.cli:main"]},
     classifiers=[

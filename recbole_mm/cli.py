@@ -20,6 +20,7 @@ COMMANDS = {
     "run": ("quick_start.run", "train and evaluate one model"),
     "compare": ("quick_start.compare", "several models on the same split with the same budget, as a table"),
     "tune": ("quick_start.tune", "search settings of one model on validation"),
+    "report": ("quick_start.report", "a comparison, or some runs, as one HTML page"),
     "store": ("modality.command", "build, show and verify stores of modality vectors"),
     "convert": ("convert.command", "raw data to atomic files and items.parquet"),
     "extract": ("extract.command", "texts and images of items, or reviews, to stores of vectors"),
@@ -120,6 +121,6 @@ def _say(error: BaseException, code: int, verbose: bool) -> int:
 
 
 def _usage() -> str:
-    lines = [f"  {name:<9}{summary}" for name, (_, summary) in COMMANDS.items()]
+    lines = [f"  {name:<10}{summary}" for name, (_, summary) in COMMANDS.items()]
     usage = "usage: recbole-mm COMMAND …   (recbole-mm COMMAND --help for its arguments)"
     return "\n".join([usage, "", *lines, "", VERBOSE])

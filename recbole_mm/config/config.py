@@ -28,7 +28,7 @@ from recbole_mm.config.values import parse_cli, parse_value
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import at_home, dataset_folder
 from recbole_mm.model import defaults_of, get_model, model_spec
-from recbole_mm.model.traits import trait
+from recbole_mm.model.traits import pretrains, trait
 from recbole_mm.run.model_key import describe
 from recbole_mm.run.spec import RunSpec, relative_paths
 from recbole_mm.serialize import readable
@@ -268,7 +268,8 @@ class Config(RecBoleConfig):
             final["valid_metric"], metrics, topk if isinstance(topk, list) else [topk], given
         )
         watched = find_metric(final["valid_metric"].partition("@")[0])
-        final["valid_metric_bigger"] = not watched.smaller_is_better
+        by_loss = pretrains(self.model_class) and final["pretrain_valid"] == "loss"
+        final["valid_metric_bigger"] = not (watched.smaller_is_better or by_loss)
         final["data_path"] = str(self._folder({"overall": self.internal_config_dict}))
 
     def _set_train_neg_sample_args(self) -> None:

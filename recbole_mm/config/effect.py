@@ -11,6 +11,7 @@ from typing import Any
 from recbole_mm.config.family import no_negatives, takes_no_negatives
 from recbole_mm.config.known import hyper_parameters, keys_read, own_keys, source_texts
 from recbole_mm.config.properties import load_internal, properties_dir, recbole_dir
+from recbole_mm.data.shifted import SAMPLED, sequence_loss
 from recbole_mm.data.ties import by_time
 from recbole_mm.run.key import KEYS
 from recbole_mm.run.metric import METRICS
@@ -20,6 +21,8 @@ _GRADIENT = (
     "lr_warmup_epochs gradient_accumulation ema_decay"
 )
 _VECTORS = "modality_path min_coverage feature_scaling feature_control feature_missing feature_memory_mib"
+
+_SHIFTED = "sequence_loss sequence_negatives sequence_negatives_by gbce_t"
 
 _Rule = tuple[str, str, Callable[[Any], Any]]
 #: keys, why they have no effect, and whether that is so in a run of this configuration
@@ -42,12 +45,22 @@ _RULES: tuple[_Rule, ...] = (
      lambda c: not (c["domains"] or c["domain_field"] or c["domain_rule"])),
     ("sequence_split MAX_ITEM_LIST_LENGTH ITEM_LIST_LENGTH_FIELD POSITION_FIELD LIST_SUFFIX", "it reads no sequences",
      lambda c: c["MODEL_TYPE"].name != "SEQUENTIAL"),
+    (f"train_sequences {_SHIFTED}", "it reads no sequences", lambda c: c["MODEL_TYPE"].name != "SEQUENTIAL"),
+    (_SHIFTED, "train_sequences is prefix", lambda c: c["train_sequences"] == "prefix"),
+    ("sequence_negatives sequence_negatives_by", "sequence_loss draws none of them",
+     lambda c: sequence_loss(c) not in SAMPLED),
+    ("gbce_t", "sequence_loss is another", lambda c: sequence_loss(c) != "gbce"),
+    ("train_neg_sample_args", "sequence_loss is given",
+     lambda c: c["train_sequences"] == "shifted" and c["sequence_loss"] is not None),
     ("kg_reverse_r entity_kg_num_interval relation_kg_num_interval", "it reads no knowledge graph",
      lambda c: c["MODEL_TYPE"].name != "KNOWLEDGE"),
     ("shuffle", "the triples of a knowledge graph are always shuffled", lambda c: c["MODEL_TYPE"].name == "KNOWLEDGE"),
     ("preload_weight", "it reads no preloaded weights", lambda c: not _calls(c.model_class, "get_preload_weight")),
     ("require_pow", "its loss has no such term", lambda c: not _calls(c.model_class, "require_pow")),
-    ("train_neg_sample_args", "it learns without negatives", lambda c: takes_no_negatives(c.model_class)),
+    ("softmax_memory_mib", "its loss is no softmax in blocks",
+     lambda c: c["train_sequences"] == "prefix" or sequence_loss(c) != "ce"),
+    ("train_neg_sample_args", "it learns without negatives",
+     lambda c: takes_no_negatives(c.model_class) or c.trait("item_batches")),
     ("resample_eval", "eval_args.mode draws nothing",
      lambda c: not any(mode[:3] in ("uni", "pop") for mode in c["eval_args"]["mode"].values())),
     ("ties", "the order of time decides no part of the data", lambda c: not by_time(c)),

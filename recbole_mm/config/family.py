@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from recbole_mm.config.evaluation import split_by_type
 from recbole_mm.config.header import Header, first_values
 from recbole_mm.config.properties import load_internal, properties_dir
+from recbole_mm.config.sequence import sequences_of_files, shifted_sequences
 from recbole_mm.config.side import (
     EMBEDDING_ALL,
     SELECTING,
@@ -56,7 +58,7 @@ def adapt(
     plan = _Plan(internal, given, model_class, header)
     steps = (
         plan.unset, plan.unload, plan.negatives, plan.labels, plan.item_features, plan.numbers,
-        plan.pretraining, plan.columns, plan.catalogue, plan.unseen_fields,
+        plan.pretraining, plan.columns, plan.catalogue, plan.unseen_fields, partial(shifted_sequences, plan),
     )  # fmt: skip
     for step in steps:
         step()
@@ -193,7 +195,7 @@ class _Plan:
             tokens = [f for f in have if have[f].startswith("token") and f != self.get("ITEM_ID_FIELD")]
             takes = f"{self.name} takes a token field: {', '.join(tokens) or 'there is none'}"
             raise WrongUse(f"{key}: '{wanted[0]}' is a {kind} field, and {takes}")
-        self._load("item", [self.get("ITEM_ID_FIELD"), *wanted])
+        self.load("item", [self.get("ITEM_ID_FIELD"), *wanted])
 
     def numbers(self) -> None:
         """Models read a float field of users or items only where ``numerical_features`` names it."""
@@ -208,7 +210,7 @@ class _Plan:
             self.set(key, named)
             self.notes.append(f"{self.name}: float fields {', '.join(named)} ({key})")
         for suffix, columns in columns_of(header, self.get, named).items():
-            self._load(suffix, columns)
+            self.load(suffix, columns)
         if of_all and (left := unread(header, self.get, named)):
             fields = f"float field{'s' * (len(left) > 1)} {', '.join(left)}"
             self.notes.append(
@@ -240,23 +242,23 @@ class _Plan:
                 who = self.name if sequential else "eval_args"
                 lack = f"{self.header.file('inter')} has no field '{time}' (TIME_FIELD)"
                 raise WrongUse(f"{who} needs the order of time, and {lack}; it has {', '.join(inter)}")
-            self._load("inter", [time])
+            self.load("inter", [time])
         elif by_time:
-            self._load("inter", [time] if time in inter else [])
+            self.load("inter", [time] if time in inter else [])
             if sequential:
-                self._sequences(inter)
+                sequences_of_files(self, inter)
         fields = [*(self.get("threshold") or {}), *(self.get("val_interval") or {})]
         if self.type in ("CONTEXT", "DECISIONTREE"):
             fields.append(self.get("LABEL_FIELD"))
         if self.get("inter_matrix_type") == "rating":
             fields.append(self.get("RATING_FIELD"))
-        self._load("inter", [name for name in fields if name in inter])
+        self.load("inter", [name for name in fields if name in inter])
         vectors = family_defaults(self.model_class).get("preload_weight", {})
         if vectors:
             suffixes = [name.removesuffix("_id") for name in vectors]
             self.set("additional_feat_suffix", suffixes)
             for suffix in ("kg", "link", *suffixes):
-                self._load(suffix, list(self.header.of(suffix)))
+                self.load(suffix, list(self.header.of(suffix)))
 
     def catalogue(self) -> None:
         """``candidates: catalogue``: load the ids of all items, whether or not the model reads their table."""
@@ -268,29 +270,12 @@ class _Plan:
                 f"candidates: catalogue is all items of the table of items, and {self.header.file('item')} has no "
                 f"field '{item}'"
             )
-        self._load("item", [item])
+        self.load("item", [item])
         loaded = self.get("load_col")
         if isinstance(loaded, dict) and loaded.get("item") != "*" and item not in loaded.get("item", ()):
             raise WrongUse(f"load_col: candidates: catalogue needs item: [{item}]")
 
-    def _sequences(self, inter: Mapping[str, str]) -> None:
-        """Files of parts may hold sequences, each row its own (RecBole's ``benchmark_filename``)."""
-        item, suffix = self.get("ITEM_ID_FIELD"), self.get("LIST_SUFFIX")
-        sequence, alias = item + suffix, f"alias_of_{item}"
-        if sequence not in inter:
-            return
-        loaded = (self.given.get("load_col") or {}).get("inter", "*")
-        if loaded != "*" and sequence not in loaded:
-            raise WrongUse(
-                f"load_col: the rows of {self.header.folder / self.header.name}.*.inter come with their sequences "
-                f"({sequence}), which it leaves out; add {sequence}"
-            )
-        if sequence not in (self.given.get(alias) or [sequence]):
-            raise WrongUse(f"{alias}: {sequence} holds items too; add it")
-        self._load("inter", [field for field in inter if field.endswith(suffix)])
-        self.set(alias, [sequence])
-
-    def _load(self, suffix: str, fields: list[str]) -> None:
+    def load(self, suffix: str, fields: list[str]) -> None:
         """Add fields to ``load_col``, unless a person chose the columns."""
         load_col = self.get("load_col")
         if not isinstance(load_col, dict) or load_col.get(suffix) == "*":

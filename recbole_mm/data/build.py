@@ -13,7 +13,7 @@ from recbole.data.dataset import SequentialDataset
 from recbole.utils import ModelType, init_seed
 
 from recbole_mm.data.cross_domain import CrossDomainMixin, is_cross_domain
-from recbole_mm.data.dataloader import HistoryEvalDataLoader, TripletDataLoader
+from recbole_mm.data.dataloader import HistoryEvalDataLoader, ItemDataLoader, TripletDataLoader
 from recbole_mm.data.dataset import MultimodalMixin
 from recbole_mm.data.draws import FixedDraws
 from recbole_mm.data.part import eval_part
@@ -21,6 +21,7 @@ from recbole_mm.data.phase_sampler import PhaseSampler, create_kg_sampler, creat
 from recbole_mm.data.sampler import DomainSampler, NegativeSampler
 from recbole_mm.data.seen import report_cold
 from recbole_mm.data.sequence import BY_PARTS, SequenceMixin
+from recbole_mm.data.shifted import ShiftedDataLoader
 from recbole_mm.data.ties import by_time
 from recbole_mm.errors import WrongUse
 from recbole_mm.serialize import class_of
@@ -154,9 +155,13 @@ def _train_sampler(config: Any, part: Any, sampler: Any) -> Any:
 
 
 def _train_loader(config: Any, dataset: Any, part: Any, sampler: Any) -> Any:
+    if config.trait("item_batches"):
+        return ItemDataLoader(config, part, sampler, shuffle=config["shuffle"])
     if config.trait("triplet_batches"):
         return TripletDataLoader(config, part, sampler, shuffle=config["shuffle"])
     sampler = _train_sampler(config, part, sampler)
+    if getattr(part, "windows", None) is not None:
+        return ShiftedDataLoader(config, part, sampler, shuffle=config["shuffle"])
     loader = _loader_class(config, "train")
     args = config["train_neg_sample_args"]
     if isinstance(args["sample_num"], int) and args["sample_num"] > 1:

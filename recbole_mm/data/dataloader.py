@@ -1,4 +1,4 @@
-"""Training batches of our own models (user ``[B]``, item ``[B]``, negatives ``[B, N]``); queries of sequential ones."""
+"""Training batches of our own models: triplets, or items alone; queries of sequential models."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.data.interaction import Interaction
 
 from recbole_mm.data.sampler import NegativeSampler
+from recbole_mm.errors import WrongUse
 
 
 class TripletDataLoader(TrainDataLoader):
@@ -51,6 +52,51 @@ class TripletDataLoader(TrainDataLoader):
         )
         batch[self.neg_item_id] = torch.from_numpy(negatives)
         return Interaction(batch)
+
+    def held_out(self, valid_data: Any) -> list[Interaction]:
+        """Batches of the validation rows, their negatives unseen in training and drawn from ``split_seed``."""
+        if not valid_data:
+            return []
+        rng = np.random.default_rng(self.config["split_seed"])
+        sampler = NegativeSampler.of_rows(self._dataset, self.config["train_neg_sample_args"], rng)
+        feat, batches = valid_data._dataset.inter_feat, []
+        for rows in torch.arange(len(feat)).split(self.step):
+            batch = {field: feat[field][rows] for field in self._columns}
+            users, items = (batch[field].numpy() for field in (self.uid_field, self.iid_field))
+            batch[self.neg_item_id] = torch.from_numpy(sampler.sample(users, items, self.neg_sample_num))
+            batches.append(Interaction(batch))
+        return batches
+
+
+class ItemDataLoader(AbstractDataLoader):
+    """Yields ``{item_id [B]}`` of the items with a training row, but for a share ``pretrain_hold_out``.
+
+    The share is drawn from ``split_seed``; it is 0 where a model has no such key.
+    """
+
+    def __init__(self, config: Any, dataset: Any, sampler: Any, shuffle: bool = False):
+        self.logger = getLogger()
+        self.iid_field = dataset.iid_field
+        items = np.unique(dataset.inter_feat[self.iid_field].numpy())
+        order = np.random.default_rng(config["split_seed"]).permutation(items)
+        left_out = round(float(config["pretrain_hold_out"] or 0.0) * len(items))
+        self._left_out, items = (torch.from_numpy(np.sort(part)) for part in np.split(order, [left_out]))
+        if not len(items):
+            raise WrongUse(f"pretrain_hold_out: {config['pretrain_hold_out']} leaves no item to train on")
+        self.items, self.sample_size = items, len(items)
+        super().__init__(config, dataset, sampler, shuffle=shuffle)
+
+    def _init_batch_size_and_step(self) -> None:
+        self.step = self.config["train_batch_size"]
+        self.set_batch_size(self.step)
+
+    def collate_fn(self, index: list[int]) -> Interaction:
+        """The batch of the items at ``index``."""
+        return Interaction({self.iid_field: self.items[torch.as_tensor(index)]})
+
+    def held_out(self, valid_data: Any) -> list[Interaction]:
+        """Batches of the items that are not trained on."""
+        return [Interaction({self.iid_field: part}) for part in self._left_out.split(self.step) if len(part)]
 
 
 class HistoryEvalDataLoader(FullSortEvalDataLoader):

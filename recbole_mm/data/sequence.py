@@ -7,6 +7,7 @@ SASRec, and each row of a test part has a history of its own, which holds the te
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from logging import getLogger
 from typing import Any
 
@@ -23,6 +24,21 @@ _Host: Any = object  # RecBole's data set, before which the mixin stands; to myp
 _log = getLogger("recbole_mm.data")
 PLACE = "_place"  # of a row in the order of time; any split carries it along
 BY_PARTS, BY_PREFIXES = "interactions", "prefixes"
+SHIFTED = "shifted"
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Stretches of rows that are a user's events in the order of time; each event is to follow from those before it.
+
+    Attributes:
+        start, stop: ``[n]``, rows ``start … stop - 1`` of each, at most L + 1.
+        fresh: ``[n]``, the first row to follow; those before it stand here for what follows alone.
+    """
+
+    start: np.ndarray
+    stop: np.ndarray
+    fresh: np.ndarray
 
 
 class SequenceMixin(_Host):
@@ -32,9 +48,13 @@ class SequenceMixin(_Host):
     after the training rows of its user before it. A row of validation has all training rows of its user as history, a
     row of the test those of training and validation: the last ``MAX_ITEM_LIST_LENGTH`` in the order of time (ties in
     that of the file), alike for all rows of a user in the part. A user without any has a history of one ``[PAD]``.
+
+    With ``train_sequences: shifted`` the training part has its rows themselves, by user and time, and ``windows``.
     """
 
     inter_feat: Any  # RecBole's
+    #: of a training part, what its rows are cut into
+    windows: Windows | None = None
 
     @property
     def sequence_split(self) -> str | None:
@@ -89,8 +109,14 @@ class SequenceMixin(_Host):
         before = [feats[0], cat_interactions(feats[:2])]
         size = self.max_item_list_len
         users, places = ([feat[name].numpy() for feat in before] for name in (self.uid_field, PLACE))
-        target, history = prefixes(users[0], places[0], size)
-        cut = [self._sequences(feats[0][target], feats[0], history)]
+        shifted = self.config["train_sequences"] == SHIFTED
+        if shifted:
+            order = np.lexsort((places[0], users[0]))
+            kept = [field for field in feats[0].columns if field != PLACE]
+            cut = [Interaction({field: feats[0][field][order] for field in kept})]
+        else:
+            target, history = prefixes(users[0], places[0], size)
+            cut = [self._sequences(feats[0][target], feats[0], history)]
         for name, feat, rows, user, place in zip(
             ("validation", "test"), feats[1:], before, users, places, strict=True
         ):
@@ -100,7 +126,9 @@ class SequenceMixin(_Host):
             if without := len(np.unique(asked[(history < 0).all(axis=1)])):
                 _log.info("%s: %d users have no row before it: their history is empty", name, without)
         self.inter_feat = cut[0]  # where RecBole's own code looks for sequences (FLOPs, matrices)
-        return [part.copy(sequences) for part, sequences in zip(parts, cut, strict=True)]
+        made = [part.copy(sequences) for part, sequences in zip(parts, cut, strict=True)]
+        made[0].windows = windows(users[0][order], size) if shifted else None
+        return made
 
     def counter(self, field: str) -> Any:
         """RecBole's: how often each token stands in the rows of a part, those too that sequences begin with."""
@@ -145,6 +173,24 @@ def prefixes(users: np.ndarray, places: np.ndarray, size: int) -> tuple[np.ndarr
     first = np.searchsorted(users[order], users[order])
     at = np.flatnonzero(first < np.arange(len(order)))
     return order[at], _windows(order, np.maximum(first[at], at - size), at, size)
+
+
+def windows(users: np.ndarray, size: int) -> Windows:
+    """Each user's rows in windows of up to ``size + 1``, so that every row but a user's first is to follow once.
+
+    A user of up to ``size + 1`` rows has one. Of more, each window ends ``size // 2 + 1`` rows after the one before it
+    (the last one with the last row), so that a row follows from at least half of ``size``.
+
+    *Shapes*: users ``[n]``, ascending.
+    """
+    begin, count = np.unique(users, return_index=True, return_counts=True)[1:]
+    step, last = size // 2 + 1, count - 1
+    many = np.where(last > 0, 1 + np.maximum(last - size + step - 1, 0) // step, 0)
+    user = np.repeat(np.arange(len(begin)), many)
+    number = np.arange(len(user)) - np.repeat(np.cumsum(many) - many, many)
+    end = np.minimum(size + number * step, last[user])
+    fresh = np.where(number > 0, size + (number - 1) * step + 1, 1)
+    return Windows(*(begin[user] + place for place in (np.maximum(end - size, 0), end + 1, fresh)))
 
 
 def histories(users: np.ndarray, places: np.ndarray, asked: np.ndarray, size: int) -> np.ndarray:

@@ -26,7 +26,7 @@ from recbole_mm.evaluator.group import Group, TrainStats, groups_of
 from recbole_mm.evaluator.labelled import labelled_pass
 from recbole_mm.evaluator.listed import listed_pass
 from recbole_mm.evaluator.protocol import protocols
-from recbole_mm.evaluator.query import EvalTask, build_task
+from recbole_mm.evaluator.query import EvalTask, build_task, some_of
 from recbole_mm.evaluator.question import Asked, full_question, rows_question
 from recbole_mm.evaluator.record import Record, Wanted
 from recbole_mm.evaluator.registered import Registered
@@ -133,6 +133,25 @@ class Evaluator:
         how = self.wanted, scorer.pairs, scorer.device, progress, self.own, asked
         record = listed_pass(scorer.model, eval_data, *how)
         return record, None if asked is None else partial(getattr, asked, "question")
+
+    @torch.no_grad()
+    def top_lists(
+        self, model: Any, eval_data: Any, k: int, choose: Callable[[EvalTask], np.ndarray]
+    ) -> tuple[EvalTask, np.ndarray] | None:
+        """The ``k`` items ranked first for the queries that ``choose`` names, as the evaluation ranks them.
+
+        Returns those queries and their item ids [Q, k], -1 where a list ends; None of a loader that ranks no whole
+        catalogue.
+        """
+        if self.labelled or not (self.wanted.ranking and isinstance(eval_data, FullSortEvalDataLoader)):
+            return None
+        model.eval()
+        scorer = Scorer(model, eval_data, eval_data._dataset.item_num, self.config["eval_batch_size"])
+        task, _ = self._task(eval_data, scorer.device)
+        part = some_of(task, choose(task), budget=CPU_MIB << 18)
+        record = full_pass(scorer, eval_data, part, Wanted(["itemcoverage"], [k], True), {}, iter)
+        assert record.lists is not None
+        return part, record.lists
 
     def question(self, eval_data: Any) -> Question | None:
         """What will be asked over a loader that ranks; None where negatives are still to be drawn."""

@@ -191,6 +191,34 @@ def _task_of(
     return task
 
 
+def some_of(task: EvalTask, queries: np.ndarray, *, budget: int) -> EvalTask:
+    """The task of some of its queries, numbers ascending; ``budget``: scores that a batch may hold."""
+    number = np.full(task.queries, -1)
+    number[queries] = np.arange(len(queries))
+    kept = number[task.pos_query] >= 0
+    domain = None if task.domain is None else task.domain[queries]
+    batches = _batches(len(queries), domain, max(1, budget // task.items))
+    part = EvalTask(
+        task.user[queries], task.row[queries], domain, number[task.pos_query[kept]], task.pos_item[kept],
+        task.n_pos[queries], task.items, batches, task.columns, task.local,
+    )  # fmt: skip
+    width = {batch.domain: len(task.columns.get(batch.domain, range(task.items))) for batch in task.batches}
+    masked = [np.divmod(task.mask_of(k), width[batch.domain]) for k, batch in enumerate(task.batches)]
+    query = number[np.concatenate([row + b.start for (row, _), b in zip(masked, task.batches, strict=True)])]
+    column = np.concatenate([column for _, column in masked])
+    query, column = query[query >= 0], column[query >= 0]
+    order = np.argsort(query, kind="stable")
+    query, column = query[order], column[order]
+    part.mask_start = np.searchsorted(query, [*(batch.start for batch in batches), len(queries)])
+    part.mask_flat = np.concatenate(
+        [
+            (query[a:b] - batch.start) * width[batch.domain] + column[a:b]
+            for batch, (a, b) in zip(batches, pairwise(part.mask_start), strict=True)
+        ]
+    )
+    return part
+
+
 def _lay_out(
     task: EvalTask, users: np.ndarray, items: np.ndarray, user_num: int, of_item: np.ndarray | None
 ) -> None:

@@ -1,11 +1,36 @@
-"""Graphs as sparse matrices."""
+"""Graphs as sparse matrices: who meets whom in the interactions, and which vectors are near each other."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
+
+from recbole_mm.errors import WrongUse
+
+#: bytes of one block of scores or of counts
+BLOCK_BYTES = 256 << 20
+#: columns whose maximum is looked at first
+_GROUP = 64
+
+
+def to_torch(matrix: Any) -> Tensor:
+    """A scipy matrix as a coalesced sparse COO tensor, float32."""
+    coo = matrix.tocoo()
+    index = torch.from_numpy(np.stack([coo.row, coo.col]).astype(np.int64))
+    values = torch.from_numpy(coo.data.astype(np.float32))
+    return torch.sparse_coo_tensor(index, values, coo.shape, check_invariants=False).coalesce()
+
+
+def symmetrically_normalized(adjacency: Any) -> Any:
+    """``D^{-1/2} A D^{-1/2}`` of a symmetric scipy matrix; a node without an edge keeps a row of zeros."""
+    degree = np.asarray(adjacency.sum(axis=1)).ravel()
+    scale = np.divide(1.0, np.sqrt(degree), out=np.zeros_like(degree), where=degree > 0)
+    return sp.diags(scale) @ adjacency @ sp.diags(scale)
 
 
 def normalized_adjacency(rows: np.ndarray, columns: np.ndarray, n_nodes: int, self_loops: bool) -> Tensor:
@@ -24,9 +49,135 @@ def normalized_adjacency(rows: np.ndarray, columns: np.ndarray, n_nodes: int, se
     adjacency.data[:] = 1.0
     if self_loops:
         adjacency = adjacency + sp.identity(n_nodes, dtype=np.float32, format="csr")
-    degree = np.asarray(adjacency.sum(axis=1)).ravel()
-    scale = np.divide(1.0, np.sqrt(degree), out=np.zeros_like(degree), where=degree > 0)
-    coo = (sp.diags(scale) @ adjacency @ sp.diags(scale)).tocoo()
-    index = torch.from_numpy(np.stack([coo.row, coo.col]).astype(np.int64))
-    values = torch.from_numpy(coo.data.astype(np.float32))
-    return torch.sparse_coo_tensor(index, values, (n_nodes, n_nodes), check_invariants=False).coalesce()
+    return to_torch(symmetrically_normalized(adjacency))
+
+
+def incidence(nodes: np.ndarray, others: np.ndarray, n_nodes: int) -> Any:
+    """CSR ``[n_nodes, O]`` float32 of ones where a node has met one of the others; a pair given twice counts once."""
+    shape = n_nodes, int(others.max(initial=0)) + 1
+    matrix = sp.csr_matrix((np.ones(len(nodes), dtype=np.float32), (nodes, others)), shape=shape)
+    matrix.data[:] = 1.0
+    return matrix
+
+
+def co_interaction_graph(
+    nodes: np.ndarray, others: np.ndarray, n_nodes: int, k: int | None = 20, min_common: int = 1
+) -> Any:
+    r"""Nodes that have others in common, such as items bought by the same users; symmetrically normalised.
+
+    .. math:: w_{ij} = \frac{\ln n_{ij} + 1}{\ln \sqrt{deg_i\, deg_j} + 1} \quad \text{where } n_{ij} \ge min\_common
+
+    with n_ij the number of others in common and deg_i that of i's others (PMGT, Liu et al. 2021; that deg counts
+    others, and not edges, is inferred). Each node keeps its k heaviest edges, of equal ones those to lower ids, and an
+    edge that one of its ends keeps stays, in both directions.
+
+    Args:
+        nodes, others: ``[t]`` the interactions, **of the training part**; a pair given twice counts once.
+        n_nodes: number of nodes; one without an edge keeps a row of zeros.
+        k: edges that a node keeps; None for all.
+        min_common: the least n_ij of an edge.
+
+    Returns:
+        scipy CSR ``[n_nodes, n_nodes]`` float32.
+    """
+    met = incidence(nodes, others, n_nodes)
+    degree = np.asarray(met.sum(axis=1)).ravel().astype(np.float64)
+    log_degree = np.log(np.maximum(degree, 1.0)) / 2
+    kept = [_heaviest(_weights(counts, first, min_common, log_degree), k) for first, counts in _common(met)]
+    graph = sp.vstack(kept, format="csr")
+    return symmetrically_normalized(graph.maximum(graph.T)).tocsr().astype(np.float32)
+
+
+def _common(met: Any) -> Iterator[tuple[int, Any]]:
+    """First node of a block, and its counts n_ij ``[b, n_nodes]``; the block is small even if they were dense."""
+    step, turned = max(1, BLOCK_BYTES // (12 * met.shape[0])), met.T.tocsr()
+    for first in range(0, met.shape[0], step):
+        yield first, (met[first : first + step] @ turned).tocoo()
+
+
+def _weights(counts: Any, first: int, min_common: int, log_degree: np.ndarray) -> Any:
+    row, column, common = counts.row, counts.col, counts.data
+    kept = (row + first != column) & (common >= min_common)
+    row, column, common = row[kept], column[kept], common[kept]
+    weight = (np.log(common) + 1) / (log_degree[row + first] + log_degree[column] + 1)
+    return sp.csr_matrix((weight, (row, column)), shape=counts.shape)
+
+
+def _heaviest(matrix: Any, k: int | None) -> Any:
+    """The k largest values of each row of a CSR matrix, of equal ones those of the lower columns."""
+    if k is None:
+        return matrix
+    coo = matrix.tocoo()
+    order = np.lexsort((coo.col, -coo.data, coo.row))
+    row = coo.row[order]
+    start = np.searchsorted(row, np.arange(matrix.shape[0]))
+    chosen = order[np.arange(len(row)) - start[row] < k]
+    return sp.csr_matrix((coo.data[chosen], (coo.row[chosen], coo.col[chosen])), shape=matrix.shape)
+
+
+def nearest_neighbours(vectors: Tensor, k: int, faiss: bool = False) -> tuple[Tensor, Tensor]:
+    """The k nearest other vectors of each, by cosine, the nearest first; never an N × N matrix.
+
+    Exact: products of blocks of at most ``BLOCK_BYTES``, beside one copy of the vectors, at unit length. With ``faiss``
+    approximate (HNSW).
+
+    Args:
+        vectors: ``[N, D]`` float, finite; a vector of zeros has cosine 0 to all.
+        k: below N.
+        faiss: by that library, where a product of all pairs takes too long.
+
+    Returns:
+        (ids ``[N, k]`` int64, cosines ``[N, k]`` float32).
+
+    Raises:
+        WrongUse: k is not below N, or faiss is not installed.
+    """
+    if not 0 < k < len(vectors):
+        raise WrongUse(f"nearest_neighbours: k is {k}, and there are {len(vectors)} vectors; take 1 to N - 1")
+    return _hnsw(vectors, k) if faiss else _exact(vectors, k)
+
+
+def _exact(vectors: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    n, device = len(vectors), vectors.device
+    columns = -(-n // _GROUP) * _GROUP
+    unit = torch.zeros(columns, vectors.shape[1], device=device)
+    torch.nn.functional.normalize(vectors.float(), dim=1, out=unit[:n])
+    ids = torch.empty(n, k, dtype=torch.long, device=device)
+    cosines = torch.empty(n, k, device=device)
+    scores = torch.empty(min(n, max(1, BLOCK_BYTES // (4 * columns))), columns, device=device)
+    for own in torch.arange(n, device=device).split(len(scores)):
+        block = torch.matmul(unit[own[0] : own[-1] + 1], unit.t(), out=scores[: len(own)])
+        block[:, n:] = -torch.inf
+        block[own - own[0], own] = -torch.inf
+        cosines[own], ids[own] = _largest(block, k)
+    return ids, cosines
+
+
+def _largest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """As ``topk`` of ``[b, C]``, C a multiple of the group, in one pass over the scores.
+
+    The k largest lie in the k groups of the largest maxima, so the others are not looked at again.
+    """
+    groups = scores.view(len(scores), -1, _GROUP)
+    if groups.shape[1] <= k:
+        return scores.topk(k, dim=1)  # type: ignore[return-value]
+    chosen = groups.amax(dim=2).topk(k, dim=1).indices
+    candidates = groups.gather(1, chosen.unsqueeze(2).expand(-1, -1, _GROUP)).flatten(1)
+    values, place = candidates.topk(k, dim=1)
+    return values, chosen.gather(1, place // _GROUP) * _GROUP + place % _GROUP
+
+
+def _hnsw(vectors: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    try:
+        import faiss
+    except ImportError as error:
+        raise WrongUse("nearest_neighbours: faiss is not installed; pip install recbole-mm[faiss]") from error
+    unit = torch.nn.functional.normalize(vectors.float(), dim=1).cpu().numpy()
+    index = faiss.IndexHNSWFlat(unit.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction, index.hnsw.efSearch = 80, max(64, 4 * k)
+    index.add(unit)
+    found, ids = index.search(unit, k + 1)
+    own = ids == np.arange(len(ids))[:, None]
+    own[~own.any(axis=1), -1] = True  # its copies hid it: the last of them goes
+    kept = (len(ids), k)
+    return torch.from_numpy(ids[~own].reshape(kept)), torch.from_numpy(found[~own].reshape(kept))

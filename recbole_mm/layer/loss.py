@@ -39,6 +39,29 @@ def bce(positive: Tensor, negatives: Tensor) -> Tensor:
     return F.softplus(torch.cat([-positive.unsqueeze(1), negatives], dim=1)).mean()
 
 
+def gbce(positive: Tensor, negatives: Tensor, t: float, sampling_rate: float) -> Tensor:
+    r"""Generalised BCE of gSASRec (Petrov and Macdonald 2023, arXiv 2308.07192), for few negatives of many items.
+
+    .. math:: -\frac{1}{B (N + 1)} \sum_b \Big(\beta \log\sigma(s_b) + \sum_n \log(1 - \sigma(s_{bn}))\Big)
+        \qquad \beta = \alpha \big(t (1 - \tfrac1\alpha) + \tfrac1\alpha\big) = 1 - t (1 - \alpha)
+
+    Sampling makes a model overrate all scores; a power β of the positive's probability takes that back.
+
+    Args:
+        positive: scores of the positives, ``[B]``.
+        negatives: scores of the negatives, ``[B, N]``.
+        t: how much, from 0 (β = 1: :func:`bce`) to 1 (β = α: probabilities as without sampling).
+        sampling_rate: α, the share N / (I - 1) of all negatives that are drawn, in (0, 1].
+
+    Returns:
+        scalar.
+    """
+    assert negatives.shape[0] == positive.shape[0] and positive.dim() == 1
+    beta = 1 - t * (1 - sampling_rate)
+    terms = torch.cat([beta * F.softplus(-positive.unsqueeze(1)), F.softplus(negatives)], dim=1)
+    return terms.mean()
+
+
 def symmetric_info_nce(left: Tensor, right: Tensor, temperature: float) -> Tensor:
     """InfoNCE between two views of the same n things, cosine similarity, the others of the batch as negatives.
 
@@ -53,6 +76,26 @@ def symmetric_info_nce(left: Tensor, right: Tensor, temperature: float) -> Tenso
     similarity = F.normalize(left, dim=1) @ F.normalize(right, dim=1).t() / temperature
     target = torch.arange(len(left), device=left.device)
     return (F.cross_entropy(similarity, target) + F.cross_entropy(similarity.t(), target)) / 2
+
+
+def paired_distance(left: Tensor, right: Tensor) -> Tensor:
+    r"""The mean of ``‖left - right‖``, not squared, over the rows ``[n, d]``; n = 0 gives 0."""
+    return (left - right).norm(dim=1).sum() / max(len(left), 1)
+
+
+def first_order_similarity(
+    vectors: Tensor, linked: Tensor, scale: Tensor | float, bias: Tensor | float = 0.0
+) -> Tensor:
+    r"""Binary cross-entropy of all pairs of n nodes (CPMM): :math:`s\, z_i^\top z_j + b` tells :math:`A_{ij}`.
+
+    Args:
+        vectors: ``[n, d]``, unit; n = 0 gives 0.
+        linked: A, ``[n, n]`` of 0 and 1.
+        scale, bias: s and b.
+    """
+    if not len(vectors):
+        return vectors.new_zeros(())
+    return F.binary_cross_entropy_with_logits(scale * (vectors @ vectors.t()) + bias, linked)
 
 
 def pairwise_info_nce(views: Sequence[Tensor], present: Tensor, temperature: float) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -26,6 +27,53 @@ class Projector(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """``[..., D] -> [..., d]``."""
         return self.rest(self.first(features))
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation ``[n, d] -> [n, d]``; a batch of one row, which has no deviation, by the running figures."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """``[n, d]``."""
+        if len(rows) > 1 or not self.training:
+            return super().forward(rows)
+        return F.batch_norm(
+            rows, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
+        )
+
+
+def normalized_mlp(in_features: int, out_features: int) -> nn.Sequential:
+    """Linear → ReLU → Linear → BatchNorm, ``[n, D] -> [n, d]`` (CPMM's block).
+
+    Its second layer has no bias, which the normalisation would take out again.
+    """
+    return nn.Sequential(
+        nn.Linear(in_features, out_features),
+        nn.ReLU(),
+        nn.Linear(out_features, out_features, bias=False),
+        BatchNorm(out_features),
+    )
+
+
+class SkipTower(nn.Module):
+    """``z = normalise(P2(P1(x̂)) [+ P3(x)])`` with three blocks P, ``[n, D] -> [n, d]``; x̂ is x with noise (CPMM).
+
+    Args:
+        in_features: D.
+        out_features: d.
+        skip: whether there is P3.
+    """
+
+    def __init__(self, in_features: int, out_features: int, skip: bool):
+        super().__init__()
+        self.main = nn.Sequential(
+            normalized_mlp(in_features, out_features), normalized_mlp(out_features, out_features)
+        )
+        self.skip = normalized_mlp(in_features, out_features) if skip else None
+
+    def forward(self, noised: Tensor, clean: Tensor) -> Tensor:
+        """Unit vectors ``[n, d]``."""
+        out = self.main(noised)
+        return F.normalize(out if self.skip is None else out + self.skip(clean), dim=-1)
 
 
 def masked(vectors: Tensor, present: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.errors import WrongUse
+from recbole_mm.layer.catalogue import DomainSoftmax
 from recbole_mm.layer.history import Bags, OrderedHistory
 from recbole_mm.layer.loss import bce, info_nce
 from recbole_mm.layer.projection import masked
@@ -48,7 +49,6 @@ class MMT(TwoTowerRecommender):
 
     multimodal = True
     scores_from_features = True
-    domain_row: Tensor
 
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
@@ -96,9 +96,7 @@ class MMT(TwoTowerRecommender):
         nn.init.normal_(self.kind, std=config["initializer_range"])
         nn.init.zeros_(self.item_bias.weight)
         self.history = self._read_history(dataset, length)
-        number = torch.cumsum(F.one_hot(self.item_domain, self.n_domains)[1:], dim=0)
-        number = torch.cat([number[:1] * 0, number - 1]).gather(1, self.item_domain.unsqueeze(1)).squeeze(1)
-        self.register_buffer("domain_row", number, persistent=False)
+        self.softmax = DomainSoftmax(self.history, self.item_domain, config["softmax_memory_mib"])
 
     def _read_history(self, dataset: Any, length: int) -> OrderedHistory:
         """The training rows by user and domain, in the order of time where that is loaded, else of the file."""
@@ -230,6 +228,10 @@ class MMT(TwoTowerRecommender):
             return (user_emb * item_emb).sum(dim=-1)
         return self.pair(user_emb[..., :-1], item_emb[..., :-1]) / self.temperature + item_emb[..., -1]
 
+    def _match_all(self, user_emb: Tensor, item_emb: Tensor) -> Tensor:
+        """``[n, r + 1]`` and ``[m, r + 1]`` -> ``[n, m]``."""
+        return self._match(user_emb.unsqueeze(1), item_emb)
+
     def score_pairs(self, users: Tensor, items: Tensor) -> Tensor:
         """``[B]``."""
         distinct, rows = torch.unique(users, return_inverse=True)
@@ -257,7 +259,9 @@ class MMT(TwoTowerRecommender):
         """Of the rows' items against their negatives, or with ``softmax_over: domain`` against all of the domain."""
         users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
         if self.loss == "softmax" and self.softmax_over == "domain":
-            return self._softmax_over_domain(users, items)
+            every = torch.arange(self.n_items, device=items.device)
+            score = None if self.pair is None else self._match_all
+            return self.softmax(users, items, *self.encode_rows(users, items, every), score=score)
         others, (pos, neg) = self.distinct_items(items, negatives)
         user_emb, item_emb = self.encode_rows(users, items, others)
         positive = self._match(user_emb, F.embedding(pos, item_emb))
@@ -266,28 +270,6 @@ class MMT(TwoTowerRecommender):
         else:
             negative = self._match(user_emb.unsqueeze(1), F.embedding(neg, item_emb))
         return bce(positive, negative) if self.loss == "bce" else info_nce(positive, negative, 1.0)
-
-    def _softmax_over_domain(self, users: Tensor, items: Tensor) -> Tensor:
-        """Cross-entropy over the items of the row's domain; others that the user took are left out."""
-        every = torch.arange(self.n_items, device=items.device)
-        user_emb, item_emb = self.encode_rows(users, items, every)
-        total = user_emb.new_zeros(())
-        for domain in self.item_domain[items].unique().tolist():
-            rows = (self.item_domain[items] == domain).nonzero().squeeze(1)
-            of_domain = (self.item_domain[1:] == domain).nonzero().squeeze(1) + 1
-            own, target = user_emb[rows], items[rows]
-            if self.pair is None:
-                scores = own @ item_emb[of_domain].t()
-            else:
-                scores = self._match(own.unsqueeze(1), item_emb[of_domain])
-            positive = scores.gather(1, self.domain_row[target].unsqueeze(1)).squeeze(1)
-            taken = self.history.all_of(domain * self.n_users + users[rows])
-            row = torch.arange(len(rows), device=items.device).repeat_interleave(taken.size)
-            out = torch.zeros_like(scores, dtype=torch.bool)
-            out[row, self.domain_row[taken.ids]] = True
-            negative = scores.masked_fill(out, -torch.inf)
-            total = total + info_nce(positive, negative, 1.0) * len(rows)
-        return total / len(items)
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
         """Of items their ids and biases, of users their ids."""

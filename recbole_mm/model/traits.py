@@ -12,6 +12,9 @@ from torch import Tensor
 
 from recbole_mm.layer.feature import FeatureTable
 
+#: RecBole's models that are ``causal`` though they do not say so
+CAUSAL = frozenset(["FDSA", "GRU4Rec", "GRU4RecF", "GRU4RecKG", "SASRec", "SASRecF"])
+
 
 class Traits:
     """The attributes and their defaults, which hold for a model that says nothing."""
@@ -24,6 +27,11 @@ class Traits:
     scores_from_features: bool = False
     #: trains on (user, positive, negatives) batches of `recbole_mm.data.dataloader.TripletDataLoader`
     triplet_batches: bool = False
+    #: a sequential model whose ``forward(item_seq, item_seq_len)`` ends in RecBole's ``gather_indexes`` over positions
+    #: that depend on the items up to them alone, so that it may learn from each (``train_sequences: shifted``)
+    causal: bool = False
+    #: trains on batches of items of `recbole_mm.data.dataloader.ItemDataLoader`
+    item_batches: bool = False
 
     def diagnostics(self) -> dict[str, float]:
         """Figures for the history beside the losses, once an epoch."""
@@ -32,6 +40,18 @@ class Traits:
     def without_effect(self) -> list[str]:
         """A sentence for each part that the settings ask for and that has nothing to act on in these data."""
         return []
+
+    def item_table(self) -> Tensor:
+        """Of a causal model the vectors ``[I, d]`` whose products with its output are the scores of all items."""
+        return self.item_embedding.weight  # type: ignore[attr-defined, no-any-return]
+
+    def pretrained(self) -> dict[str, dict[str, tuple[Tensor, Tensor]]]:
+        """The vectors that it leaves to other models; {} of a model that is no pre-training.
+
+        By ``items`` and ``users`` and the name of the part: values ``[I, d]`` or ``[U, d]``, and bool ``[I]`` or
+        ``[U]`` which of them exist. Called in evaluation mode, without gradients.
+        """
+        return {}
 
     def held_features(self) -> FeatureTable | None:
         """The item features that the model holds, under the name ``features``."""
@@ -75,6 +95,18 @@ class Traits:
             name, ``[n]``, which add up to the score.
         """
         return {}
+
+
+def is_causal(model_class: type) -> bool:
+    """Whether a model's class may learn from every position of a sequence; what extends RecBole's says so itself."""
+    known = model_class.__module__.startswith("recbole.") and model_class.__name__ in CAUSAL
+    return known or bool(trait(model_class, "causal"))
+
+
+def pretrains(model: Any) -> bool:
+    """Whether a model, or a model's class, is a pre-training: it leaves vectors to others."""
+    model_class = model if isinstance(model, type) else type(model)
+    return trait(model_class, "pretrained") is not Traits.pretrained
 
 
 def trait(model: Any, name: str) -> Any:

@@ -6,7 +6,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +18,14 @@ from recbole_mm.quick_start.controls import control_rows
 from recbole_mm.quick_start.fingerprint import versions
 from recbole_mm.quick_start.plan import Request, plan_runs
 from recbole_mm.quick_start.preset import Settings, preset_names, rows_of
+from recbole_mm.quick_start.report import PAGE, write_page
 from recbole_mm.quick_start.runs import run_all
 from recbole_mm.report.export import document, frame
 from recbole_mm.report.paired import equal_rows, paired_tests
 from recbole_mm.report.plot import write_figures
 from recbole_mm.report.table import markdown, on_terminal
-from recbole_mm.run.comparison import Comparison, Row, read_plan, write_plan
+from recbole_mm.run.comparison import At, Comparison, Row, read_plan, write_plan
+from recbole_mm.run.folder import RunFolder
 from recbole_mm.run.metric import check_columns
 from recbole_mm.run.question import OneQuestion
 
@@ -48,7 +50,7 @@ def compare(
     command: str | None = None,
     show: Callable[[str], object] | None = None,
 ) -> Comparison:
-    """Run every row under every seed, write table.md, table.csv, result.json and figures, return the comparison.
+    """Run every row under every seed, write table.md, table.csv, result.json and the page, return the comparison.
 
     Args:
         models: names of models or of the preset's rows; None for all rows of the preset.
@@ -89,12 +91,17 @@ def compare(
     found, errors = run_all(runs, folder, fresh, OneQuestion())
     write_plan(folder, plan, {at: run for at, (run, _) in found.items()}, errors)
     comparison = Comparison.of(plan, {at: result for at, (_, result) in found.items()}, errors)
-    write_results(comparison, folder, show)
+    write_results(comparison, folder, {at: run for at, (run, _) in found.items()}, show)
     return comparison
 
 
-def write_results(comparison: Comparison, folder: Path, show: Callable[[str], object] | None = None) -> None:
-    """Write table.md, table.csv, result.json, and figures where there is something to draw.
+def write_results(
+    comparison: Comparison,
+    folder: Path,
+    runs: Mapping[At, RunFolder],
+    show: Callable[[str], object] | None = None,
+) -> None:
+    """Write table.md, table.csv, result.json, figures where there is something to draw, and the page.
 
     ``show`` is called with the report for a terminal.
     """
@@ -106,6 +113,7 @@ def write_results(comparison: Comparison, folder: Path, show: Callable[[str], ob
     text = json.dumps(document(comparison, tests, notes), indent=1, default=str)
     write_text(folder / "result.json", text + "\n")
     write_figures(comparison, folder)
+    write_page(folder / PAGE, comparison, tests, notes, runs)
     if show is not None:
         show(on_terminal(comparison, tests, notes, str(table)))
 
@@ -161,8 +169,9 @@ def main(args: argparse.Namespace) -> int:
         show=lambda text: print(f"\n{text}"),
     )
     folder = out or Path(FOLDER.format(preset=comparison.preset or "compare", dataset=comparison.dataset))
-    files = ["table.md", "table.csv", "result.json", *sorted(path.name for path in folder.glob("*.html"))]
-    print(f"wrote {folder}/: {', '.join(files)}")
+    figures = sorted(path.name for path in folder.glob("*.html") if path.name != PAGE)
+    print(f"wrote {folder}/: {', '.join(['table.md', 'table.csv', 'result.json', *figures])}")
+    print(f"open {folder / PAGE} in a browser")
     return 1 if comparison.failed else 0
 
 

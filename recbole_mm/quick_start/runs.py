@@ -14,6 +14,7 @@ from recbole_mm.files import write_text
 from recbole_mm.quick_start.logger import init_logger
 from recbole_mm.quick_start.progress import RunsProgress
 from recbole_mm.quick_start.session import Session
+from recbole_mm.quick_start.showcase import leave_showcase
 from recbole_mm.run.comparison import RUNS, At
 from recbole_mm.run.folder import RunFolder, RunResult, run_folders
 from recbole_mm.run.question import OneQuestion, OtherQuestion, Question
@@ -53,6 +54,8 @@ def run_one(
             one.check(spec.label, session.question())
         cut_off = before is not None and before.last.is_file() and session.trainer.resumable
         result = session.run(resume=before.path if before is not None and cut_off else None, **options)
+        if needed == "test":
+            leave_showcase(session)
     return session.trainer.folder, result
 
 

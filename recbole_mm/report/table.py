@@ -140,34 +140,23 @@ def _remarks(comparison: Comparison) -> dict[str, list[str]]:
     return found
 
 
+TESTS_HEAD = (
+    *("row", "against", "metric", "queries", "difference"),
+    *("95 % interval", "p (t)", "p (Wilcoxon)", "p (Holm)"),
+)
+
+
+def test_cells(t: PairedTest) -> list[str]:
+    """A test by the columns of ``TESTS_HEAD``."""
+    return [
+        *(t.row, t.reference, t.metric, str(t.queries), f"{t.difference:+.4f}"),
+        *(f"[{t.low:+.4f}, {t.high:+.4f}]", p_text(t.p_t), p_text(t.p_wilcoxon), p_text(t.p_holm)),
+    ]
+
+
 def tests_table(tests: Sequence[PairedTest]) -> str:
     """Every paired test: difference, bootstrap interval, t, Wilcoxon, Holm."""
-    header = [
-        "row",
-        "against",
-        "metric",
-        "queries",
-        "difference",
-        "95 % interval",
-        "p (t)",
-        "p (Wilcoxon)",
-        "p (Holm)",
-    ]
-    body = [
-        [
-            t.row,
-            t.reference,
-            t.metric,
-            str(t.queries),
-            f"{t.difference:+.4f}",
-            f"[{t.low:+.4f}, {t.high:+.4f}]",
-            p_text(t.p_t),
-            p_text(t.p_wilcoxon),
-            p_text(t.p_holm),
-        ]
-        for t in tests
-    ]
-    return _github(header, body)
+    return _github(TESTS_HEAD, [test_cells(test) for test in tests])
 
 
 def controls_table(comparison: Comparison, tests: Sequence[PairedTest]) -> str | None:

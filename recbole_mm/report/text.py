@@ -29,6 +29,13 @@ def p_text(p: float | None) -> str:
     return "<.001" if p < 0.001 else f"{p:.3f}".lstrip("0")
 
 
+def mark(p: float | None, difference: float, smaller_is_better: bool = False) -> str:
+    """▲ ▼ for better and worse with p < .01, △ ▽ with p < .05; empty where that is chance."""
+    if p is None or p >= 0.05 or difference == 0:
+        return ""
+    return ("▼▽", "▲△")[(difference < 0) == smaller_is_better][p >= 0.01]
+
+
 def duration(seconds: float) -> str:
     """Seconds as a person says them."""
     if seconds < 90:

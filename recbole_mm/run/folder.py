@@ -6,6 +6,7 @@
 ``best.pth``       the best weights on validation
 ``last.pth``       all that a run needs to go on; gone once it has ended
 ``queries.parquet``, ``groups.parquet``  test metrics by query and by group
+``showcase.json``  lists of some users and a map of the items, for pages
 ``record.json``    scores, settings, versions; written last, so where it is the run is whole
 =================  ==============================================================================================
 
@@ -139,6 +140,14 @@ class RunFolder:
             raise Failure(f"{self.path}: the stored run cannot be read ({error}); run it again") from error
         return RunResult(record, tables["queries"], tables["groups"], self.read_history())
 
+    def read_showcase(self) -> dict[str, Any] | None:
+        """What a page shows of the model beside its figures (`quick_start.showcase`); None where there is none."""
+        file = self.path / "showcase.json"
+        try:
+            return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        except ValueError:
+            return None  # it can be made again
+
     def _read_table(self, name: str) -> pd.DataFrame | None:
         file = self.path / f"{name}.parquet"
         return pd.read_parquet(file) if file.is_file() else None
@@ -178,6 +187,10 @@ class RunFolder:
     def append_history(self, record: dict[str, Any]) -> None:
         """Add the record of an epoch."""
         append_line(self.path / "history.jsonl", record)
+
+    def write_showcase(self, showcase: dict[str, Any]) -> None:
+        """Write what a page shows of the model beside its figures."""
+        write_text(self.path / "showcase.json", json.dumps(showcase, separators=(",", ":")) + "\n")
 
     def finish(self, result: RunResult, keep: str) -> None:
         """Write the tables, then the record; drop the checkpoints that are not kept (``best``, ``all``, ``none``)."""

@@ -164,6 +164,11 @@ KEYS: dict[str, Key] = {
     "feature_control": Key((str,), choices=("shuffled", "noise")),
     "MAX_ITEM_LIST_LENGTH": Key(low=1),
     # how long and by what a run is trained
+    "train_sequences": Key(choices=("prefix", "shifted")),
+    "sequence_loss": Key((str,), choices=("ce", "sampled_softmax", "gbce")),
+    "sequence_negatives": Key(low=1),
+    "sequence_negatives_by": Key(choices=("uniform", "popularity")),
+    "gbce_t": Key(low=0, high=1),
     "seed": Key(low=0, shared="run"),
     "epochs": Key(low=0, shared="budget", resumable=True),
     "train_epochs": Key((list, tuple), resumable=True),  # the stages have a check of their own
@@ -181,6 +186,7 @@ KEYS: dict[str, Key] = {
     "lr_scheduler": Key((str,), choices=("cosine",)),
     "lr_warmup_epochs": Key(low=0),
     "gradient_accumulation": Key(low=1),
+    "softmax_memory_mib": Key((int, float), low=0, open=True),
     "ema_decay": Key((float,), test=lambda d: 0 < d < 1, form="a value between 0 and 1, both excluded"),
     "weight_decay": Key(low=0),
     "clip_grad_norm": Key((dict,), parts=_CLIPPING),

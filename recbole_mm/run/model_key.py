@@ -13,11 +13,11 @@ from recbole_mm.run.key_type import Key
 
 _SIZES = """
     attention_size block_num cin_layer_size class_num cnn_channels cnn_kernels cnn_strides conv_kernel_size
-    critic_layers cross_layer_num depth dilations dims_dnn encoder_hidden_size expert_num gcn_output_dim
+    critic_layers cross_layer_num depth dilations dims_dnn edge_min_count encoder_hidden_size expert_num gcn_output_dim
     hidden_dimension hidden_size hidden_size_list high_layers_num high_order history_len history_length
-    history_num_per_term in_dims inner_size interest_size item_embedding_size item_hidden_size_list k k_interests
-    kernel_size kfac kg_embedding_size kge_interval latent_dimension layers lgb_num_boost_round low_rank m_step
-    map_channels map_length metrics_k mf_embedding_size mlp_embedding_size mlp_hidden_size n_cate n_dec_epochs
+    history_num_per_term in_dims inner_size input_size interest_size item_embedding_size item_hidden_size_list k
+    k_interests kernel_size kfac kg_embedding_size kge_interval latent_dimension layers lgb_num_boost_round low_rank
+    m_step map_channels map_length metrics_k mf_embedding_size mlp_embedding_size mlp_hidden_size n_cate n_dec_epochs
     n_enc_epochs n_facet n_facet_all n_facet_context n_facet_emb n_facet_hidden n_facet_reranker n_factors n_heads
     n_iterations n_memory neigh_embedding_size neigh_num neighbor_sample_size nh num_basis_functions num_clusters
     num_conv_kernel num_heads num_layers nv order_len order_list out_dims pool_kernel_size pretrain_epochs
@@ -36,11 +36,11 @@ _SHARES = """
 """
 _WEIGHTS = """
     aap_weight align_weight anneal_cap cor_weight feature_noise id_std initializer_range kg_weight lambda1 lambda2
-    ls_weight map_weight mip_weight mixture_weights modal_align_weight negative_weight noise_max noise_min
-    noise_scale proto_reg reg_loss_ratio reg_weight reg_weight_1 reg_weight_2 reg_weights second_order_loss_weight
-    shrink sim_regularity sp_weight ssl_reg ssl_weight vae_anneal_cap w_max w_min
+    ls_weight map_weight mip_weight lambda3 mixture_weights modal_align_weight negative_weight noise_max noise_min
+    noise_scale noise_std proto_reg reg_loss_ratio reg_weight reg_weight_1 reg_weight_2 reg_weights
+    second_order_loss_weight shrink sim_regularity sp_weight ssl_reg ssl_weight vae_anneal_cap w_max w_min
 """
-_SCALES = "layer_norm_eps resolution rho ssl_tau ssl_temp tau tau_ratio temperature topk_factor"
+_SCALES = "layer_norm_eps logit_scale resolution rho ssl_tau ssl_temp tau tau_ratio temperature topk_factor"
 _SHARE, _WEIGHT = Key(low=0, high=1), Key(low=0)
 _ACTIVATION = Key(choices=("sigmoid", "tanh", "relu", "leakyrelu", "dice", "none"), folded=True)
 _FREQUENCIES = Key((str,), choices=("us", "un", "su", "us_x", "none"), folded=True)
@@ -78,6 +78,7 @@ NAMED: dict[str, Key] = {
     "hid_activation": Key(choices=("sigmoid", "relu", "tanh")),
     "hidden_act": Key(choices=("gelu", "relu", "swish", "tanh", "sigmoid")),
     "ind": Key(choices=("mi", "distance", "cosine")),
+    "id_source": Key(choices=("clip_sum", "table")),
     "inter_matrix_type": Key((str,), choices=("01", "rating")),
     "item_attribute": Key((str,)),
     "knn_method": Key(choices=("item", "user")),
@@ -90,6 +91,8 @@ NAMED: dict[str, Key] = {
     "out_activation": Key(choices=("sigmoid", "relu")),
     "partition_merging_mode": Key(choices=("replace", "add", "half")),
     "phase": Key(choices=("teacher_training", "distillation", "finetuning")),
+    "pretrain_hold_out": Key(low=0, high=1),
+    "pretrain_valid": Key(choices=("loss", "probe")),
     "pooling_mode": Key(choices=("mean", "max", "sum")),
     "reranker_CAN_NUM": Key(
         (int, str), test=lambda value: all(each.strip().isdecimal() for each in str(value).split(",")),

@@ -12,6 +12,7 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_mm.data.modality import ItemModality
+from recbole_mm.errors import WrongUse
 from recbole_mm.layer.feature import FeatureTable
 from recbole_mm.model.traits import trait
 from recbole_mm.testing.steps import Built, gradients, recorded_steps
@@ -24,6 +25,8 @@ class ModelContract:
     model: str | type
     settings: dict[str, Any] = {}  # noqa: RUF012  (a subclass replaces it whole)
     domains = 1
+    #: modalities that the model cannot do without
+    fewest = 0
 
     def build(self, folder: Path, modalities: Sequence[str] = ("text", "image"), **toy: Any) -> Built:
         """The model on toy data in ``folder``."""
@@ -35,6 +38,10 @@ class ModelContract:
     @pytest.mark.parametrize("count", [0, 1, 2, 3])
     def test_loss_is_a_finite_scalar_on_any_batch(self, tmp_path: Path, count: int) -> None:
         """1: on 0–3 modalities, with missing rows, on the largest and the smallest batch."""
+        if count < self.fewest:
+            with pytest.raises(WrongUse):
+                self.build(tmp_path, [])
+            return
         built = self.build(tmp_path, list(MODALITIES)[:count])
         for size in (None, 1):
             loss = built.loss(built.batch(size))

@@ -69,8 +69,9 @@ def recorded_steps(built: Built) -> list[Step]:
     calculate_loss = model_class.calculate_loss
 
     def before_loss(model: Any, batch: Interaction) -> Any:
-        weights = {name: value.clone() for name, value in model.state_dict().items()}
-        steps.append(Step(batch, weights, torch.get_rng_state()))
+        if model.training:  # a pre-training is validated by its loss, too
+            weights = {name: value.clone() for name, value in model.state_dict().items()}
+            steps.append(Step(batch, weights, torch.get_rng_state()))
         return calculate_loss(model, batch)
 
     def before_step(*_: Any) -> None:

@@ -8,11 +8,13 @@ from logging import getLogger
 from typing import Any
 
 from recbole_mm.data.part import part_loaders
+from recbole_mm.data.shifted import ShiftedDataLoader
 from recbole_mm.errors import Interrupted, WrongUse
 from recbole_mm.run.folder import RunFolder
 from recbole_mm.trainer.callback import Callback, EpochLog, HistoryFile, RecBoleReports
 from recbole_mm.trainer.checkpoint import write_checkpoint
 from recbole_mm.trainer.resume import last_state, restore
+from recbole_mm.trainer.shifted import ShiftedObjective
 from recbole_mm.trainer.stage import Stage, Stages
 from recbole_mm.trainer.warm_start import tokens_of
 
@@ -112,7 +114,7 @@ class StagedFit(_Base):
                 if self.outcome == UNTRAINED:
                     _log.warning("epochs: 0: %s is tested with its first weights", self.config["model"])
                     if valid_data:
-                        result = self.best_valid_score, self.best_valid_result = super()._valid_epoch(
+                        result = self.best_valid_score, self.best_valid_result = self._validate(
                             valid_data, bars
                         )
                 self._tell("on_run_end", self.outcome)
@@ -135,6 +137,8 @@ class StagedFit(_Base):
         loaders = part_loaders(self.config, train_data, [stage.spec.part for stage in self.stages.all])
         for stage, loader in zip(self.stages.all, loaders, strict=True):
             stage.loader = loader
+            if isinstance(loader, ShiftedDataLoader):
+                stage.objective = ShiftedObjective(self.config, self.model, loader)
         if not self._resumed:
             self._save_last(-1)
         while True:
@@ -169,7 +173,7 @@ class StagedFit(_Base):
                         self._save_checkpoint(epoch, verbose=verbose)
                 if callback_fn:
                     callback_fn(epoch, score)
-            elif saved and ("valid" not in self._loaders or self.eval_step <= 0):
+            elif saved and not self._validates_ever:
                 self._save_checkpoint(epoch, verbose=verbose)
             self.start_epoch = epoch + 1
             self._save_last(epoch)

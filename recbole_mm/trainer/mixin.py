@@ -12,12 +12,13 @@ from recbole.trainer.trainer import TraditionalTrainer, Trainer
 
 from recbole_mm.errors import Failure, WrongUse
 from recbole_mm.evaluator import Evaluator
-from recbole_mm.model.traits import trait
+from recbole_mm.model.traits import pretrains, trait
 from recbole_mm.run.question import Question
 from recbole_mm.trainer.callback import EarlyStopping
 from recbole_mm.trainer.checkpoint import read_checkpoint, write_checkpoint
 from recbole_mm.trainer.drift import ModelDrift
 from recbole_mm.trainer.fit import UNTRAINED, StagedFit
+from recbole_mm.trainer.own_loss import HELD_OUT_LOSS, OwnLoss
 from recbole_mm.trainer.record import epoch_record, nan_terms, recorded_losses
 from recbole_mm.trainer.resume import best_state, load_model, optimizers_of
 from recbole_mm.trainer.schedule import schedule_of, set_learning_rates
@@ -43,6 +44,9 @@ class TrainerMixin(StagedFit):
         #: of each optimiser, in the order in which they were built
         self.steppings: list[Stepping] = []
         super().__init__(config, model)
+        self._own_loss: OwnLoss | None = None
+        if pretrains(model) and config["pretrain_valid"] == "loss":
+            self.valid_metric = HELD_OUT_LOSS
         # RecBole trains some models in one pass, whatever `epochs` says
         self.stages = Stages(config, self.epochs, self._early_stopping)
         self.epochs = self.stages.epochs
@@ -118,7 +122,7 @@ class TrainerMixin(StagedFit):
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, Any]:
         start = perf_counter()
         with averaged(self.model, self.steppings):
-            score, result = super()._valid_epoch(valid_data, show_progress)
+            score, result = self._validate(valid_data, show_progress)
             diagnostics = dict(trait(self.model, "diagnostics")())
         record, better = self.history[-1], self._is_better(score, self.best_valid_score)
         if better:
@@ -132,6 +136,14 @@ class TrainerMixin(StagedFit):
         self._validated(record)
         self._tell("on_epoch_end", record)
         return score, result
+
+    def _validate(self, valid_data: Any, show_progress: bool) -> tuple[float, Any]:
+        if self.valid_metric != HELD_OUT_LOSS:
+            return super()._valid_epoch(valid_data, show_progress)
+        if self._own_loss is None:
+            self._own_loss = OwnLoss(self._loaders["train"], valid_data)
+        result = self._own_loss(self.model)
+        return result[HELD_OUT_LOSS], result
 
     def _early_stopping(self, patience: int) -> EarlyStopping:
         return EarlyStopping(patience, self._is_better, self.best_valid_score)
@@ -214,8 +226,12 @@ class TrainerMixin(StagedFit):
 
     # ---- small parts
 
+    @property
+    def _validates_ever(self) -> bool:
+        return self.eval_step > 0 and ("valid" in self._loaders or self.valid_metric == HELD_OUT_LOSS)
+
     def _validates(self, epoch: int) -> bool:
-        return "valid" in self._loaders and self.eval_step > 0 and (epoch + 1) % self.eval_step == 0
+        return self._validates_ever and (epoch + 1) % self.eval_step == 0
 
     def _no_resume(self, what: str = "go on from a checkpoint") -> str:
         return f"{self.config['model']} has a training loop of its own and cannot {what}"

@@ -42,7 +42,10 @@ SAID: list[tuple[str, dict[str, Any], str]] = [
     ("BPR", {"cold_threshold": 3}, "cold_threshold: no effect with BPR: eval_groups has no 'cold'"),
     ("BPR", {"resample_eval": True}, "resample_eval: no effect with BPR: eval_args.mode draws nothing"),
     ("BPR", {"sequence_split": "interactions"}, "sequence_split: no effect with BPR: it reads no sequences"),
+    ("BPR", {"train_sequences": "shifted"}, "train_sequences: no effect with BPR: it reads no sequences"),
+    ("SASRec", {"sequence_loss": "gbce"}, "sequence_loss: no effect with SASRec: train_sequences is prefix"),
     ("EASE", {"ema_decay": 0.9}, "ema_decay: no effect with EASE: it learns in one pass, without gradients"),
+    ("BPR", {"softmax_memory_mib": 9}, "softmax_memory_mib: no effect with BPR: its loss is no softmax in blocks"),
     ("BPR", {"evaluator": "recbole", "eval_memory_mib": 3},
      "eval_memory_mib: no effect with BPR: evaluator: recbole knows none of it"),
     ("DeepFM", {"topk": [5]}, "topk: no effect with DeepFM: none of the metrics is cut off at k"),
@@ -53,6 +56,25 @@ SAID: list[tuple[str, dict[str, Any], str]] = [
     ("BPR", {"split": {"random": [0.8, 0.1, 0.1]}, "eval_args": {"order": "TO"}},
      "eval_args.order: no effect: split gives the parts"),
 ]  # fmt: skip
+
+
+SHIFTED: list[tuple[dict[str, Any], list[str]]] = [
+    ({"gbce_t": 0.5}, ["gbce_t: no effect with SASRec: sequence_loss is another"]),
+    (
+        {"sequence_loss": "gbce", "sequence_negatives": 9, "softmax_memory_mib": 9},
+        ["softmax_memory_mib: no effect with SASRec: its loss is no softmax in blocks"],
+    ),
+    (
+        {"sequence_negatives_by": "popularity"},
+        ["sequence_negatives_by: no effect with SASRec: sequence_loss draws none of them"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "wanted"), SHIFTED)
+def test_keys_of_the_loss_over_positions(given: dict[str, Any], wanted: list[str]) -> None:
+    split = "SASRec: sequence_split: interactions (train_sequences: shifted)"
+    assert lines("SASRec", train_sequences="shifted", **given) == [split, *wanted]
 
 
 @pytest.mark.parametrize(("model", "given", "line"), SAID)

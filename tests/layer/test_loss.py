@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from recbole_mm.layer.loss import bpr, info_nce, symmetric_info_nce
+from recbole_mm.layer.loss import bce, bpr, gbce, info_nce, symmetric_info_nce
 
 DTYPES = [torch.float32, torch.float64]
 
@@ -46,6 +46,21 @@ def test_bpr(scores: tuple[torch.Tensor, torch.Tensor]) -> None:
     for p, row in zip(positive.tolist(), negatives.tolist(), strict=True):
         total -= sum(math.log(1 / (1 + math.exp(n - p))) for n in row)
     close(bpr(positive, negatives), total / 20)
+
+
+@pytest.mark.parametrize(("t", "rate"), [(0.0, 0.1), (0.75, 0.1), (1.0, 0.1), (0.5, 1.0)])
+def test_gbce(scores: tuple[torch.Tensor, torch.Tensor], t: float, rate: float) -> None:
+    positive, negatives = scores
+    beta = rate * (t * (1 - 1 / rate) + 1 / rate)
+    total = 0.0
+    for p, row in zip(positive.tolist(), negatives.tolist(), strict=True):
+        total -= math.log((1 / (1 + math.exp(-p))) ** beta)
+        total -= sum(math.log(1 - 1 / (1 + math.exp(-n))) for n in row)
+    close(gbce(positive, negatives, t, rate), total / 25)
+
+
+def test_gbce_of_t_0_is_bce(scores: tuple[torch.Tensor, torch.Tensor]) -> None:
+    torch.testing.assert_close(gbce(*scores, 0.0, 0.01), bce(*scores))
 
 
 def test_bpr_refuses_to_broadcast_a_column() -> None:

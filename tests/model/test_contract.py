@@ -19,6 +19,7 @@ from recbole_mm.testing import ModelContract
 OURS = {name: where for name, where in model_names().items() if where.startswith("recbole_mm.model.")}
 #: what a model needs on the toy set beside its own defaults
 SETTINGS: dict[str, dict[str, Any]] = {
+    "CPMM": {"embedding_size": 16, "input_size": 12, "train_batch_size": 8},
     "MMT": {
         "hidden_size": 16,
         "n_layers": 1,
@@ -29,13 +30,21 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
 }
 
+#: the fewest modalities that a model learns from
+FEWEST = {"CPMM": 1}
+
 for _name in OURS:
     for _domains in (1, 2, 3):
         _title = f"Test{_name}" if _domains == 1 else f"Test{_name}On{_domains}Domains"
         globals()[_title] = type(
             _title,
             (ModelContract,),
-            {"model": _name, "domains": _domains, "settings": SETTINGS.get(_name, {})},
+            {
+                "model": _name,
+                "domains": _domains,
+                "settings": SETTINGS.get(_name, {}),
+                "fewest": FEWEST.get(_name, 0),
+            },
         )
 del ModelContract  # else pytest collects the abstract contract itself
 

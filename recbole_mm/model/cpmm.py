@@ -1,0 +1,180 @@
+r"""CPMM: pre-trains vectors of items from their content and from who meets whom, to be plugged into other models.
+
+"One multimodal plugin enhancing all: CLIP-based pre-training framework …", Neurocomputing 637 (2025) 130059.
+
+.. math::
+    z = normalise(P_2(P_1(\hat x)) + P_3(x)) \qquad \hat x = normalise(x + \sigma\varepsilon) \\
+    L = \lambda_1 \tfrac12 [CE(100 Z_V Z_T^\top) + CE(100 Z_T Z_V^\top)]
+      + \lambda_2 \tfrac12 [\overline{\|Z_T - Z_D\|} + \overline{\|Z_V - Z_D\|}]
+      + \lambda_3 BCE(100 Z_D Z_D^\top, A + I)
+
+Read from the authors' code: all of this, the noise in training alone, blocks shared by V and T and three more for the
+"ID" input v + t, A = items met by a user in common in training, and the hand-over of D + V + T. There the loss runs
+over single items; here over the batch. Inferred: items without a modality are left out of its terms (there: noise);
+with other than two modalities the means run over them, with one the first term does not apply; where their widths
+differ from ``input_size``, which CLIP's do not, a linear map to it comes first; ``id_source: table`` (in the abstract);
+``first_order_bias`` (SigLIP, arXiv 2303.15343: with 1 % positives a plain scale of 100 starts badly); training on the
+items of training rows alone, since others would learn to be unlike all.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from recbole.data.interaction import Interaction
+from torch import Tensor, nn
+
+from recbole_mm.errors import WrongUse
+from recbole_mm.layer.graph import incidence
+from recbole_mm.layer.history import Taken, UserHistory
+from recbole_mm.layer.loss import first_order_similarity, paired_distance, symmetric_info_nce
+from recbole_mm.layer.projection import SkipTower
+from recbole_mm.model.base import TwoTowerRecommender, item_features
+
+#: names of the parts in the publication; other modalities keep theirs
+PARTS = {"image": "v", "text": "t"}
+ID = "d"
+
+
+class CPMM(TwoTowerRecommender):
+    """Trains on batches of items; as a recommender it ranks by the mean of a user's training items, which is the probe.
+
+    Switches: ``lambda1``, ``lambda2``, ``lambda3``, ``noise_std``, ``skip``, ``id_source: clip_sum | table``,
+    ``edge_min_count``, ``first_order_bias``.
+    """
+
+    multimodal = True
+    scores_from_features = True
+    triplet_batches = False
+    item_batches = True
+
+    def __init__(self, config: Any, dataset: Any):
+        super().__init__(config, dataset)
+        self.features = item_features(config, dataset)
+        if not self.features.names:
+            raise WrongUse(f"CPMM: no vectors of the items of {config['dataset']}, and it learns from them")
+        if config["id_source"] not in ("clip_sum", "table"):
+            raise WrongUse(f"id_source: expected clip_sum or table, got {config['id_source']!r}")
+        size, width = config["input_size"], config["embedding_size"]
+        self.noise_std, self.scale = config["noise_std"], config["logit_scale"]
+        self.weights = {
+            "modality_contrast": config["lambda1"] if len(self.features.names) > 1 else 0,
+            "consistency": config["lambda2"],
+            "first_order": config["lambda3"],
+        }
+        self.loss_terms = tuple(name for name, weight in self.weights.items() if weight)
+        if not self.loss_terms:
+            raise WrongUse("CPMM: no term of the loss is left; see lambda1, lambda2 and lambda3")
+        self._lost_contrast = config["lambda1"] and len(self.features.names) == 1
+        # one that has the right width as it is goes through no map
+        self.adapters = nn.ModuleDict(
+            {m: nn.Linear(w, size, bias=False) for m, w in self.features.widths.items() if w != size}
+        )
+        self.content = SkipTower(size, width, config["skip"])
+        self.id_tower = SkipTower(size, width, config["skip"])
+        self.item_id = nn.Embedding(self.n_items, size) if config["id_source"] == "table" else None
+        if self.item_id is not None:
+            nn.init.normal_(self.item_id.weight, std=size**-0.5)
+        self.features.read_by(self.adapters, self.content)
+        self.first_order_scale = self.first_order_offset = None
+        if config["first_order_bias"] and config["lambda3"]:
+            self.first_order_scale = nn.Parameter(torch.tensor(math.log(10.0)))
+            self.first_order_offset = nn.Parameter(torch.tensor(-10.0))
+        users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
+        self._met, self._least_common = incidence(items, users, self.n_items), config["edge_min_count"]
+        self.history = UserHistory(self.n_users, [Taken("items", users, items)])
+
+    def _noised(self, inputs: Tensor) -> Tensor:
+        """x̂; without noise in evaluation."""
+        noise = self.noise_std if self.training else 0.0
+        return F.normalize(inputs + noise * torch.randn_like(inputs) if noise else inputs, dim=-1)
+
+    def _encode(self, items: Tensor) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+        """Z of ``items [n]``.
+
+        Returns:
+            per modality ``[n, d]`` and which exist, ``[n, M]``; the id's ``[n, d]`` and which exist, ``[n]``. What does
+            not exist is 0.
+        """
+        present = self.features.mask(items)
+        total = self.content.main[0][0].weight.new_zeros(len(items), self.content.main[0][0].in_features)
+        modal = []
+        for k, name in enumerate(self.features.names):
+            rows = present[:, k].nonzero().squeeze(1)
+            inputs = self.features(name, items[rows])
+            if name in self.adapters:
+                inputs = F.normalize(self.adapters[name](inputs), dim=-1)
+            modal.append(self._spread(self.content, inputs, rows, len(items)))
+            total = total.index_add(0, rows, inputs)
+        exists = present.any(dim=1)
+        if self.item_id is not None:
+            total, exists = self.item_id(items), torch.ones_like(exists)
+        rows = exists.nonzero().squeeze(1)
+        return modal, present, self._spread(self.id_tower, total[rows], rows, len(items)), exists
+
+    def _spread(self, tower: SkipTower, inputs: Tensor, rows: Tensor, n: int) -> Tensor:
+        """Through the tower, then to its ``rows`` of ``[n, d]``; a batch's figures count what exists alone."""
+        if not len(rows):
+            return inputs.new_zeros(n, tower.main[0][0].out_features)
+        out = tower(self._noised(inputs), inputs)
+        return out if len(rows) == n else out.new_zeros(n, out.shape[1]).index_copy(0, rows, out)
+
+    def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
+        """The three terms, weighted, those that apply."""
+        items = interaction[self.ITEM_ID]
+        modal, present, id_emb, exists = self._encode(items)
+        compute = {
+            "modality_contrast": lambda: self._modality_contrast(modal, present),
+            "consistency": lambda: torch.stack(
+                [paired_distance(z[present[:, k]], id_emb[present[:, k]]) for k, z in enumerate(modal)]
+            ).mean(),
+            "first_order": lambda: self._first_order(id_emb[exists], items[exists]),
+        }
+        return tuple(self.weights[name] * compute[name]() for name in self.loss_terms)
+
+    def _modality_contrast(self, modal: list[Tensor], present: Tensor) -> Tensor:
+        terms = []
+        for a, b in combinations(range(len(modal)), 2):
+            both = present[:, a] & present[:, b]
+            terms.append(symmetric_info_nce(modal[a][both], modal[b][both], 1 / self.scale))
+        return torch.stack(terms).mean()
+
+    def _first_order(self, id_emb: Tensor, items: Tensor) -> Tensor:
+        met = self._met[items.cpu().numpy()]
+        common = torch.from_numpy((met @ met.T).toarray()).to(id_emb)
+        linked = (common >= self._least_common).to(id_emb).fill_diagonal_(1.0)
+        if self.first_order_scale is None:
+            return first_order_similarity(id_emb, linked, self.scale)
+        return first_order_similarity(id_emb, linked, self.first_order_scale.exp(), self.first_order_offset)
+
+    def encode_items(self, items: Tensor) -> Tensor:
+        """D + V + T at unit length, ``[n, d]``."""
+        modal, _, id_emb, _ = self._encode(items)
+        return F.normalize(torch.stack([*modal, id_emb]).sum(dim=0), dim=-1)
+
+    def user_vectors(self, users: Tensor) -> Tensor:
+        """The mean of the user's training items, ``[n, 1, d]``."""
+        (taken,) = self.history.gather(users)
+        return taken.mean(self.item_vectors(), taken.ids).unsqueeze(1)
+
+    def pretrained(self) -> dict[str, dict[str, tuple[Tensor, Tensor]]]:
+        """D, V and T of all items, without noise."""
+        every = torch.arange(self.n_items, device=self.item_domain.device)
+        modal, present, id_emb, exists = self._encode(every)
+        parts = {PARTS.get(m, m): (modal[k], present[:, k]) for k, m in enumerate(self.features.names)}
+        return {"items": {ID: (id_emb, exists), **parts}}
+
+    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
+        """The table of ids, where it has one."""
+        return {} if self.item_id is None else {"item_id.weight": [("item", 1)]}
+
+    def without_effect(self) -> list[str]:
+        """With one modality there is nothing to contrast it with."""
+        only = (
+            f"CPMM: with {self.features.names[0]} alone lambda1 (the contrast of modalities) does not apply"
+        )
+        return [only] if self._lost_contrast else []

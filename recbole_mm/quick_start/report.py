@@ -1,0 +1,115 @@
+"""``recbole-mm report``: a comparison, or some runs, as one HTML page."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+from recbole_mm.errors import Failure, WrongUse
+from recbole_mm.files import write_text
+from recbole_mm.quick_start.showcase import showcase_of
+from recbole_mm.report.page import page
+from recbole_mm.report.paired import PairedTest, equal_rows, paired_tests
+from recbole_mm.run.comparison import FILE, At, Comparison, Plan, Row, read_plan
+from recbole_mm.run.folder import RunFolder
+from recbole_mm.run.question import OneQuestion, Question
+
+PAGE = "report.html"
+COLUMNS = 3  # of the metrics of a run, where no comparison names those of a table
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``recbole-mm report``."""
+    parser.add_argument(
+        "folders", nargs="+", metavar="FOLDER", help="of a comparison, or of one or more runs"
+    )
+    parser.add_argument("--out", metavar="FILE", help="the page (default: report.html in the first folder)")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Write the page and say where it is."""
+    first = Path(args.folders[0])
+    if (first / FILE).is_file() and len(args.folders) == 1:
+        plan, runs, errors = read_plan(first)
+    else:
+        plan, runs, errors = *plan_of_runs(args.folders), {}
+    comparison = Comparison.of(plan, {at: run.result() for at, run in runs.items()}, errors)
+    tests, notes = paired_tests(comparison)
+    out = Path(args.out) if args.out else (first if first.is_dir() else first.parent) / PAGE
+    write_page(out, comparison, tests, [*notes, *equal_rows(comparison)], runs)
+    print(f"{os.path.relpath(out)}: {out.stat().st_size / 1e6:.1f} MB, open it in a browser")
+    return 0
+
+
+def write_page(
+    out: Path,
+    comparison: Comparison,
+    tests: Sequence[PairedTest],
+    notes: Sequence[str],
+    runs: Mapping[At, RunFolder],
+) -> None:
+    """Write the page of a comparison, with the lists and the map of the first seed of each row."""
+    showcases: dict[str, Any] = {}
+    notes = list(notes)
+    for row in comparison.main_rows:
+        folder = next((runs[row.label, seed] for seed in sorted(row.runs) if (row.label, seed) in runs), None)
+        if folder is None:
+            continue
+        try:
+            found = showcase_of(folder)
+            why = "its weights were not kept"
+        except (WrongUse, Failure, OSError) as error:
+            found, why = None, " ".join(str(error).split())
+        if found is None:
+            notes.append(f"{row.label}: no lists and no map, for {why}.")
+            getLogger("recbole_mm.run").warning("%s", notes[-1])
+        else:
+            showcases[row.label] = found
+    write_text(out, page(comparison, tests, notes, showcases))
+
+
+def plan_of_runs(folders: Sequence[str]) -> tuple[Plan, dict[At, RunFolder]]:
+    """Finished runs as the rows of a table.
+
+    Raises:
+        WrongUse: a folder is no finished run, the runs are of several data sets, or are asked different things.
+    """
+    found = [RunFolder.open(folder) for folder in folders]
+    records = [folder.result().record for folder in found]
+    datasets = {record["dataset"] for record in records}
+    if len(datasets) > 1:
+        raise WrongUse(
+            f"these runs are of several data sets: {', '.join(sorted(datasets))}; give those of one"
+        )
+    one, rows, runs = OneQuestion(), {}, {}
+    for folder, record in zip(found, records, strict=True):
+        label, seed = _label(folder, record, rows, runs), record["seed"]
+        one.check(label, Question.read(record))
+        rows[label] = Row(label, record["model"], record.get("config") or {})
+        runs[label, seed] = folder
+    shared = set.intersection(*(set(record.get("test_result") or {}) for record in records))
+    columns = [name for name in records[0].get("test_result") or {} if name in shared][:COLUMNS]
+    if not columns:
+        raise WrongUse(f"{folders[0]}: these runs have no test metric in common; there is nothing to show")
+    seeds = list(dict.fromkeys(record["seed"] for record in records))
+    common = {"versions": records[0].get("versions") or {}}
+    return Plan(list(rows.values()), columns, records[0]["dataset"], seeds, common=common), runs
+
+
+def _label(
+    folder: RunFolder, record: Mapping[str, Any], rows: Mapping[str, Row], runs: Mapping[At, RunFolder]
+) -> str:
+    """The model's name; runs of the same settings are the seeds of one row, of others rows with a number."""
+    settings, number = record.get("config") or {}, 1
+    plain = {key: value for key, value in settings.items() if key != "seed"}
+    while True:
+        label = record["model"] if number == 1 else f"{record['model']} {number}"
+        row = rows.get(label)
+        same = row is not None and {k: v for k, v in row.settings.items() if k != "seed"} == plain
+        if row is None or (same and (label, record["seed"]) not in runs):
+            return label
+        number += 1

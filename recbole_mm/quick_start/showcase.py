@@ -1,0 +1,153 @@
+"""What a page shows of a trained model beside its figures: lists of some users, and a map of the items."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.linalg import eigh
+
+from recbole_mm.data.describe import describe_items
+from recbole_mm.evaluator.query import EvalTask
+from recbole_mm.model.base import TwoTowerRecommender
+from recbole_mm.quick_start.session import Session
+from recbole_mm.run.folder import RunFolder
+
+#: users, items of a list, items of a history, items on the map
+USERS, LIST, HISTORY, MAP = 60, 10, 10, 2000
+
+
+def showcase(session: Session) -> dict[str, Any]:
+    """Lists, histories, the map and what its items are called, as plain values.
+
+    ``users``: a record a query: ``user``, ``domain``, ``history`` (tokens, the latest first where ``in_time``, which
+    takes a column of times) with its whole length ``seen``, ``held`` (the positives of the test), ``list``.
+    ``map``: ``item`` tokens, ``x``, ``y``, ``share`` of the variance on each axis; None where the model has no item
+    vectors. ``items``: token -> title, category, image.
+    """
+    dataset = session.dataset
+    tokens = np.asarray(dataset.field2id_token[dataset.iid_field], dtype=object)
+    users, shown = _lists(session, tokens)
+    plane = _map(session, tokens)
+    text = describe_items(dataset)
+    if plane is not None:
+        shown = shown | set(plane.pop("ids"))
+    domains = dataset.item_domain
+    items = {}
+    for i in sorted(shown):
+        entry = {"title": text.title[i], "category": text.category[i], "image": text.image[i]}
+        if domains is not None and domains[i] >= 0:
+            entry["domain"] = dataset.domain_names[int(domains[i])]
+        items[str(tokens[i])] = {key: str(value) for key, value in entry.items() if value}
+    return {"users": users, "map": plane, "items": items}
+
+
+def leave_showcase(session: Session) -> None:
+    """Write the showcase into the run's folder, where it has one and a test."""
+    if session.trainer.folder is not None and session.test_data is not None:
+        session.trainer.folder.write_showcase(showcase(session))
+
+
+def showcase_of(folder: RunFolder) -> dict[str, Any] | None:
+    """The showcase in the folder of a run, made from its weights where it has none yet; None without weights."""
+    found = folder.read_showcase()
+    if found is None and folder.best.is_file():
+        found = showcase(Session.open(folder.path))
+        folder.write_showcase(found)
+    return found
+
+
+def _lists(session: Session, tokens: np.ndarray) -> tuple[list[dict[str, Any]], set[int]]:
+    """The records of ``users``, and the ids of their items; none where the test ranks no whole catalogue."""
+    evaluator, loader = session.trainer._evaluator, session.test_data
+    if evaluator is None or loader is None:
+        return [], set()
+    part = loader._dataset
+    user, item = (np.concatenate([part.pairs[phase][k] for phase in ("train", "valid")]) for k in (0, 1))
+    at = _times(session, len(user))
+    if at is not None:
+        order = np.argsort(at, kind="stable")
+        user, item = user[order], item[order]
+    names = np.asarray(part.field2id_token[part.uid_field], dtype=object)
+    length = np.bincount(user, minlength=part.user_num)
+
+    def choose(task: EvalTask) -> np.ndarray:
+        """Queries of users from the shortest to the longest history, whatever the order of ids."""
+        found = np.unique(task.user)
+        found = found[np.lexsort([names[found].astype(str), length[found]])]
+        found = found[np.linspace(0, len(found) - 1, min(USERS, len(found))).round().astype(int)]
+        return np.flatnonzero(np.isin(task.user, found))
+
+    found = evaluator.top_lists(session.model, loader, LIST, choose)
+    if found is None:
+        return [], set()
+    task, lists = found
+    records, shown = [], set()
+    for q, u in enumerate(task.user):
+        history = item[user == u][::-1]
+        held, listed = task.pos_item[task.pos_query == q], lists[q][lists[q] >= 0]
+        shown |= {*history[:HISTORY].tolist(), *held.tolist(), *listed.tolist()}
+        record = {"user": str(names[u]), "seen": len(history), "history": history[:HISTORY]}
+        record["in_time"] = at is not None
+        record |= {"held": held, "list": listed}
+        record = {k: tokens[v].tolist() if isinstance(v, np.ndarray) else v for k, v in record.items()}
+        if task.domain is not None:
+            record["domain"] = part.domain_names[int(task.domain[q])]
+        records.append(record)
+    return records, shown
+
+
+def _times(session: Session, rows: int) -> np.ndarray | None:
+    """Times of the pairs of training and validation ``[rows]``; None where the rows have none, or are other rows."""
+    parts = [loader._dataset for loader in (session.train_data, session.valid_data) if loader is not None]
+    feats = [part.inter_feat for part in parts]
+    field = parts[0].time_field
+    if not all(field in feat for feat in feats) or sum(map(len, feats)) != rows:
+        return None
+    return np.concatenate([feat[field].numpy() for feat in feats])
+
+
+def item_vectors(model: Any, items: int) -> np.ndarray | None:
+    """Vectors of all items ``[I, d]``: those the model scores with, else the table in its weights; None without one."""
+    if isinstance(model, TwoTowerRecommender):
+        with torch.no_grad():
+            return model.item_vectors().cpu().numpy()
+    if not isinstance(model, torch.nn.Module):
+        return None
+    for name, value in model.state_dict().items():
+        if "item" in name.lower() and value.dim() == 2 and len(value) == items and value.shape[1] < items:
+            return value.cpu().float().numpy()
+    return None
+
+
+def _map(session: Session, tokens: np.ndarray) -> dict[str, Any] | None:
+    """The first two principal components of the vectors of the most popular items."""
+    model = session.model.eval()
+    vectors = item_vectors(model, len(tokens))
+    if vectors is None:
+        return None
+    count = np.bincount(session.train_data._dataset.pairs["train"][1], minlength=len(tokens))
+    ids = np.sort(np.argsort(-count, kind="stable")[:MAP])
+    ids = ids[(ids > 0) & (count[ids] > 0)]
+    x = vectors[ids].astype(np.float64)
+    x -= x.mean(axis=0)
+    width = x.shape[1]
+    if len(ids) < 3 or width < 2 or not np.isfinite(x).all():
+        return None
+    values, axes = eigh(x.T @ x, subset_by_index=[width - 2, width - 1])
+    axes = axes[:, ::-1]
+    axes *= np.sign(
+        axes[np.abs(axes).argmax(axis=0), [0, 1]]
+    )  # a sign is arbitrary: make it the same each time
+    plane = x @ axes / max(np.abs(x @ axes).max(), 1e-12)
+    share = (values[::-1] / max((x**2).sum(), 1e-12)).round(4)
+    found = {
+        "item": tokens[ids].tolist(),
+        "x": plane[:, 0].round(3),
+        "y": plane[:, 1].round(3),
+        "share": share,
+    }
+    return {"ids": ids.tolist()} | {
+        k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in found.items()
+    }
