@@ -28,6 +28,7 @@ recbole_mm.register()
 from recbole.quick_start import load_data_and_model, run_recbole
 from recbole.quick_start.quick_start import Config
 from recbole.utils import get_trainer
+from recbole.utils.case_study import full_sort_scores, full_sort_topk
 
 settings = {settings!r}
 own = {{"tiny_bias": 1, "embedding_size": 8}}
@@ -40,6 +41,12 @@ for model, more in (("CMC", {{}}), ("LightGCN", {{}}), ("tiny.py:TinyMF", own)):
     config, model, dataset, train, valid, test = load_data_and_model(model_file=str(best))
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     print("loaded", name, trainer.evaluate(test, load_best_model=False) == result["test_result"])
+    ids = dataset.token2id("user_id", ["u3", "u1"])
+    _, items = full_sort_topk(ids, model, test, k=4)
+    tokens = dataset.id2token("item_id", items.numpy()).ravel().tolist()
+    whole = full_sort_scores(ids, model, test).topk(4).indices
+    ours = recbole_mm.Session.open(best.parent).recommend(["u3", "u1"], 4)["item"].tolist()
+    print("topk", name, tokens == ours, bool((whole == items).all()))
 
 whole = {{**settings, "split": None, "epochs": 2}}
 args = {{"order": "TO", "group_by": "user", "mode": "full"}}
@@ -156,6 +163,10 @@ def test_recboles_run_recbole_runs_our_models(script: subprocess.CompletedProces
 
 def test_recboles_load_data_and_model_brings_them_back(script: subprocess.CompletedProcess[str]) -> None:
     assert said(script, "loaded") == ["CMC True", "LightGCN True", "TinyMF True"]
+
+
+def test_recboles_full_sort_topk_gives_our_lists(script: subprocess.CompletedProcess[str]) -> None:
+    assert said(script, "topk") == [f"{model} True True" for model in ("CMC", "LightGCN", "TinyMF")]
 
 
 def test_a_split_without_validation_or_test_runs_as_in_recbole(

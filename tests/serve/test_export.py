@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -103,6 +105,8 @@ def test_the_tower_encodes_an_item_from_its_raw_vectors(
     tower, modality = manifest["item_tower"], session.dataset.modality
     assert tower["inputs"] == {"text": ["n", 6], "image": ["n", 9], "present": ["n", 2]}
     assert tower["largest_difference"] < 1e-4
+    if model == "CMC" and scaling == "whiten":
+        examples_of_the_docs(tmp_path, Path(session.config["modality_path"]) / "toy")
     if model != "VBPR":  # without an id the tower gives all of an item
         present = modality.present.numpy()
         items = np.flatnonzero(present.any(axis=1))[:7]
@@ -115,6 +119,28 @@ def test_the_tower_encodes_an_item_from_its_raw_vectors(
             expected = session.model.encode_items(torch.from_numpy(items)).numpy()
         width = expected.shape[1] - (model == "MMT")  # its last is the item's bias
         np.testing.assert_allclose(found[:, :width], expected[:, :width], rtol=1e-4, atol=1e-5)
+
+
+def examples_of_the_docs(folder: Path, stores: Path) -> None:
+    """Those of docs/serving.md, on the toy: a new item that is like another is found beside it."""
+    text = (Path(__file__).parents[2] / "docs/serving.md").read_text(encoding="utf-8")
+    examples = [part.partition("```")[0] for part in text.split("```python\n")[1:]]
+    words = {
+        "served/": f"{folder / 'out'}/",
+        "modality/ml-100k": str(stores),
+        '"50"': '"item09"',
+        '"196"': '"u3"',
+    }
+    for old, new in words.items():
+        examples = [code.replace(old, new) for code in examples]
+    said = []
+    for code in examples:
+        stream = io.StringIO()
+        with contextlib.redirect_stdout(stream):
+            exec(code, {})
+        said.append(stream.getvalue().splitlines())
+    assert len(said) == 2 and said[0][0].count("Title of") == 3
+    assert said[1][0].startswith("['Title of 9',") and said[1][1].count("'u") == 3
 
 
 def test_weights_are_read_by_safetensors(trained: Trained, tmp_path: Path) -> None:
