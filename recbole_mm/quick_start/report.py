@@ -85,9 +85,9 @@ def plan_of_runs(folders: Sequence[str], tested: bool = True) -> tuple[Plan, dic
     Raises:
         WrongUse: a folder is no finished run, the runs are of several data sets, or are asked different things.
     """
-    for folder in folders:
-        if Path(folder).is_dir() and not (Path(folder) / "spec.yaml").is_file():
-            raise WrongUse(f"{folder}: no {FILE} and no run there; recbole-mm compare makes one")
+    for given in folders:
+        if Path(given).is_dir() and not (Path(given) / "spec.yaml").is_file():
+            raise WrongUse(f"{given}: no {FILE} and no run there; recbole-mm compare makes one")
     found = [RunFolder.open(folder) for folder in folders]
     records = [folder.result().record for folder in found]
     datasets = {record["dataset"] for record in records}
@@ -95,7 +95,9 @@ def plan_of_runs(folders: Sequence[str], tested: bool = True) -> tuple[Plan, dic
         raise WrongUse(
             f"these runs are of several data sets: {', '.join(sorted(datasets))}; give those of one"
         )
-    one, rows, runs = OneQuestion(), {}, {}
+    one = OneQuestion()
+    rows: dict[str, Row] = {}
+    runs: dict[At, RunFolder] = {}
     for folder, record in zip(found, records, strict=True):
         label, seed = _label(folder, record, rows, runs), record["seed"]
         one.check(label, Question.read(record))
