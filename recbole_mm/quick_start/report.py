@@ -9,7 +9,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
-from recbole_mm.errors import Failure, WrongUse
+from recbole_mm.errors import WrongUse
 from recbole_mm.files import write_text
 from recbole_mm.quick_start.showcase import showcase_of
 from recbole_mm.report.page import curves, page
@@ -62,8 +62,8 @@ def write_page(
         try:
             found = showcase_of(folder)
             why = "its weights were not kept"
-        except (WrongUse, Failure, OSError) as error:
-            found, why = None, " ".join(str(error).split())
+        except Exception as error:  # data gone, a model of somebody's own: the figures are there all the same
+            found, why = None, " ".join(str(error).split()) or type(error).__name__
         if found is None:
             notes.append(f"{row.label}: no lists and no map, for {why}.")
             getLogger("recbole_mm.run").warning("%s", notes[-1])
@@ -85,9 +85,9 @@ def plan_of_runs(folders: Sequence[str], tested: bool = True) -> tuple[Plan, dic
     Raises:
         WrongUse: a folder is no finished run, the runs are of several data sets, or are asked different things.
     """
-    for folder in folders:
-        if Path(folder).is_dir() and not (Path(folder) / "spec.yaml").is_file():
-            raise WrongUse(f"{folder}: no {FILE} and no run there; recbole-mm compare makes one")
+    for given in folders:
+        if Path(given).is_dir() and not (Path(given) / "spec.yaml").is_file():
+            raise WrongUse(f"{given}: no {FILE} and no run there; recbole-mm compare makes one")
     found = [RunFolder.open(folder) for folder in folders]
     records = [folder.result().record for folder in found]
     datasets = {record["dataset"] for record in records}
@@ -95,7 +95,9 @@ def plan_of_runs(folders: Sequence[str], tested: bool = True) -> tuple[Plan, dic
         raise WrongUse(
             f"these runs are of several data sets: {', '.join(sorted(datasets))}; give those of one"
         )
-    one, rows, runs = OneQuestion(), {}, {}
+    one = OneQuestion()
+    rows: dict[str, Row] = {}
+    runs: dict[At, RunFolder] = {}
     for folder, record in zip(found, records, strict=True):
         label, seed = _label(folder, record, rows, runs), record["seed"]
         one.check(label, Question.read(record))

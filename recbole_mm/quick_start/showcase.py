@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from logging import getLogger
 from typing import Any
 
 import numpy as np
@@ -45,9 +46,14 @@ def showcase(session: Session) -> dict[str, Any]:
 
 
 def leave_showcase(session: Session) -> None:
-    """Write the showcase into the run's folder, where it has one and a test."""
-    if session.trainer.folder is not None and session.test_data is not None:
+    """Write the showcase into the run's folder, where it has one and a test; the run stands without it, too."""
+    if session.trainer.folder is None or session.test_data is None:
+        return
+    try:
         session.trainer.folder.write_showcase(showcase(session))
+    except Exception as error:  # a model of somebody's own may score in its own way
+        why = " ".join(str(error).split()) or type(error).__name__
+        getLogger("recbole_mm.run").warning("no lists and no map for the page: %s", why)
 
 
 def showcase_of(folder: RunFolder) -> dict[str, Any] | None:

@@ -70,7 +70,11 @@ def row_data(
         "published": dict(row.published),
         "errors": {str(seed): error for seed, error in row.errors.items()},
         "values": _values(row, comparison.columns),
-        "marks": {c: test for c in comparison.columns if (test := _sign(found.get(query_column(c))))},
+        "marks": {
+            column: {"p": sure.p_holm, "difference": sure.difference}
+            for column in comparison.columns
+            if (sure := found.get(query_column(column)))
+        },
         "versus": versus,
         "valid": valid and valid.mean,
         "epochs": row.field_values("epochs_run"),
@@ -121,10 +125,6 @@ def _values(row: RowResult, columns: Sequence[str]) -> dict[str, dict[str, Any]]
             if half is not None:
                 values[column] |= {"low": found.mean - half, "high": found.mean + half}
     return values
-
-
-def _sign(test: PairedTest | None) -> dict[str, Any] | None:
-    return None if test is None else {"p": test.p_holm, "difference": test.difference}
 
 
 def _groups(row: RowResult, columns: Sequence[str]) -> list[dict[str, Any]]:
@@ -188,7 +188,8 @@ def shown(showcases: Showcases) -> dict[str, Any]:
                 | {name: entry[name] for name in ("seen", "in_time")}
                 | {name: numbers(entry[name]) for name in ("history", "held")},
             )
-            person["lists"][label] = numbers(entry["list"])
+            # a sequential model may be asked about a user several times; the first stands
+            person["lists"].setdefault(label, numbers(entry["list"]))
     listed = [k for p in people.values() for part in (p["history"], *p["lists"].values()) for k in part]
     images = {number[token]: entry["image"] for token, entry in text.items() if entry.get("image")}
     small, note = thumbnails(images, listed)

@@ -98,6 +98,14 @@ def test_a_run_without_showcase_gets_one_from_its_weights_once(toy, monkeypatch)
     assert showcase_of(folder) is None
 
 
+def test_a_run_stands_without_its_showcase(toy, monkeypatch, caplog):
+    monkeypatch.setattr(module, "describe_items", lambda _: 1 / 0)
+    session = trained("BPR", toy)
+    module.leave_showcase(session)
+    assert caplog.messages[-1] == "no lists and no map for the page: division by zero"
+    assert session.trainer.folder.finished and session.trainer.folder.read_showcase() is None
+
+
 def test_titles_categories_and_images_come_from_the_files_of_each_domain(tmp_path, monkeypatch):
     settings = {**write_toy(tmp_path), "load_col": {"inter": ["user_id", "item_id", "part"]}}
     pd.DataFrame(
