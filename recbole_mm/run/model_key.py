@@ -74,7 +74,6 @@ NAMED: dict[str, Key] = {
     "dense_memory_mib": Key((int, float), low=0),
     "fields": Key((dict,), each=Key((list, tuple), each=Key((str,)))),
     "fusion": Key(choices=("sum", "concat", "gate", "weight", "none")),
-    "gbce_t": _SHARE,
     "genre_field": Key((str,)),
     "gru_type": Key(choices=("GRU", "AIGRU", "AGRU", "AUGRU")),
     "head": Key(choices=("dot", "mlp")),
