@@ -113,7 +113,7 @@ def own_classes(model_class: type) -> list[type]:
 def source_texts(model_class: type) -> dict[str, str]:
     """The sources of one class by the names of their files; those of a notebook's cells have names, too."""
     names = {code.co_filename for code in _codes(model_class)}
-    with suppress(TypeError):  # the class of a notebook has no file
+    with suppress(TypeError, OSError):  # the class of a notebook, or one typed into Python, has no file
         names.add(inspect.getsourcefile(model_class) or "")
     for name in names:
         linecache.checkcache(name)

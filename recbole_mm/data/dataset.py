@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,8 @@ class MultimodalMixin(TiesMixin, ExactMixin):
     pairs: Mapping[str, Pairs]
     #: of a part: ``[I]`` bool, whether an item has a row in any part
     interacted: np.ndarray
+    #: SHA-256 of the files it was read from, by their names, where a run read them
+    file_hashes: Mapping[str, str] = MappingProxyType({})
 
     @property
     def sequence_split(self) -> str | None:

@@ -107,13 +107,18 @@ def _processor() -> str:
     )
 
 
-def data_record(config: Any, dataset: Any) -> dict[str, Any]:
+def file_hashes(config: Any) -> dict[str, str]:
+    """SHA-256 of each file of the data set, by its name."""
+    return {path.name: _sha256(path, *_state(path)) for path in _files(config)}
+
+
+def data_record(dataset: Any) -> dict[str, Any]:
     """Sizes, hashes of the files read, and for each modality its encoder, its hash and the share of items with it."""
     found: dict[str, Any] = {
         "users": dataset.user_num - 1,
         "items": dataset.item_num - 1,
         "interactions": int(dataset.inter_num),
-        "files": {path.name: _sha256(path, *_state(path)) for path in _files(config)},
+        "files": dict(dataset.file_hashes),
     }
     if dataset.modality is not None:
         present = np.asarray(dataset.modality.present)[1:]

@@ -21,7 +21,7 @@ from recbole_mm.model.traits import trait
 from recbole_mm.plug import plug
 from recbole_mm.quick_start.embedded import ensure_embedded_stores
 from recbole_mm.quick_start.fingerprint import run_key
-from recbole_mm.quick_start.machine import Usage
+from recbole_mm.quick_start.machine import Usage, file_hashes
 from recbole_mm.quick_start.pretrained import with_pretrained
 from recbole_mm.quick_start.record import run_record
 from recbole_mm.report.card import write_card
@@ -46,6 +46,7 @@ def load_dataset(config: Config) -> Any:
     """The data set of ``config``, to which those settings are fitted that depend on its size."""
     require_files(config)
     dataset = create_dataset(config)
+    dataset.file_hashes = file_hashes(config)
     fit_to_dataset(config, dataset)
     return dataset
 

@@ -111,11 +111,11 @@ class Shard:
         self._collate, self._rank, self._size = collate, rank, size
         self.weight = 1.0
 
-    def __call__(self, index: list[int]) -> Any:
+    def __call__(self, index: Any) -> Any:
         """The batch of this worker's part of ``index``; of a row that counts nothing where there is none."""
         mine = index[self._rank :: self._size]
         self.weight = len(mine) * self._size / len(index)
-        return self._collate(mine or index[:1])
+        return self._collate(mine if len(mine) else index[:1])
 
 
 class _Loss(torch.nn.Module):

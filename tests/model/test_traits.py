@@ -66,15 +66,13 @@ def test_an_undeclared_name_is_an_error(name: str) -> None:
 )
 @pytest.mark.parametrize("domains", [1, 2])
 def test_rows_of_ids_fill_their_parameters(tmp_path: Path, model: str, domains: int) -> None:
-    built = Built(model, write_toy(tmp_path, domains=domains))
-    ids, parameters = (
-        {"user": built.model.n_users, "item": built.model.n_items, "": 1},
-        dict(built.model.named_parameters()),
-    )
+    built = Built(model, {**write_toy(tmp_path, domains=domains), "sequence_split": "interactions"})
+    dataset, parameters = built.train_data._dataset, dict(built.model.named_parameters())
+    ids = {"user": dataset.user_num, "item": dataset.item_num, "": 1}
     declared = trait(built.model, "id_rows")()
     for name, blocks in declared.items():
         assert sum(ids[kind] * rows for kind, rows in blocks) == len(parameters[name]), name
-    sizes = {built.model.n_users * domains, built.model.n_items}
+    sizes = {dataset.user_num * domains, dataset.item_num}
     assert {n for n, p in parameters.items() if len(p) in sizes} <= set(declared)
 
 

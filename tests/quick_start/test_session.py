@@ -246,8 +246,9 @@ def _vectors(session: Session, state: dict[str, torch.Tensor] | None = None) -> 
     """The free vectors of users (of all domains) and items."""
     state = state or session.model.state_dict()
     users, items = session.dataset.user_num, session.dataset.item_num
-    if "weight" in state:  # GCE
-        return {"user_id": state["weight"][:users], "item_id": state["weight"][users : users + items]}
+    if "node.weight" in state:  # GCE
+        table = state["node.weight"]
+        return {"user_id": table[:users], "item_id": table[users : users + items]}
     tables = {
         kind: next(v for k, v in state.items() if k.startswith(kind[:4])) for kind in ("user_id", "item_id")
     }
