@@ -107,10 +107,10 @@ class ItemDataLoader(AbstractDataLoader):
         items = np.unique(dataset.inter_feat[self.iid_field].numpy())
         order = np.random.default_rng(config["split_seed"]).permutation(items)
         left_out = round(float(config["pretrain_hold_out"] or 0.0) * len(items))
-        self._left_out, items = (torch.from_numpy(np.sort(part)) for part in np.split(order, [left_out]))
-        if not len(items):
+        self._left_out, self.items = (torch.from_numpy(np.sort(part)) for part in np.split(order, [left_out]))
+        if not len(self.items):
             raise WrongUse(f"pretrain_hold_out: {config['pretrain_hold_out']} leaves no item to train on")
-        self.items, self.sample_size = items, len(items)
+        self.sample_size = len(self.items)
         super().__init__(config, dataset, sampler, shuffle=shuffle)
 
     def _init_batch_size_and_step(self) -> None:

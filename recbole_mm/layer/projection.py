@@ -65,6 +65,7 @@ class SkipTower(nn.Module):
 
     def __init__(self, in_features: int, out_features: int, skip: bool):
         super().__init__()
+        self.in_features, self.out_features = in_features, out_features
         self.main = nn.Sequential(
             normalized_mlp(in_features, out_features), normalized_mlp(out_features, out_features)
         )

@@ -76,7 +76,7 @@ class CMC(TwoTowerRecommender):
             raise WrongUse("CMC: use_id is False and there is no modality, so nothing is left to learn from")
         self._build_ids(config, width)
         by_reviews = self.modalities and config["user_text"] == "reviews"
-        self.reviews = review_features(config, dataset) if by_reviews else None
+        self.reviews: Any = review_features(config, dataset) if by_reviews else None
         self._describe_users(dataset)
         self.read_log_q(config, dataset)
         self.softmax = None
@@ -242,7 +242,8 @@ class CMC(TwoTowerRecommender):
             ranking = self.softmax(users, items, user_emb, item_emb, self.temperature)
         losses = [self.alpha * ranking]
         if self._has_domain_loss:
-            losses += [self.beta * self.domain_loss(*gather_distinct(distinct, raw, seen), self.temperature)]
+            raw, seen = gather_distinct(distinct, raw, seen)
+            losses.append(self.beta * self.domain_loss(raw, seen, self.temperature))
         if self._has_modal_align:
             items = torch.unique(items)
             views = (self._encoder(m)(self.features(m, items)) for m in self.modalities)

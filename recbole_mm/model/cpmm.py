@@ -101,7 +101,7 @@ class CPMM(TwoTowerRecommender):
             not exist is 0.
         """
         present = self.features.mask(items)
-        total = self.content.main[0][0].weight.new_zeros(len(items), self.content.main[0][0].in_features)
+        total = torch.zeros(len(items), self.content.in_features, device=items.device)
         modal = []
         for k, name in enumerate(self.features.names):
             rows = present[:, k].nonzero().squeeze(1)
@@ -119,7 +119,7 @@ class CPMM(TwoTowerRecommender):
     def _spread(self, tower: SkipTower, inputs: Tensor, rows: Tensor, n: int) -> Tensor:
         """Through the tower, then to its ``rows`` of ``[n, d]``; a batch's figures count what exists alone."""
         if not len(rows):
-            return inputs.new_zeros(n, tower.main[0][0].out_features)
+            return inputs.new_zeros(n, tower.out_features)
         out = tower(self._noised(inputs), inputs)
         return out if len(rows) == n else out.new_zeros(n, out.shape[1]).index_copy(0, rows, out)
 
@@ -147,7 +147,7 @@ class CPMM(TwoTowerRecommender):
         met = self._met[items.cpu().numpy()]
         common = torch.from_numpy((met @ met.T).toarray()).to(id_emb)
         linked = (common >= self._least_common).to(id_emb).fill_diagonal_(1.0)
-        if self.first_order_scale is None:
+        if self.first_order_scale is None or self.first_order_offset is None:
             return first_order_similarity(id_emb, linked, self.scale)
         return first_order_similarity(id_emb, linked, self.first_order_scale.exp(), self.first_order_offset)
 

@@ -71,7 +71,7 @@ class MMCPR(TwoTowerRecommender):
             {name: nn.Linear(self.features.widths[name], width) for name in self.modalities}
         )
         self._no_reviews = config["use_review"] and not dataset.has_reviews()
-        self.reviews = self._load_reviews(config, dataset) if config["use_review"] else None
+        self.reviews: Any = self._load_reviews(config, dataset) if config["use_review"] else None
         self.intra = self._intra(config["intra_agg"], width) if self.reviews is not None else None
         self.user_agg = self._inter(config["inter_agg"], width, 1 + (self.reviews is not None))
         self.item_agg = self._inter(config["inter_agg"], width, 1 + len(self.modalities))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import Any
 
 import pandas as pd
 
@@ -67,27 +68,27 @@ def main(args: argparse.Namespace) -> int:
     options = {"mask_seen": args.seen, "domain": args.domain, "items": args.items, "stores": args.stores}
     session = open_run(args)
     if args.all:
-        rows = session.recommender.write_all(args.out, args.k, **options)
-        print(f"{rows} rows for {session.dataset.user_num - 1} users written to {args.out}")
+        written = session.recommender.write_all(args.out, args.k, **options)
+        print(f"{written} rows for {session.dataset.user_num - 1} users written to {args.out}")
         return 0
     history = (
         None if args.history is None else [word.strip() for word in args.history.split(",") if word.strip()]
     )
     frame = session.recommend(args.user, args.k, history=history, **options)
     by = [name for name in ("user", "domain") if name in frame]
-    lists = (
-        [(dict(zip(by, key, strict=True)), each) for key, each in frame.groupby(by, sort=False)] if by else []
-    )
+    lists: list[tuple[dict[str, Any], pd.DataFrame]] = []
+    if by:
+        lists = [(dict(zip(by, key, strict=True)), each) for key, each in frame.groupby(by, sort=False)]
     for named, rows in lists or [({}, frame)]:
         print(json.dumps(_plain(named, rows, by), ensure_ascii=False) if args.json else _text(named, rows))
     return 0
 
 
-def _plain(named: dict[str, str], rows: pd.DataFrame, by: list[str]) -> dict[str, object]:
+def _plain(named: dict[str, Any], rows: pd.DataFrame, by: list[str]) -> dict[str, object]:
     return {**named, "items": rows.drop(columns=by).to_dict("records")}
 
 
-def _text(named: dict[str, str], rows: pd.DataFrame) -> str:
+def _text(named: dict[str, Any], rows: pd.DataFrame) -> str:
     head = ", ".join(f"{name} {value}" for name, value in named.items()) or "for this history"
     return "\n".join([head, *table_lines(rows, "score")])
 

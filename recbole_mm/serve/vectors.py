@@ -67,8 +67,8 @@ class Vectors:
 
     @torch.no_grad()
     def _of_tower(self, users: np.ndarray) -> np.ndarray:
-        device = self._ranker.model.item_domain.device
-        found: Tensor = self._ranker.model.user_vectors(torch.from_numpy(users).to(device))
+        model: Any = self._ranker.model
+        found: Tensor = model.user_vectors(torch.from_numpy(users).to(model.item_domain.device))
         return found.cpu().numpy()
 
     def _of_products(self, users: np.ndarray) -> np.ndarray:
