@@ -221,7 +221,7 @@ def test_a_cluster_of_two_nodes_gets_the_code_and_runs_the_trials(
     pytest.importorskip("ray")
     script = """
 import json, sys
-sys.path.insert(0, {str(ROOT)!r})  # here alone: the workers have what is shipped to them
+sys.path.insert(0, ROOT)  # here alone: the workers have what is shipped to them
 from ray.cluster_utils import Cluster
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
 cluster.add_node(num_cpus=1)
@@ -235,7 +235,11 @@ sys.exit(code)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     environment.pop("PYTHONPATH", None)
     done = subprocess.run(
-        [sys.executable, "-c", script], env=environment, text=True, capture_output=True, timeout=600
+        [sys.executable, "-c", script.replace("ROOT", repr(str(ROOT)))],
+        env=environment,
+        text=True,
+        capture_output=True,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     trials = json.loads((tmp_path / "out/trials.json").read_text())["trials"]

@@ -74,7 +74,6 @@ def run_on_ray(
     folder: Path,
     options: RayOptions,
     fresh: bool,
-    say: Callable[[str], None] = print,
 ) -> Desk:
     """Run the trials of the desk that ``make`` gives for so many at once; the desk, with what became of them.
 
@@ -87,7 +86,7 @@ def run_on_ray(
         first = _first(desk)
         (folder / RUNS).mkdir(parents=True, exist_ok=True)
         work = Work(desk, DataSets(lambda packed: ray.put(packed)), first, space)
-        hooks = Progress(desk, folder, say)
+        hooks = Progress(desk, folder)
         place = Place(folder.resolve(), Path.cwd(), options.cpus, time.time() if fresh else 0.0)
         storage = folder.resolve() / "ray"
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ _KILLED = "its process was killed, twice: out of memory, or its machine is gone"
 class Progress(ray.tune.Callback):
     """A line for each trial that ends."""
 
-    def __init__(self, desk: Desk, folder: Path, say: Callable[[str], None]) -> None:
-        self._desk, self._folder, self._say = desk, folder, say
+    def __init__(self, desk: Desk, folder: Path) -> None:
+        self._desk, self._folder = desk, folder
         self._began, self._ended = time.monotonic(), 0
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
@@ -42,7 +41,7 @@ class Progress(ray.tune.Callback):
         self._desk.done(trial)
         self._ended += 1
         what = f"failed: {trial.error}" if trial.error else outcome(trial.record or {})
-        self._say(f"[{self._ended}] {trial.spec.label}: {what}")
+        print(f"[{self._ended}] {trial.spec.label}: {what}")
 
 
 def _take(trial: Trial, folder: Path) -> None:
