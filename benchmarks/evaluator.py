@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from measure import peak_above
 
 import recbole_mm  # noqa: F401  (before recbole)
 from recbole_mm.evaluator import Evaluator
@@ -141,29 +140,6 @@ def sequential_floor(model: Any, test: Any) -> Callable[[], None]:
             torch.topk(scores, K, dim=1)
 
     return run
-
-
-def peak_above(work: Callable[[], Any]) -> float:
-    """Highest resident memory during ``work`` above that before it, MiB, sampled every millisecond."""
-    page = resource.getpagesize()
-
-    def resident() -> int:
-        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * page
-
-    before, highest, stop = resident(), 0, threading.Event()
-
-    def watch() -> None:
-        nonlocal highest
-        while not stop.is_set():
-            highest = max(highest, resident())
-            time.sleep(0.001)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    work()
-    stop.set()
-    watcher.join()
-    return (highest - before) / 2**20
 
 
 @torch.no_grad()
