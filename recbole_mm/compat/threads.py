@@ -1,9 +1,8 @@
 """How the threads of torch wait for each other, which has to be settled before torch is loaded.
 
 A training step is hundreds of short parallel regions. After each, GNU's OpenMP lets idle threads spin for 300,000
-rounds (some 10 ms) on cores that another process may need. The scheduler then holds them back when there is work, and
-the other threads spin until they come: with 2 threads on 2 cores beside other work, a step took 10 to 20 times as long.
-Threads that sleep are woken within microseconds. Neither the number of threads nor a digit of a result changes.
+rounds on cores that another process may need: with 2 threads on 2 cores at a load of 16 a step took 10 to 20 times as
+long as with threads that sleep. Neither the number of threads nor a digit of a result changes.
 """
 
 from __future__ import annotations
