@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,26 +56,20 @@ def connected(address: str | None) -> Iterator[None]:
 
 
 def _start(ray: Any, quiet: dict[str, Any]) -> None:
-    """Ray on this machine's cores; its workers inherit the environment.
-
-    A ``runtime_env`` would do as well, but Ray then starts Python by a shell, unquoted: a path with a space is torn.
-    """
-    cores, before = len(os.sched_getaffinity(0)), os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = _python_path()
-    try:
-        for left in reversed(range(_STARTS)):
-            try:
-                ray.init(num_cpus=cores, include_dashboard=False, **quiet)
-                return
-            except Exception as error:  # a busy machine takes longer than the 30 s that Ray allows
-                ray.shutdown()
-                if not left or "timed out" not in str(error):
-                    raise
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
+    """Ray on this machine's cores."""
+    cores = len(os.sched_getaffinity(0))
+    environment = {
+        "env_vars": {"PYTHONPATH": _python_path()},
+        "py_executable": shlex.quote(sys.executable),  # Ray puts it into a line for a shell as it is
+    }
+    for left in reversed(range(_STARTS)):
+        try:
+            ray.init(num_cpus=cores, include_dashboard=False, runtime_env=environment, **quiet)
+            return
+        except Exception as error:  # a busy machine takes longer than the 30 s that Ray allows
+            ray.shutdown()
+            if not left or "timed out" not in str(error):
+                raise
 
 
 def package(folder: Path) -> Path:
