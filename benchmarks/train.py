@@ -109,10 +109,14 @@ def bare_epoch(model: Any, batches: list[Any], learning_rate: float) -> Callable
 def recbole_epoch(built: Session) -> Callable[[], None]:
     """RecBole's trainer over its loader and sampler."""
     from recbole.data.dataloader import TrainDataLoader
+    from recbole.data.interaction import Interaction
     from recbole.sampler import Sampler
     from recbole.trainer import Trainer
 
-    part = built.train_data._dataset
+    ours = built.train_data._dataset
+    part = ours.copy(
+        Interaction(ours.inter_feat.interaction)
+    )  # RecBole's table, whose rows are picked by lists
     sampler = Sampler(["train"], [part]).set_phase("train")
     loader = TrainDataLoader(built.config, part, sampler, shuffle=True)
     trainer = Trainer(built.config, built.model)
