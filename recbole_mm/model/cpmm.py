@@ -33,7 +33,7 @@ from recbole_mm.layer.graph import incidence
 from recbole_mm.layer.history import Taken, UserHistory
 from recbole_mm.layer.loss import first_order_similarity, paired_distance, symmetric_info_nce
 from recbole_mm.layer.projection import SkipTower
-from recbole_mm.model.base import TwoTowerRecommender, item_features
+from recbole_mm.model.base import TwoTowerRecommender, check_choices, item_features
 
 #: names of the parts in the publication; other modalities keep theirs
 PARTS = {"image": "v", "text": "t"}
@@ -54,11 +54,10 @@ class CPMM(TwoTowerRecommender):
 
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
+        check_choices(config, "id_source")
         self.features = item_features(config, dataset)
         if not self.features.names:
             raise WrongUse(f"CPMM: no vectors of the items of {config['dataset']}, and it learns from them")
-        if config["id_source"] not in ("clip_sum", "table"):
-            raise WrongUse(f"id_source: expected clip_sum or table, got {config['id_source']!r}")
         size, width = config["input_size"], config["embedding_size"]
         self.noise_std, self.scale = config["noise_std"], config["logit_scale"]
         self.weights = {

@@ -25,14 +25,13 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
-from recbole_mm.errors import WrongUse
 from recbole_mm.layer.attention import BagAttention, PositionAttention, mean_of_present
 from recbole_mm.layer.graph import to_torch
 from recbole_mm.layer.history import Bags, Taken, UserHistory
 from recbole_mm.layer.loss import bce, symmetric_info_nce
 from recbole_mm.layer.projection import masked
 from recbole_mm.layer.scoring import candidate_scores
-from recbole_mm.model.base import TwoTowerRecommender, item_features, review_features
+from recbole_mm.model.base import TwoTowerRecommender, check_choices, item_features, review_features
 
 TEXT = "text"
 
@@ -48,6 +47,7 @@ class MMCPR(TwoTowerRecommender):
 
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
+        check_choices(config, "intra_agg", "inter_agg")
         self.features = item_features(config, dataset)
         width = config["embedding_size"]
         self.temperature, self.cl_weight, self.n_layers = (
@@ -91,13 +91,9 @@ class MMCPR(TwoTowerRecommender):
         return reviews
 
     def _intra(self, name: str, width: int) -> nn.Module | None:
-        if name not in ("attention", "mean"):
-            raise WrongUse(f"intra_agg: expected attention or mean, got {name!r}")
         return BagAttention(width) if name == "attention" else None
 
     def _inter(self, name: str, width: int, positions: int) -> nn.Module | None:
-        if name not in ("attention", "mean", "concat"):
-            raise WrongUse(f"inter_agg: expected attention, mean or concat, got {name!r}")
         if name == "mean" or positions == 1:  # one alone is what it is
             return None
         return PositionAttention(width) if name == "attention" else Concat(width, positions)
