@@ -42,16 +42,12 @@ def describe_items(dataset: Any) -> ItemText:
     """Titles, categories and images of the items of a data set, of merged domains each from its own files."""
     config = dataset.config
     tokens = np.asarray(dataset.field2id_token[dataset.iid_field], dtype=object)
-    title = pd.Series(tokens).map(item_titles(config)).fillna("").to_numpy(dtype=object, copy=True)
+    title = pd.Series(tokens).map(item_titles(config)).fillna("").to_numpy()
     found = ItemText(title, *(np.full(len(tokens), "", dtype=object) for _ in range(2)))
     for folder, own in _sources(config, tokens):
         for table in _tables(folder, config):
             known = table[~table.index.duplicated()].reindex(own).fillna("")
-            for column, values in (
-                ("title", found.title),
-                ("category", found.category),
-                ("image", found.image),
-            ):
+            for column, values in (("category", found.category), ("image", found.image)):
                 fresh = known[column].to_numpy() if column in known else np.full(len(own), "")
                 values[:] = np.where(values == "", fresh, values)
     return found
