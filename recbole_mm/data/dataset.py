@@ -45,7 +45,7 @@ class MultimodalMixin(TiesMixin, ExactMixin):
     pairs: Mapping[str, Pairs]
     #: of a part: ``[I]`` bool, whether an item has a row in any part
     interacted: np.ndarray
-    #: SHA-256 of the files it was read from, by their names, where a run read them
+    #: SHA-256 of the files it was read from, by their names, where a process that may not read them records a run
     file_hashes: Mapping[str, str] = MappingProxyType({})
 
     @property

@@ -16,12 +16,10 @@ from functools import partial
 import torch
 
 from recbole_mm.config import Config
-from recbole_mm.data import split_parts
-from recbole_mm.data.shared import share
 from recbole_mm.errors import Failure, WrongUse
 from recbole_mm.quick_start.cluster import connected
 from recbole_mm.quick_start.fingerprint import run_key
-from recbole_mm.quick_start.session import Prepared, Session, load_dataset
+from recbole_mm.quick_start.session import Prepared, Session, shared_data
 from recbole_mm.run.folder import RunFolder
 from recbole_mm.run.spec import RunSpec
 from recbole_mm.trainer import Workers, trained_plainly
@@ -67,8 +65,7 @@ def run_distributed(config: Config, group: Group, resume: str | None = None) -> 
             raise WrongUse(
                 f"--workers {group.size} of {group.cpus} cores: Ray has {there.get('CPU', 0):g} in all"
             )
-        dataset = load_dataset(config)
-        data = ray.put(share(dataset, split_parts(config, dataset)))
+        data = ray.put(shared_data(config))
         folder = RunFolder.open(resume) if resume else _new_folder(config)
         (folder.path / ERROR).unlink(missing_ok=True)
         storage = folder.path.resolve() / "ray"

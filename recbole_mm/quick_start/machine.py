@@ -112,13 +112,13 @@ def file_hashes(config: Any) -> dict[str, str]:
     return {path.name: _sha256(path, *_state(path)) for path in _files(config)}
 
 
-def data_record(dataset: Any) -> dict[str, Any]:
+def data_record(config: Any, dataset: Any) -> dict[str, Any]:
     """Sizes, hashes of the files read, and for each modality its encoder, its hash and the share of items with it."""
     found: dict[str, Any] = {
         "users": dataset.user_num - 1,
         "items": dataset.item_num - 1,
         "interactions": int(dataset.inter_num),
-        "files": dict(dataset.file_hashes),
+        "files": dict(dataset.file_hashes or file_hashes(config)),
     }
     if dataset.modality is not None:
         present = np.asarray(dataset.modality.present)[1:]

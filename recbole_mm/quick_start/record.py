@@ -43,7 +43,7 @@ def run_record(session: Any, scores: dict[str, Any]) -> dict[str, Any]:
         "files": _files(session),
         "remarks": [*config.notes, *trait(session.model, "without_effect")()],
         "config": relative_paths(readable(config.external_config_dict)),
-        "data": data_record(session.dataset),
+        "data": data_record(config, session.dataset),
         "versions": dict(versions()),
         "machine": dict(machine()),
         "usage": session.usage.as_dict(),

@@ -15,7 +15,7 @@ from recbole.utils import init_seed
 
 from recbole_mm.config import Config, check_dataset, fit_to_dataset, missing_keys
 from recbole_mm.data import create_dataset, loaders_of, split_parts
-from recbole_mm.data.shared import SharedData, without_test
+from recbole_mm.data.shared import Packed, SharedData, share, without_test
 from recbole_mm.errors import WrongUse
 from recbole_mm.model.traits import trait
 from recbole_mm.plug import plug
@@ -46,9 +46,16 @@ def load_dataset(config: Config) -> Any:
     """The data set of ``config``, to which those settings are fitted that depend on its size."""
     require_files(config)
     dataset = create_dataset(config)
-    dataset.file_hashes = file_hashes(config)
     fit_to_dataset(config, dataset)
     return dataset
+
+
+def shared_data(config: Config, test: bool = True) -> Packed:
+    """The data of ``config``, read and split, for processes that open no file of them; ``test``: with its rows."""
+    dataset = load_dataset(config)
+    dataset.file_hashes = file_hashes(config)
+    parts = split_parts(config, dataset)
+    return share(dataset, parts) if test else share(*without_test(dataset, parts))
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,12 @@ import recbole_mm
 from recbole_mm.config import Config
 from recbole_mm.config.known import keys_read
 from recbole_mm.config.properties import recbole_dir
-from recbole_mm.data import split_parts
-from recbole_mm.data.shared import Packed, share, without_test
+from recbole_mm.data.shared import Packed
 from recbole_mm.errors import WrongUse
 from recbole_mm.quick_start.fingerprint import run_key
 from recbole_mm.quick_start.search.searcher import Points
 from recbole_mm.quick_start.search.space import Point
-from recbole_mm.quick_start.session import load_dataset
+from recbole_mm.quick_start.session import shared_data
 from recbole_mm.run.folder import RunFolder
 from recbole_mm.run.spec import RunSpec
 
@@ -139,8 +138,7 @@ class DataSets:
         told = sorted((key, repr(config[key])) for key in data_keys() if key in config)
         key = repr(told)
         if key not in self._made:
-            dataset = load_dataset(config)
-            self._made[key] = self._put(share(*without_test(dataset, split_parts(config, dataset))))
+            self._made[key] = self._put(shared_data(config, test=False))
         return self._made[key]
 
 
