@@ -26,17 +26,14 @@ class RowsDataLoader(TrainDataLoader):
         return super().__iter__() if self.num_workers or not self.config["single_spec"] else self._batches()
 
     def _batches(self) -> Iterator[Interaction]:
-        torch.empty((), dtype=torch.int64).random_(
-            generator=self.generator
-        )  # torch: a seed for worker processes
+        # torch draws a seed for worker processes, and at the end an order of what is left of the samples, nothing
+        torch.empty((), dtype=torch.int64).random_(generator=self.generator)
         n = self.sample_size
         order = torch.randperm(n, generator=self.generator) if self.shuffle else torch.arange(n)
         for start in range(0, n, self.step):
             yield self.collate_fn(order[start : start + self.step])
         if self.shuffle:
-            torch.randperm(
-                n, generator=self.generator
-            )  # torch: for what is left of the samples, which is nothing
+            torch.randperm(n, generator=self.generator)
 
 
 class TripletDataLoader(RowsDataLoader):
