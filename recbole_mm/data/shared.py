@@ -45,7 +45,10 @@ class Packed:
     arrays: list[np.ndarray]
 
     def unpack(self) -> Any:
-        """What was packed; its arrays are those of this object."""
+        """What was packed by the driver of this search or training, from memory and never from a disk.
+
+        Its arrays are those of this object.
+        """
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
             return pickle.loads(self.head, buffers=[array.data for array in self.arrays])
