@@ -8,6 +8,7 @@ SASRec itself is RecBole's, with ``modalities: []`` to the digit.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,13 +27,21 @@ class ItemVectors(nn.Module):
     Args:
         ids: ``[I, d]``, e.
         features: f, with which items have which.
+        project: makes the module ``[n, D] -> [n, d]`` of a modality from D and d.
+        add_ids: whether e is part of the vectors.
     """
 
-    def __init__(self, ids: nn.Embedding, features: FeatureTable):
+    def __init__(
+        self,
+        ids: nn.Embedding,
+        features: FeatureTable,
+        project: Callable[[int, int], nn.Module] = nn.Linear,
+        add_ids: bool = True,
+    ):
         super().__init__()
-        self.ids, self.features = ids, features
+        self.ids, self.features, self.add_ids = ids, features, add_ids
         self.projections = nn.ModuleDict(
-            {name: nn.Linear(width, ids.embedding_dim) for name, width in features.widths.items()}
+            {name: project(width, ids.embedding_dim) for name, width in features.widths.items()}
         )
         features.read_by(self.projections)
         self._all: Tensor | None = None
@@ -55,7 +64,10 @@ class ItemVectors(nn.Module):
         return self._all
 
     def _encode(self, items: Tensor) -> Tensor:
-        present, vectors = self.features.mask(items), self.ids(items)
+        present = self.features.mask(items)
+        vectors = (
+            self.ids(items) if self.add_ids else self.ids.weight.new_zeros(len(items), self.ids.embedding_dim)
+        )
         for k, (name, projection) in enumerate(self.projections.items()):
             vectors = vectors + masked(projection(self.features(name, items)), present[:, k])
         return vectors
