@@ -58,7 +58,7 @@ class NormalizedMLP(nn.Sequential):
             BatchNorm(out_features),
         )
 
-    def forward(self, rows: Tensor, groups: Sequence[int]) -> Tensor:
+    def forward(self, rows: Tensor, groups: Sequence[int]) -> Tensor:  # type: ignore[override]
         """``[n, d]``; each of the ``groups``, n rows in all, is normalised by itself, as in calls of its own."""
         first, relu, second, norm = self
         hidden = second(relu(first(rows)))

@@ -107,7 +107,7 @@ class CPMM(TwoTowerRecommender):
         ]
         if self.item_id is None:
             exists = present.any(dim=1)
-            total = sum(_spread(x, part, len(items)) for x, part in zip(inputs, rows, strict=True))
+            total: Any = sum(_spread(x, part, len(items)) for x, part in zip(inputs, rows, strict=True))
         else:
             exists, total = torch.ones_like(present[:, 0]), self.item_id(items)
         rows.append(exists.nonzero().squeeze(1))
