@@ -58,7 +58,7 @@ class Scorer:
         return scores
 
     def _full_sort(self, interaction: Any) -> Tensor:
-        """``full_sort_predict``; of a causal model by sequences of about one length, without the padding behind them."""
+        """``full_sort_predict``; of a causal model by sequences of about one length, without what is behind them."""
         if not self._causal:
             return self.model.full_sort_predict(interaction)  # type: ignore[no-any-return]
         length = interaction[self.model.ITEM_SEQ_LEN]

@@ -110,11 +110,10 @@ class Queries:
     def _of_histories(self, histories: Sequence[np.ndarray]) -> Any:
         """Rows with these items as histories; what else their lists hold is 0."""
         length = self._train.item_list_length_field
+        whole = {self._list: torch.zeros(0, self._longest).long(), length: torch.zeros(0).long()}
         feat = next(
             (part.inter_feat for part in self._parts if part is not None and length in part.inter_feat),
-            Interaction(
-                {self._list: torch.zeros(0, self._longest, dtype=torch.int64), length: torch.zeros(0, dtype=torch.int64)}
-            ),
+            Interaction(whole),
         )
         columns = {
             name: torch.zeros(len(histories), *feat[name].shape[1:], dtype=feat[name].dtype)

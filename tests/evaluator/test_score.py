@@ -94,7 +94,7 @@ def test_a_causal_model_reads_no_padding(build, name: str, monkeypatch: pytest.M
 
 @torch.no_grad()
 def test_a_model_that_is_not_causal_gets_its_rows_as_they_are(build) -> None:
-    config, model, _, (_, _, test) = build("BERT4Rec", train_neg_sample_args=None)
+    _, model, _, (_, _, test) = build("BERT4Rec", train_neg_sample_args=None)
     model.eval()
     queries = test._dataset[:20]
     found = Scorer(model, test, model.n_items, 4096)(queries)
