@@ -1,7 +1,8 @@
 """A training step of SASRec with plugged vectors against one without, in turns, in one process; one JSON line a mode.
 
-``python benchmarks/plug.py [--items 12000] [--steps 20]``: random interactions and 384-d vectors; ``ratio`` is the
-processor time of the steps with them over that of those without.
+``python benchmarks/plug.py [--items 12000] [--steps 3]``: random interactions and 384-d vectors; ``ratio`` is the
+processor time of the fastest step with them over that of the fastest without. A step of SASRec on 2,048 rows of 50
+items is some 5 s of one core, whatever is plugged in, so there are few of them.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Steps:
 
     def __init__(self, settings: dict[str, Any], batch: int) -> None:
         session = Session.build(RunSpec("SASRec", "bench", settings, seed=1))
-        self.model, self.seconds = session.model.train(), 0.0
+        self.model, self.seconds = session.model.train(), float("inf")
         self.batch = next(iter(session.train_data))[:batch]
         self.optimizer = torch.optim.Adam(self.model.parameters())
 
@@ -55,16 +56,16 @@ class Steps:
         self.optimizer.zero_grad()
         self.model.calculate_loss(self.batch).backward()
         self.optimizer.step()
-        self.seconds += time.process_time() - start
+        self.seconds = min(self.seconds, time.process_time() - start)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--users", type=int, default=20000)
+    parser.add_argument("--users", type=int, default=4000)
     parser.add_argument("--items", type=int, default=12000)
-    parser.add_argument("--rows", type=int, default=200000)
+    parser.add_argument("--rows", type=int, default=40000)
     parser.add_argument("--batch", type=int, default=2048)
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=3)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -73,14 +74,13 @@ def main() -> None:
         modes = ("init", "add", "replace", "concat")
         cases = {mode: Steps({**settings, **given, "pretrained_mode": mode}, args.batch) for mode in modes}
         cases = {"ids": Steps(settings, args.batch), **cases}
-        for k in range(args.steps + 1):
+        for _ in range(args.steps + 1):  # the first warms up
             for case in cases.values():
                 case.step()
-                case.seconds *= k > 0  # the first warms up
     for mode in modes:
         ratio = cases[mode].seconds / cases["ids"].seconds
-        seconds = cases[mode].seconds / args.steps
-        print(json.dumps({"mode": mode, "step_seconds": round(seconds, 3), "ratio": round(ratio, 3)}))
+        seconds = round(cases[mode].seconds, 3)
+        print(json.dumps({"mode": mode, "step_seconds": seconds, "ratio": round(ratio, 3)}))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -41,17 +44,27 @@ class BatchNorm(nn.BatchNorm1d):
         )
 
 
-def normalized_mlp(in_features: int, out_features: int) -> nn.Sequential:
+class NormalizedMLP(nn.Sequential):
     """Linear → ReLU → Linear → BatchNorm, ``[n, D] -> [n, d]`` (CPMM's block).
 
     Its second layer has no bias, which the normalisation would take out again.
     """
-    return nn.Sequential(
-        nn.Linear(in_features, out_features),
-        nn.ReLU(),
-        nn.Linear(out_features, out_features, bias=False),
-        BatchNorm(out_features),
-    )
+
+    def __init__(self, in_features: int, out_features: int):
+        super().__init__(
+            nn.Linear(in_features, out_features),
+            nn.ReLU(),
+            nn.Linear(out_features, out_features, bias=False),
+            BatchNorm(out_features),
+        )
+
+    def forward(self, rows: Tensor, groups: Sequence[int]) -> Tensor:
+        """``[n, d]``; each of the ``groups``, n rows in all, is normalised by itself, as in calls of its own."""
+        first, relu, second, norm = self
+        hidden = second(relu(first(rows)))
+        if len(groups) == 1:
+            return norm(hidden)
+        return torch.cat([norm(part) for part in hidden.split(list(groups))])
 
 
 class SkipTower(nn.Module):
@@ -67,14 +80,16 @@ class SkipTower(nn.Module):
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
         self.main = nn.Sequential(
-            normalized_mlp(in_features, out_features), normalized_mlp(out_features, out_features)
+            NormalizedMLP(in_features, out_features), NormalizedMLP(out_features, out_features)
         )
-        self.skip = normalized_mlp(in_features, out_features) if skip else None
+        self.skip = NormalizedMLP(in_features, out_features) if skip else None
 
-    def forward(self, noised: Tensor, clean: Tensor) -> Tensor:
-        """Unit vectors ``[n, d]``."""
-        out = self.main(noised)
-        return F.normalize(out if self.skip is None else out + self.skip(clean), dim=-1)
+    def forward(self, noised: Tensor, clean: Tensor, groups: Sequence[int]) -> Tensor:
+        """Unit vectors ``[n, d]`` of ``groups`` of rows, of which none is empty; see `NormalizedMLP`."""
+        out = noised
+        for block in self.main:
+            out = block(out, groups)
+        return F.normalize(out if self.skip is None else out + self.skip(clean, groups), dim=-1)
 
 
 def masked(vectors: Tensor, present: Tensor) -> Tensor:

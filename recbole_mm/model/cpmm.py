@@ -20,6 +20,7 @@ items of training rows alone, since others would learn to be unlike all.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
@@ -100,27 +101,30 @@ class CPMM(TwoTowerRecommender):
             not exist is 0.
         """
         present = self.features.mask(items)
-        total = torch.zeros(len(items), self.content.in_features, device=items.device)
-        modal = []
-        for k, name in enumerate(self.features.names):
-            rows = present[:, k].nonzero().squeeze(1)
-            inputs = self.features(name, items[rows])
-            if name in self.adapters:
-                inputs = F.normalize(self.adapters[name](inputs), dim=-1)
-            modal.append(self._spread(self.content, inputs, rows, len(items)))
-            total = total.index_add(0, rows, inputs)
-        exists = present.any(dim=1)
-        if self.item_id is not None:
-            total, exists = self.item_id(items), torch.ones_like(exists)
-        rows = exists.nonzero().squeeze(1)
-        return modal, present, self._spread(self.id_tower, total[rows], rows, len(items)), exists
+        rows = [column.nonzero().squeeze(1) for column in present.t()]
+        inputs = [
+            self._inputs(name, items[part]) for name, part in zip(self.features.names, rows, strict=True)
+        ]
+        if self.item_id is None:
+            exists = present.any(dim=1)
+            total = sum(_spread(x, part, len(items)) for x, part in zip(inputs, rows, strict=True))
+        else:
+            exists, total = torch.ones_like(present[:, 0]), self.item_id(items)
+        rows.append(exists.nonzero().squeeze(1))
+        # all through the noise at once, and the modalities through their tower: calls cost more than what they do
+        sizes = [len(part) for part in rows]
+        clean = torch.cat([*inputs, _rows(total, exists)])
+        noised, split = self._noised(clean), [sum(sizes[:-1]), sizes[-1]]
+        (modal_noised, id_noised), (modal_clean, id_clean) = noised.split(split), clean.split(split)
+        modal = _through(self.content, modal_noised, modal_clean, sizes[:-1])
+        found = [*modal, *_through(self.id_tower, id_noised, id_clean, sizes[-1:])]
+        *modal_emb, id_emb = (_spread(z, part, len(items)) for z, part in zip(found, rows, strict=True))
+        return modal_emb, present, id_emb, exists
 
-    def _spread(self, tower: SkipTower, inputs: Tensor, rows: Tensor, n: int) -> Tensor:
-        """Through the tower, then to its ``rows`` of ``[n, d]``; a batch's figures count what exists alone."""
-        if not len(rows):
-            return inputs.new_zeros(n, tower.out_features)
-        out = tower(self._noised(inputs), inputs)
-        return out if len(rows) == n else out.new_zeros(n, out.shape[1]).index_copy(0, rows, out)
+    def _inputs(self, name: str, items: Tensor) -> Tensor:
+        """A modality's vectors ``[n, D]`` as the towers read them."""
+        inputs = self.features(name, items)
+        return F.normalize(self.adapters[name](inputs), dim=-1) if name in self.adapters else inputs
 
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
         """The three terms, weighted, those that apply."""
@@ -129,9 +133,12 @@ class CPMM(TwoTowerRecommender):
         compute = {
             "modality_contrast": lambda: self._modality_contrast(modal, present),
             "consistency": lambda: torch.stack(
-                [paired_distance(z[present[:, k]], id_emb[present[:, k]]) for k, z in enumerate(modal)]
+                [
+                    paired_distance(_rows(z, has), _rows(id_emb, has))
+                    for z, has in zip(modal, present.t(), strict=True)
+                ]
             ).mean(),
-            "first_order": lambda: self._first_order(id_emb[exists], items[exists]),
+            "first_order": lambda: self._first_order(_rows(id_emb, exists), _rows(items, exists)),
         }
         return tuple(self.weights[name] * compute[name]() for name in self.loss_terms)
 
@@ -139,7 +146,7 @@ class CPMM(TwoTowerRecommender):
         terms = []
         for a, b in combinations(range(len(modal)), 2):
             both = present[:, a] & present[:, b]
-            terms.append(symmetric_info_nce(modal[a][both], modal[b][both], 1 / self.scale))
+            terms.append(symmetric_info_nce(_rows(modal[a], both), _rows(modal[b], both), 1 / self.scale))
         return torch.stack(terms).mean()
 
     def _first_order(self, id_emb: Tensor, items: Tensor) -> Tensor:
@@ -177,3 +184,21 @@ class CPMM(TwoTowerRecommender):
             f"CPMM: with {self.features.names[0]} alone lambda1 (the contrast of modalities) does not apply"
         )
         return [only] if self._lost_contrast else []
+
+
+def _rows(values: Tensor, kept: Tensor) -> Tensor:
+    """The rows of ``values [n, ...]`` that are ``kept [n]``; most often all of them."""
+    return values if bool(kept.all()) else values[kept]
+
+
+def _spread(values: Tensor, rows: Tensor, n: int) -> Tensor:
+    """``values [m, d]`` at their ``rows [m]`` of ``[n, d]``, which ascend; zeros elsewhere."""
+    return values if len(rows) == n else values.new_zeros(n, values.shape[1]).index_copy(0, rows, values)
+
+
+def _through(tower: SkipTower, noised: Tensor, clean: Tensor, sizes: list[int]) -> Sequence[Tensor]:
+    """Through the tower, ``sizes`` rows of each kind: a batch's figures count what exists of a kind alone."""
+    groups = [size for size in sizes if size]
+    if not groups:
+        return [clean.new_zeros(0, tower.out_features) for _ in sizes]
+    return tower(noised, clean, groups).split(sizes)
