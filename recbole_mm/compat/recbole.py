@@ -43,6 +43,10 @@ def on_cpu(value: Any) -> Any:
     return value.cpu() if hasattr(value, "cpu") else value
 
 
+_ANOMALY = (
+    "to import any sequential model imports SINE, which has every gradient of the process traced: far slower"
+)
+
 _ABSENT = (
     "top-k for a user without test rows: an error of tensors, and of a sequential model fewer rows than users"
 )
@@ -75,6 +79,7 @@ _negatives = source_patches("recbole", _NEGATIVES, "DIENDataset sorts its negati
 _reading = source_patches("recbole", _READING, "_load_feat refuses uneven rows, with file and line")
 _counts = source_patches("recbole", _COUNTS, "Collector.get_data_struct moves tensors only")
 _absent = source_patches("recbole", _ABSENT, "full_sort_scores names the users without a row")
+_anomaly = source_patches("recbole", _ANOMALY, "sine.py turns no anomaly detection on")
 _JOINED = ("feat[field].agg(np.concatenate)", "np.concatenate(feat[field].values)")
 
 PATCHES: list[Patch] = [
@@ -120,4 +125,6 @@ PATCHES: list[Patch] = [
     _absent("recbole-topk-absent", "recbole.utils.case_study", "40",
             "uid_field = test_data.dataset.uid_field", "uid_field = with_rows(test_data, uid_series)",
             with_rows=_with_rows),
+    _anomaly("recbole-anomaly", "recbole.model.sequential_recommender.sine", "25",
+             "torch.autograd.set_detect_anomaly(True)", ""),
 ]  # fmt: skip

@@ -774,6 +774,14 @@ def recbole_collector_counts() -> None:
     assert [found.get(key) for key in held] == list(held.values())
 
 
+@probe("recbole-anomaly")
+def recbole_anomaly() -> None:
+    import torch
+
+    importlib.import_module("recbole.model.sequential_recommender")
+    assert not torch.is_anomaly_enabled()
+
+
 @probe("hyperopt-generator")
 def hyperopt_generator() -> None:
     from recbole.trainer import HyperTuning
