@@ -131,5 +131,5 @@ PATCHES: list[Patch] = [
         "recbole-anomaly", "recbole", "recbole.model.sequential_recommender.sine",
         "whoever imports any sequential model has autograd's search for NaN on, in every model of the process: each "
         "operation keeps a traceback, each gradient is looked through; a step takes up to three times as long",
-        "model/sequential_recommender/sine.py:24", "sine.py does not call set_detect_anomaly", apply=_trusting),
+        "model/sequential_recommender/sine.py:25", "sine.py does not call set_detect_anomaly", apply=_trusting),
 ]  # fmt: skip
