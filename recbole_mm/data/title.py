@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 from recbole_mm.atomic import header_fields, read_atomic
 from recbole_mm.data.link import own_tokens
 
-
 #: columns that group items, the first that a data set has
 CATEGORIES = (
     "category",
