@@ -26,14 +26,21 @@ class ItemVectors(nn.Module):
     Args:
         ids: ``[I, d]``, e.
         features: f, with which items have which.
+        deviation: of the first entries of ``W f``, whatever the length of f; b starts at 0.
     """
 
-    def __init__(self, ids: nn.Embedding, features: FeatureTable):
+    def __init__(self, ids: nn.Embedding, features: FeatureTable, deviation: float):
         super().__init__()
         self.ids, self.features = ids, features
         self.projections = nn.ModuleDict(
             {name: nn.Linear(width, ids.embedding_dim) for name, width in features.widths.items()}
         )
+        for k, (name, projection) in enumerate(self.projections.items()):
+            there = features.present[:, k].nonzero().squeeze(1)[:ITEMS_AT_ONCE]
+            with torch.no_grad():
+                length = features(name, there).square().sum(1).mean().sqrt()
+            nn.init.normal_(projection.weight, std=deviation / max(float(length), 1e-12))
+            nn.init.zeros_(projection.bias)
         features.read_by(self.projections)
         self._all: Tensor | None = None
         self.register_load_state_dict_post_hook(lambda *_: self._forget())
@@ -81,7 +88,12 @@ class SASRecMM(Traits, SASRec):
         self.features = item_features(config, dataset)
         if self.features.names:
             ids: Any = self.item_embedding
-            self.item_embedding: Any = ItemVectors(ids, self.features)
+            # content starts as large as the ids, or these would not be learned beside it
+            self.item_embedding: Any = ItemVectors(ids, self.features, self.initializer_range)
+
+    def item_rows(self, items: Tensor) -> Tensor:
+        """Those of the ``items`` alone are projected."""
+        return self.item_embedding(items)
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
         """E."""
