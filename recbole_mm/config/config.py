@@ -69,6 +69,7 @@ class Config(RecBoleConfig):
         if isinstance(config_file_list, (str, Path)):
             config_file_list = [config_file_list]
         super().__init__(model, dataset, config_file_list, config_dict)
+        self.pretrains = pretrains(self.model_class)
         check_libraries(self.model_class)
         self.notes += without_effect(self)
 
@@ -273,7 +274,7 @@ class Config(RecBoleConfig):
             final["valid_metric"], metrics, topk if isinstance(topk, list) else [topk], given
         )
         watched = find_metric(final["valid_metric"].partition("@")[0])
-        by_loss = pretrains(self.model_class) and final["pretrain_valid"] == "loss"
+        by_loss = pretrains(self.model_class) and final.get("pretrain_valid") == "loss"
         final["valid_metric_bigger"] = not (watched.smaller_is_better or by_loss)
         final["data_path"] = str(self._folder({"overall": self.internal_config_dict}))
 

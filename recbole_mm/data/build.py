@@ -89,7 +89,14 @@ def split_parts(config: Any, dataset: Any) -> list[Any]:
     for part, without in zip(parts[1:], _WITHOUT, strict=True):
         if not len(part):
             getLogger("recbole_mm.data").warning(without)
-    return parts
+    return [_positives(part) for part in parts] if config.pretrains else parts
+
+
+def _positives(part: Any) -> Any:
+    """``part`` without its rows of label 0, for a pre-training; its ``pairs`` stay those of the split."""
+    if part.label_field not in part.inter_feat:
+        return part
+    return part.copy(part.inter_feat[part.inter_feat[part.label_field] > 0])
 
 
 def loaders_of(config: Any, dataset: Any, parts: list[Any]) -> tuple[Any, Any, Any]:
@@ -111,7 +118,7 @@ def loaders_of(config: Any, dataset: Any, parts: list[Any]) -> tuple[Any, Any, A
 def _refuse_labels(config: Any, dataset: Any) -> None:
     """Rows of label 0 are no positives, and only the mode ``labeled`` knows that. A warning in RecBole's scripts."""
     field, modes = dataset.label_field, set(config["eval_args"]["mode"].values()) - {"labeled"}
-    if field not in dataset.inter_feat or not modes:
+    if field not in dataset.inter_feat or not modes or config.pretrains:
         return
     labels = dataset.inter_feat[field]
     if not (negative := int((labels <= 0).sum())):

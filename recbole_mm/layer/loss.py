@@ -78,6 +78,21 @@ def symmetric_info_nce(left: Tensor, right: Tensor, temperature: float) -> Tenso
     return (F.cross_entropy(similarity, target) + F.cross_entropy(similarity.t(), target)) / 2
 
 
+def in_batch_info_nce(left: Tensor, right: Tensor, ids: Tensor, temperature: float) -> Tensor:
+    """InfoNCE of each of ``left`` with its own of ``right``, cosine similarity, the others of the batch as negatives.
+
+    Args:
+        left, right: ``[n, d]``.
+        ids: what each row is about, ``[n]``; rows of the same are no negatives of each other.
+        temperature: τ > 0.
+    """
+    similarity = F.normalize(left, dim=1) @ F.normalize(right, dim=1).t() / temperature
+    same = (ids.unsqueeze(0) == ids.unsqueeze(1)).fill_diagonal_(False)
+    return F.cross_entropy(
+        similarity.masked_fill(same, float("-inf")), torch.arange(len(ids), device=ids.device)
+    )
+
+
 def paired_distance(left: Tensor, right: Tensor) -> Tensor:
     r"""The mean of ``‖left - right‖``, not squared, over the rows ``[n, d]``; n = 0 gives 0."""
     return (left - right).norm(dim=1).sum() / max(len(left), 1)

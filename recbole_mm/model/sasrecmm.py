@@ -8,6 +8,7 @@ SASRec itself is RecBole's, with ``modalities: []`` to the digit.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,21 +27,22 @@ class ItemVectors(nn.Module):
     Args:
         ids: ``[I, d]``, e.
         features: f, with which items have which.
-        deviation: of the first entries of ``W f``, whatever the length of f; b starts at 0.
+        project: makes the module ``[n, D] -> [n, d]`` of a modality from D and d.
+        add_ids: whether e is part of the vectors.
     """
 
-    def __init__(self, ids: nn.Embedding, features: FeatureTable, deviation: float):
+    def __init__(
+        self,
+        ids: nn.Embedding,
+        features: FeatureTable,
+        project: Callable[[int, int], nn.Module] = nn.Linear,
+        add_ids: bool = True,
+    ):
         super().__init__()
-        self.ids, self.features = ids, features
+        self.ids, self.features, self.add_ids = ids, features, add_ids
         self.projections = nn.ModuleDict(
-            {name: nn.Linear(width, ids.embedding_dim) for name, width in features.widths.items()}
+            {name: project(width, ids.embedding_dim) for name, width in features.widths.items()}
         )
-        for k, (name, projection) in enumerate(self.projections.items()):
-            there = features.present[:, k].nonzero().squeeze(1)[:ITEMS_AT_ONCE]
-            with torch.no_grad():
-                length = features(name, there).square().sum(1).mean().sqrt()
-            nn.init.normal_(projection.weight, std=deviation / max(float(length), 1e-12))
-            nn.init.zeros_(projection.bias)
         features.read_by(self.projections)
         self._all: Tensor | None = None
         self.register_load_state_dict_post_hook(lambda *_: self._forget())
@@ -62,7 +64,10 @@ class ItemVectors(nn.Module):
         return self._all
 
     def _encode(self, items: Tensor) -> Tensor:
-        present, vectors = self.features.mask(items), self.ids(items)
+        present = self.features.mask(items)
+        vectors = (
+            self.ids(items) if self.add_ids else self.ids.weight.new_zeros(len(items), self.ids.embedding_dim)
+        )
         for k, (name, projection) in enumerate(self.projections.items()):
             vectors = vectors + masked(projection(self.features(name, items)), present[:, k])
         return vectors
@@ -88,8 +93,17 @@ class SASRecMM(Traits, SASRec):
         self.features = item_features(config, dataset)
         if self.features.names:
             ids: Any = self.item_embedding
-            # content starts as large as the ids, or these would not be learned beside it
-            self.item_embedding: Any = ItemVectors(ids, self.features, self.initializer_range)
+            self.item_embedding: Any = ItemVectors(ids, self.features)
+            self._start_projections()
+
+    @torch.no_grad()
+    def _start_projections(self) -> None:
+        """Content starts as large as the ids, whatever the length of f: beside a large one they would not be learned."""
+        for k, (name, projection) in enumerate(self.item_embedding.projections.items()):
+            there = self.features.present[:, k].nonzero().squeeze(1)[:ITEMS_AT_ONCE]
+            length = self.features(name, there).square().sum(1).mean().sqrt()
+            nn.init.normal_(projection.weight, std=self.initializer_range / max(float(length), 1e-12))
+            nn.init.zeros_(projection.bias)
 
     def item_rows(self, items: Tensor) -> Tensor:
         """Those of the ``items`` alone are projected."""

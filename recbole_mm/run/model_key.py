@@ -20,7 +20,7 @@ _SIZES = """
     lgb_num_boost_round low_rank m_step map_channels map_length metrics_k mf_embedding_size min_common
     mlp_embedding_size mlp_hidden_size n_cate n_dec_epochs n_enc_epochs n_facet n_facet_all n_facet_context
     n_facet_emb n_facet_hidden n_facet_reranker n_factors n_heads n_iterations n_memory neigh_embedding_size
-    neigh_num neighbor_sample_size nh num_basis_functions num_clusters num_conv_kernel num_heads num_layers nv
+    n_experts neigh_num neighbor_sample_size nh num_basis_functions num_clusters num_conv_kernel num_heads num_layers nv
     order_len order_list out_dims pool_kernel_size pretrain_epochs prototype_size rank save_step shared_size
     short_item_length steps t_cin t_depth token_num_threhold token_num_threshold total_anneal_steps train_kg_step
     train_rec_step ui_embedding_size user_embedding_size user_hidden_size_list vae_anneal_steps weight_size
@@ -31,9 +31,10 @@ _COUNTS = """
     sampling_steps split_to step warm_up_step
 """
 _SHARES = """
-    attn_dropout_prob corruption_ratio drop_ex drop_im drop_ratio dropout dropout_prob dropout_probs eta ft_ratio
-    global_ratio hidden_dropout_prob item_dropout l1_ratio mask_ratio mess_dropout mess_dropout_rate message_dropout
-    modality_dropout node_dropout node_dropout_rate sess_dropout spatial_ratio
+    adaptor_dropout_prob attn_dropout_prob corruption_ratio drop_ex drop_im drop_ratio dropout dropout_prob
+    dropout_probs eta ft_ratio global_ratio hidden_dropout_prob item_drop_ratio item_dropout l1_ratio mask_ratio
+    mess_dropout mess_dropout_rate message_dropout modality_dropout node_dropout node_dropout_rate sess_dropout
+    spatial_ratio
 """
 _WEIGHTS = """
     aap_weight align_weight anneal_cap cl_weight cor_weight feature_noise id_std initializer_range kg_weight lambda1
@@ -111,6 +112,7 @@ NAMED: dict[str, Key] = {
     "softmax_over": Key(choices=("negatives", "domain")),
     "structure": Key(choices=("parallel", "stacked")),
     "teacher": Key(choices=("CrossNet", "CINComp")),
+    "train_stage": Key(choices=("pretrain", "inductive", "transductive")),
     "train_method": Key(choices=("after_pretrain", "no_pretrain")),
     "user_text": Key(choices=("items", "reviews")),
     "weight_mode": Key(choices=("", "dynamic", "static", "max_logits")),

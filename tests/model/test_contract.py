@@ -29,10 +29,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "history_length": 3,
     },
     "SASRecMM": {"hidden_size": 16, "n_layers": 1, "inner_size": 16, "sequence_split": "interactions"},
+    "UniSRec": {
+        "hidden_size": 16,
+        "n_layers": 1,
+        "inner_size": 16,
+        "n_experts": 2,
+        "sequence_split": "interactions",
+    },
 }
 
 #: the fewest modalities that a model learns from
-FEWEST = {"CPMM": 1}
+FEWEST = {"CPMM": 1, "UniSRec": 1}
 
 for _name in OURS:
     for _domains in (1, 2, 3):

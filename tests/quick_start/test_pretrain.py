@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -81,6 +82,26 @@ def test_it_has_the_split_of_the_family_and_so_its_training_rows(toy: dict[str, 
     parts = ("split", "group_by", "order")
     assert [first["eval_args"][part] for part in parts] == [run.config["eval_args"][part] for part in parts]
     assert set(first["eval_args"]["mode"].values()) == {"full"}
+
+
+def test_it_learns_from_rows_of_label_1_and_belongs_to_all_training_rows(toy: dict[str, Any]) -> None:
+    file = Path(toy["data_path"]) / "toy/toy.inter"
+    rows = pd.read_csv(file, sep="\t")
+    rows["rating:float"] = 1 + np.arange(len(rows)) % 5
+    rows.to_csv(file, sep="\t", index=False)
+    labelled = {"eval_args": {"mode": "labeled"}, "threshold": {"rating": 3}, "train_neg_sample_args": None}
+    run = Session.build(Config("DeepFM", "toy", config_dict={**toy, **labelled, "metrics": ["AUC"]}).spec)
+    first = Session.build(asked(toy, "DeepFM", **labelled, metrics=["AUC"]).spec)
+    both = [session.train_data._dataset for session in (first, run)]
+    assert training_hash(both[0]) == training_hash(both[1])
+    pairs = [
+        set(zip(d.inter_feat["user_id"].tolist(), d.inter_feat["item_id"].tolist(), strict=True))
+        for d in both
+    ]
+    liked = both[1].inter_feat["label"] > 0
+    columns = (both[1].inter_feat[field][liked].tolist() for field in ("user_id", "item_id"))
+    assert pairs[0] == set(zip(*columns, strict=True)) < pairs[1]
+    assert first.model._met.nnz == len(pairs[0])
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,134 @@
+r"""UniSRec: sequences of items that are their texts, pre-trained over several domains and fine-tuned on another.
+
+"Towards Universal Sequence Representation Learning for Recommender Systems", Hou, Mu, Zhao, Li, Ding, Wen, KDD 2022,
+arXiv 2206.05941.
+
+.. math::
+    v_i = \sum_k g_k (x_i - b_k) W_k \qquad s = Transformer(v_{i_1} + p_1, …, v_{i_n} + p_n) \\
+    l_{S-I} = -\frac1B \sum_j \log \frac{e^{s_j v_j / \tau}}{\sum_{j'} e^{s_j v_{j'} / \tau}} \qquad
+    l_{S-S} = -\frac1B \sum_j \log \frac{e^{s_j \tilde s_j / \tau}}{\sum_{j'} e^{s_j \tilde s_{j'} / \tau}} \qquad
+    L = l_{S-I} + \lambda l_{S-S}
+
+``train_stage: pretrain`` is L over batches of all domains, whose items are each other's negatives; ``inductive`` and
+``transductive`` are fine-tuning, softmax(s · v_i / τ) over all items, transductive with an id vector e_i added to v_i
+at input and at output. Fine-tuning starts from a pre-training's weights (``init_from``) and leaves the encoder as it
+is (``freeze_encoder``): the adaptor learns, and e_i.
+
+Given: all of this but the following. Read from the authors' code: cosines in the place of products, rows with the same
+target are no negatives of each other, dropout before the experts, the norm of the input. Inferred: an item is adapted
+once a step, so its noise is the same wherever it stands; with several modalities an adaptor each, whose vectors are
+added where the item has the modality; s̃ is s without a share of its items, at least one is left (the publication also
+drops words, for which the text must be encoded anew).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from recbole.data.interaction import Interaction
+from recbole.model.sequential_recommender.sasrec import SASRec
+from torch import Tensor
+
+from recbole_mm.errors import WrongUse
+from recbole_mm.layer.loss import in_batch_info_nce
+from recbole_mm.layer.whitening import WhiteningExperts
+from recbole_mm.model.base import check_choices, item_features
+from recbole_mm.model.sasrecmm import ItemVectors
+from recbole_mm.model.traits import Traits
+
+PRETRAIN, TRANSDUCTIVE = "pretrain", "transductive"
+
+
+class UniSRec(Traits, SASRec):
+    """Switches: ``train_stage: pretrain | inductive | transductive``, ``cl_weight`` (λ), ``item_drop_ratio``,
+    ``n_experts``, ``freeze_encoder``.
+    """
+
+    multimodal = True
+    scores_from_features = True
+
+    def __init__(self, config: Any, dataset: Any):
+        super().__init__(config, dataset)
+        check_choices(config, "train_stage")
+        self.features = item_features(config, dataset)
+        if not self.features.names:
+            raise WrongUse(
+                f"UniSRec: no vectors of the items of {config['dataset']}, and it knows them by nothing else"
+            )
+        self.stage, self.temperature = config["train_stage"], config["temperature"]
+        self.cl_weight, self.drop_ratio = config["cl_weight"], config["item_drop_ratio"]
+        adaptor = partial(
+            WhiteningExperts, experts=config["n_experts"], dropout=config["adaptor_dropout_prob"]
+        )
+        ids: Any = self.item_embedding
+        # there in every stage, so that one stage can take up the weights of another
+        ids.requires_grad_(self.stage == TRANSDUCTIVE)
+        self.item_embedding: Any = ItemVectors(ids, self.features, adaptor, self.stage == TRANSDUCTIVE)
+        if self.stage == PRETRAIN:
+            self.loss_terms = ("sequence_item", "sequence_sequence") if self.cl_weight else ("sequence_item",)
+        self._idle_freeze = config["freeze_encoder"] and self.stage != PRETRAIN and not config["init_from"]
+        if config["freeze_encoder"] and self.stage != PRETRAIN and config["init_from"]:
+            for part in (self.position_embedding, self.LayerNorm, self.trm_encoder):
+                part.requires_grad_(False)
+
+    def sequence_vectors(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
+        """Vectors s at unit length, ``[B, d]``."""
+        return F.normalize(self.forward(item_seq, item_seq_len), dim=-1)
+
+    def item_table(self) -> Tensor:
+        """Vectors v (+ e) at unit length, ``[I, d]``."""
+        return F.normalize(self.item_embedding.weight, dim=-1)
+
+    def calculate_loss(self, interaction: Interaction) -> Any:
+        """(l_SI, λ l_SS) in pre-training, else the cross-entropy over all items."""
+        sequence, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
+        target, of_sequence = interaction[self.POS_ITEM_ID], self.sequence_vectors(sequence, length)
+        if self.stage != PRETRAIN:
+            return F.cross_entropy(of_sequence @ self.item_table().t() / self.temperature, target)
+        terms = [in_batch_info_nce(of_sequence, self.item_embedding(target), target, self.temperature)]
+        if self.cl_weight:
+            augmented = self.sequence_vectors(*drop_items(sequence, length, self.drop_ratio))
+            contrast = in_batch_info_nce(of_sequence, augmented, target, self.temperature)
+            terms.append(self.cl_weight * contrast)
+        return tuple(terms)
+
+    def predict(self, interaction: Interaction) -> Tensor:
+        """Cosines ``[B]``."""
+        of_sequence = self.sequence_vectors(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+        return (of_sequence * self.item_table()[interaction[self.ITEM_ID]]).sum(dim=1)
+
+    def full_sort_predict(self, interaction: Interaction) -> Tensor:
+        """Cosines with all items, ``[B, I]``."""
+        of_sequence = self.sequence_vectors(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+        return of_sequence @ self.item_table().t()
+
+    def pretrained(self) -> dict[str, dict[str, tuple[Tensor, Tensor]]]:
+        """Vectors v of all items that have a modality; its weights are what ``init_from`` takes."""
+        return {"items": {"v": (self.item_embedding.weight, self.features.present.any(dim=1))}}
+
+    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
+        """E."""
+        return {"item_embedding.ids.weight": [("item", 1)]}
+
+    def without_effect(self) -> list[str]:
+        """An encoder that nothing was learned into is not frozen."""
+        said = "UniSRec: freeze_encoder has no effect: there are no weights of a pre-training (init_from)"
+        return [said] if self._idle_freeze else []
+
+
+def drop_items(sequences: Tensor, length: Tensor, ratio: float) -> tuple[Tensor, Tensor]:
+    """Sequences ``[B, L]``, padded behind, without a random ``ratio`` of their items; one is left.
+
+    Returns:
+        ``[B, L]`` in the order as before, and how long they are, ``[B]``.
+    """
+    there = torch.arange(sequences.shape[1], device=sequences.device) < length.unsqueeze(1)
+    drawn = torch.rand(sequences.shape, device=sequences.device).masked_fill(~there, -1.0)
+    kept = there & ((drawn >= ratio) | (drawn == drawn.amax(dim=1, keepdim=True)))
+    order = torch.argsort((~kept).long(), dim=1, stable=True)
+    left = kept.sum(dim=1)
+    behind = torch.arange(sequences.shape[1], device=sequences.device) >= left.unsqueeze(1)
+    return sequences.gather(1, order).masked_fill(behind, 0), left
