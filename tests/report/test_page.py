@@ -182,9 +182,11 @@ def test_all_losses_are_in_one_picture(chromium, tmp_path: Path):
     chromium.console.clear()
     chromium.open(tmp_path / "curves.html")
     chromium.wait("document.querySelectorAll('#curves .js-plotly-plot').length > 1")
+    cells = "[...line.children].map((cell) => cell.textContent)"
+    lines = f"[...figure.querySelectorAll('tbody tr')].map((line) => {cells})"
+    title = "figure.querySelector('figcaption').firstChild.data"
     figures = chromium.run(
-        "[...document.querySelectorAll('#curves figure')].map((figure) => [figure.querySelector('figcaption').firstChild.data,"
-        " [...figure.querySelectorAll('tbody tr')].map((line) => [...line.children].map((cell) => cell.textContent))])"
+        f"[...document.querySelectorAll('#curves figure')].map((figure) => [{title}, {lines}])"
     )
     shown = dict(figures)
     assert [title for title, _ in figures] == [
