@@ -98,7 +98,7 @@ class SASRecMM(Traits, SASRec):
 
     @torch.no_grad()
     def _start_projections(self) -> None:
-        """Content starts as large as the ids, whatever the length of f: beside a large one they would not be learned."""
+        """Content starts as large as the ids, whatever the length of f: beside a large one they would not learn."""
         for k, (name, projection) in enumerate(self.item_embedding.projections.items()):
             there = self.features.present[:, k].nonzero().squeeze(1)[:ITEMS_AT_ONCE]
             length = self.features(name, there).square().sum(1).mean().sqrt()
