@@ -127,7 +127,10 @@ def _vectors(session: Session) -> np.ndarray | None:
 
 
 def _map(session: Session, tokens: np.ndarray) -> dict[str, Any] | None:
-    """The first two principal components of the vectors of the most popular items."""
+    """The first two principal components of the vectors of the most popular items; None where nothing is ranked."""
+    evaluator = session.trainer._evaluator
+    if evaluator is not None and evaluator.labelled:  # such models score pair by pair, hours for a catalogue
+        return None
     vectors = _vectors(session)
     if vectors is None:
         return None

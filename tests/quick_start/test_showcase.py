@@ -47,6 +47,14 @@ def test_the_lists_of_all_users_give_the_recall_of_the_record(toy, monkeypatch, 
     assert (found["map"] is None) == (model == "ItemKNN")
 
 
+def test_what_scores_row_by_row_is_not_asked_for_a_catalogue(toy, monkeypatch):
+    asked = {"metrics": ["AUC"], "valid_metric": "AUC", "eval_args": {"mode": "uni1"}, "epochs": 1}
+    drawn = {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}}
+    session = trained("DIN", {**toy, **asked, **drawn, "sequence_split": "interactions"})
+    monkeypatch.setattr(session.model, "predict", lambda _: pytest.fail("pairs are scored"))
+    assert showcase(session) == {"users": [], "map": None, "items": {}}
+
+
 def test_lists_hold_no_seen_item_and_one_domain_and_users_are_spread_over_histories(
     toy, tmp_path, monkeypatch
 ):
