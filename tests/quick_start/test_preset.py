@@ -5,7 +5,9 @@ import pytest
 from recbole_mm.config.properties import load_user, properties_dir
 from recbole_mm.errors import WrongUse
 from recbole_mm.quick_start.controls import control_rows
+from recbole_mm.quick_start.plan import Request
 from recbole_mm.quick_start.preset import load_preset, preset_names, rows_of
+from recbole_mm.quick_start.search.rows import _space
 from recbole_mm.run.comparison import Row
 from recbole_mm.run.metric import check_columns
 
@@ -142,3 +144,11 @@ def test_all_search_spaces_are_of_one_size():
             sizes[path.stem] *= len(values)
     assert len(sizes) >= 9
     assert len(set(sizes.values())) == 1, sizes  # the same number of trials is the same effort
+
+
+@pytest.mark.parametrize("name", ["cmc", "mmt", "mmt-ablation", "mmt-published"])
+def test_every_row_is_searched_at_as_many_points(name):
+    """None of the axes of a model is a switch of one of its rows."""
+    request = Request.read([name], "hm", (), {}, None, "x")
+    points = {row.label: len(_space(row, request).grid()) for row in rows_of(request.preset)}
+    assert set(points.values()) == {6}, points
