@@ -69,9 +69,9 @@ class MultimodalMixin(TiesMixin, ExactMixin):
             )  # fmt: skip
         self.modality = load_modalities(self.config, parts, self.item_num)
 
-    def load_reviews(self) -> ItemModality:
+    def load_reviews(self, with_items: bool = True) -> ItemModality:
         """The review vector of each row; call it on the training part, so that no other review is read."""
-        return review_vectors(self.config, self)
+        return review_vectors(self.config, self, with_items)
 
     def has_reviews(self) -> bool:
         """Whether there is a store of reviews for any of the data."""

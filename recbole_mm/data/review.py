@@ -27,28 +27,31 @@ from recbole_mm.modality import SEPARATOR, ModalityStore, align, reviews_folder
 TEXT = "text"
 
 
-def review_vectors(config: Any, dataset: Any) -> ItemModality:
+def review_vectors(config: Any, dataset: Any, with_items: bool = True) -> ItemModality:
     """The review vector of each row of ``dataset.inter_feat``; -1 in ``rows`` where it has none.
 
     Config keys: ``modality_path``, ``feature_control``, ``feature_missing``, ``split_seed``, and what names domains.
-    The items' scaling applies, since both go through one encoder.
+    The items' scaling applies where both went through one encoder; else they are as the store has them.
 
     Args:
         config: the configuration.
         dataset: the **training** part, its modalities loaded.
+        with_items: the model has one map for reviews and the items' texts, so they must be of one encoder.
 
     Raises:
-        WrongUse: no store, one that covers no row, another width or encoder than the items' texts have, or a pair
-            of user and item in several rows, so that a review could belong to another part.
+        WrongUse: no store, one that covers no row, another width or encoder than the items' texts have where they
+            share a map, or a pair of user and item in several rows, so that a review could belong to another part.
     """
-    if TEXT not in dataset.modality:
+    if with_items and TEXT not in dataset.modality:
         raise WrongUse(
             f"user_text: reviews needs the item modality 'text' too, there is {list(dataset.modality)}; see modalities"
         )
     keys, domain = _keys_of_rows(dataset)
     rows, stores, offset = np.full(len(keys), -1, dtype=np.int64), [], 0
+    scaled = TEXT in dataset.modality
     for path, k in review_places(config, dataset):
-        store = _open(path, dataset)
+        store = _open(path)
+        scaled = scaled and _alike(store, dataset, with_items)
         stores.append(store)
         mine = np.arange(len(keys)) if k is None else np.flatnonzero(domain == k)
         _refuse_repeated(keys[mine], path)
@@ -70,7 +73,12 @@ def review_vectors(config: Any, dataset: Any) -> ItemModality:
     )  # fmt: skip
     source = stores[0].values if len(stores) == 1 else Stacked([store.values for store in stores])
     reviews = controlled(config, source, rows, np.random.default_rng(config["split_seed"]), None)
-    reviews.scale = dataset.modality[TEXT].scale
+    if scaled:
+        reviews.scale = dataset.modality[TEXT].scale
+    elif config["feature_scaling"]:
+        getLogger("recbole_mm.data").warning(
+            "feature_scaling: no item has text of the reviews' encoder, so reviews are not scaled"
+        )
     return reviews
 
 
@@ -80,20 +88,26 @@ def review_places(config: Any, dataset: Any) -> list[tuple[Path, int | None]]:
     return [(reviews_folder(config["modality_path"], name) / TEXT, k) for k, name in places]
 
 
-def _open(path: Path, dataset: Any) -> ModalityStore:
+def _open(path: Path) -> ModalityStore:
     if not path.is_dir():
         raise WrongUse(
             f"user_text: reviews, but there is no store {path}; write it with `recbole-mm extract text --reviews`"
         )
     store = ModalityStore.open(path)
     store.verify()
+    return store
+
+
+def _alike(store: ModalityStore, dataset: Any, needed: bool) -> bool:
+    """Whether the items' texts are of the store's encoder. Raises ``WrongUse`` where they are not and it is needed."""
     items = ModalityStore.open(dataset.store_parts()[TEXT][0][0])
-    if (store.encoder, store.width) != (items.encoder, items.width):
+    alike = (store.encoder, store.width) == (items.encoder, items.width)
+    if needed and not alike:
         raise WrongUse(
-            f"{path} holds {store.encoder} ({store.width}-d), {items.path} {items.encoder} ({items.width}-d); "
+            f"{store.path} holds {store.encoder} ({store.width}-d), {items.path} {items.encoder} ({items.width}-d); "
             "users and items share the text encoder, so extract both with one"
         )
-    return store
+    return alike
 
 
 def _keys_of_rows(dataset: Any) -> tuple[np.ndarray, np.ndarray | None]:

@@ -90,9 +90,9 @@ def item_features(config: Any, dataset: Any) -> FeatureTable:
     return table_of(config, dataset.modality, dataset.modality.present)
 
 
-def review_features(config: Any, dataset: Any) -> FeatureTable:
-    """The vectors of the training rows' reviews, under the name ``text``."""
-    reviews = dataset.load_reviews()
+def review_features(config: Any, dataset: Any, with_items: bool = True) -> FeatureTable:
+    """The vectors of the training rows' reviews, under the name ``text``; ``with_items``: items share their map."""
+    reviews = dataset.load_reviews(with_items)
     return table_of(config, {"text": reviews}, torch.from_numpy(reviews.present).unsqueeze(1))
 
 

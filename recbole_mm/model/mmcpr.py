@@ -84,7 +84,7 @@ class MMCPR(TwoTowerRecommender):
     def _load_reviews(self, config: Any, dataset: Any) -> Any:
         if self._no_reviews:
             return None
-        reviews = review_features(config, dataset)
+        reviews = review_features(config, dataset, with_items=False)
         rows = reviews.present[:, 0].nonzero().squeeze(1).numpy()
         users = dataset.inter_feat[self.USER_ID].numpy()
         self.history = UserHistory(self.n_users, [Taken("reviews", users[rows], rows)])

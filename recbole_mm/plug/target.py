@@ -84,6 +84,10 @@ def no_table(model: Any, kind: str) -> str:
         return "it learns no vectors"
     if name in _UNUSED:
         return "it scores by one number an id, and reads no vector"
+    for parameter, blocks in trait(model, "id_rows")().items():
+        for block, size in blocks:
+            if block == kind and size > 1:
+                return f"{parameter} has {size} rows for each {kind}, one for each domain, and a store has one"
     return f"it holds no embedding with a row for each {kind}"
 
 

@@ -129,6 +129,8 @@ SWITCHES: list[dict[str, Any]] = [
     {"intra_agg": "mean", "inter_agg": "mean"},
     {"inter_agg": "concat"},
     {"use_review": False},
+    {"modalities": ["image"]},  # reviews need no text of the items
+    {"modalities": []},
     {"use_user_graph": False, "use_item_graph": False},
     {"use_text": False},
     {"use_image": False},

@@ -190,3 +190,22 @@ def test_one_line_each(toy: dict[str, Any], model: str, given: dict[str, Any], l
     with pytest.raises(WrongUse) as error:
         Session.build(RunSpec(model, "toy", {**toy, **given}))
     assert str(error.value) == line.format(here=Path().resolve())
+
+
+def test_users_that_have_a_row_for_each_domain_take_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = {
+        **write_toy(tmp_path, domains=2),
+        "pretrained_users": store("taste", [f"u{u}" for u in range(20)]),
+    }
+    with pytest.raises(WrongUse) as error:
+        Session.build(RunSpec("CMC", "toy", {**given, "user_id": "per_domain"}))
+    assert str(error.value) == (
+        "pretrained_users: CMC cannot take them: user_id.weight has 2 rows for each user, one for each domain, and a "
+        "store has one"
+    )
+    both = Session.build(RunSpec("CMC", "toy", {**given, "user_id": "both"}))
+    (said,) = both.plugged
+    assert list(said["tables"]) == ["shared_user_id"]
