@@ -108,7 +108,7 @@ class CPMM(TwoTowerRecommender):
             if name in self.adapters:
                 inputs = F.normalize(self.adapters[name](inputs), dim=-1)
             modal.append(self._spread(self.content, inputs, rows, len(items)))
-            total = total.index_add(0, rows, inputs)
+            total = total.index_add(0, rows, inputs.to(total.dtype))
         exists = present.any(dim=1)
         if self.item_id is not None:
             total, exists = self.item_id(items), torch.ones_like(exists)
