@@ -35,6 +35,7 @@ _RULES: tuple[_Rule, ...] = (
     ("config_file config_files", "files are read from the call or the command line alone", lambda c: True),
     ("ip port offset group_offset", "a run is one process", lambda c: c["single_spec"]),
     ("gpu_id", "use_gpu is False", lambda c: not c["use_gpu"]),
+    ("enable_scaler", "gradients are scaled on a GPU alone", lambda c: c["device"].type != "cuda"),
     ("wandb_project", "log_wandb is False", lambda c: not c["log_wandb"]),
     ("mlflow_experiment", "log_mlflow is False", lambda c: not c["log_mlflow"]),
     (f"epochs stopping_step eval_step loader {_GRADIENT}", "it learns in one pass, without gradients",

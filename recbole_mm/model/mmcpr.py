@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from recbole_mm.layer.attention import BagAttention, PositionAttention, mean_of_present
 from recbole_mm.layer.gather import gather_distinct
-from recbole_mm.layer.graph import to_torch
+from recbole_mm.layer.graph import propagate, to_torch
 from recbole_mm.layer.history import Bags, Taken, UserHistory
 from recbole_mm.layer.loss import bce, symmetric_info_nce
 from recbole_mm.layer.projection import masked
@@ -106,7 +106,7 @@ class MMCPR(TwoTowerRecommender):
         layers = [self.user_id.weight if kind == "user" else self.item_id.weight]
         graph = getattr(self, f"{kind}_graph")
         for _ in range(self.n_layers if graph is not None else 0):
-            layers.append(torch.sparse.mm(graph, layers[-1]))
+            layers.append(propagate(graph, layers[-1]))
         mean = torch.stack(layers).mean(dim=0)
         if not (self.training or torch.is_grad_enabled()):
             self._graph_cache[kind] = mean
