@@ -1,10 +1,11 @@
 """A training epoch beside a busy process, against the same epoch alone; one JSON line for each way of waiting.
 
-    python benchmarks/busy.py [--ways passive,default,spin1000,one] [--turns 3] [--threads 2] [--rows 200000]
+    python benchmarks/busy.py [--ways set,passive,default,one] [--loops 1] [--turns 3] [--threads 2] [--rows 200000]
 
 VBPR on random rows, each way in a process of its own (how threads wait is settled when torch is loaded): the wall time
-of an epoch alone, and beside one planted single-threaded loop; ``ratio`` is busy / alone of the medians of turns that
-alternate. ``passive`` is what recbole_mm sets, ``default`` what OpenMP does by itself, ``one`` a single thread.
+of an epoch alone, and beside planted single-threaded loops; ``ratio`` is busy / alone of the medians of turns that
+alternate. ``set`` is what recbole_mm sets, ``passive`` threads that sleep at once, ``spin1000`` threads that spin for
+so many rounds, ``default`` what OpenMP does by itself, ``one`` a single thread.
 ``load``: the machine's before; above the number of cores nothing here means much.
 """
 
@@ -21,14 +22,18 @@ from pathlib import Path
 from statistics import median
 
 WAYS = {
-    "passive": {},
+    "set": {},
+    "passive": {"OMP_WAIT_POLICY": "PASSIVE"},
     "default": {"GOMP_SPINCOUNT": "300000"},  # GNU's OpenMP where nothing is set
-    "spin1000": {"GOMP_SPINCOUNT": "1000"},
     "one": {"OMP_NUM_THREADS": "1"},
 }
 
 
-def epochs(turns: int, rows: int) -> None:
+def environment(way: str) -> dict[str, str]:
+    return {"GOMP_SPINCOUNT": way[4:]} if way.startswith("spin") else WAYS[way]
+
+
+def epochs(turns: int, rows: int, loops: int) -> None:
     """In the child: print the seconds of each epoch, alone and busy in turn."""
     import train
 
@@ -47,25 +52,27 @@ def epochs(turns: int, rows: int) -> None:
         alone, busy = [], []
         for _ in range(turns):
             alone.append(epoch())
-            loop = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
             try:
                 busy.append(epoch())
             finally:
-                loop.kill()
-                loop.wait()
+                for loop in others:
+                    loop.kill()
+                    loop.wait()
         print(json.dumps({"alone": alone, "busy": busy, "threads": torch.get_num_threads()}))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Training beside a busy process")
-    parser.add_argument("--ways", default="passive,default,spin1000,one")
+    parser.add_argument("--ways", default="set,passive,default,one")
+    parser.add_argument("--loops", type=int, default=1)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        epochs(args.turns, args.rows)
+        epochs(args.turns, args.rows, args.loops)
         return
     for way in args.ways.split(","):
         load = os.getloadavg()[0]
@@ -74,12 +81,18 @@ def main() -> None:
             for k, v in os.environ.items()
             if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
         }
-        env |= {"OMP_NUM_THREADS": str(args.threads), **WAYS[way]}
-        command = [sys.executable, __file__, "--child", "--turns", str(args.turns), "--rows", str(args.rows)]
+        env |= {"OMP_NUM_THREADS": str(args.threads), **environment(way)}
+        command = [sys.executable, __file__, "--child"]
+        command += ["--turns", str(args.turns), "--rows", str(args.rows), "--loops", str(args.loops)]
         done = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, text=True)
         found = json.loads(done.stdout.splitlines()[-1])
         seconds = {name: round(median(found[name]), 3) for name in ("alone", "busy")}
-        line = {"way": way, "ratio": round(seconds["busy"] / seconds["alone"], 2), "seconds": seconds}
+        line = {
+            "way": way,
+            "loops": args.loops,
+            "ratio": round(seconds["busy"] / seconds["alone"], 2),
+            "seconds": seconds,
+        }
         print(json.dumps({**line, "threads": found["threads"], "load": round(load, 1)}), flush=True)
 
 

@@ -25,7 +25,7 @@ from recbole_mm.compat import (
 )
 from recbole_mm.compat.hook import RECBOLE_VERSION, REMEDY, PatchingFinder
 from recbole_mm.compat.patch import Patch, SourcePatch
-from recbole_mm.compat.threads import sleep_while_waiting, waiting
+from recbole_mm.compat.threads import wait_briefly, waiting
 
 __all__ = [
     "ALL_PATCHES",
@@ -60,7 +60,7 @@ _finder = PatchingFinder(ALL_PATCHES)
 
 def install_hook() -> None:
     """Makes the patches take effect and settles how torch's threads wait; a second call does nothing."""
-    sleep_while_waiting()
+    wait_briefly()
     if _finder in sys.meta_path:
         return
     sys.meta_path.insert(0, _finder)

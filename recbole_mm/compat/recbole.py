@@ -6,9 +6,10 @@ as long as the table is long enough.
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
-from recbole_mm.compat.patch import Patch, source_patches
+from recbole_mm.compat.patch import AttributePatch, Patch, source_patches
 from recbole_mm.errors import WrongUse
 
 _DATASET = "recbole.data.dataset.dataset"
@@ -63,6 +64,12 @@ def _with_rows(test_data: Any, users: Any) -> Any:
             f"nothing is known of what to rank for them: {', '.join(tokens)}{', …' * (len(absent) > 5)}"
         )
     return field
+
+
+def _trusting(module: ModuleType) -> None:
+    import torch
+
+    torch.autograd.set_detect_anomaly(False)
 
 
 _missing = source_patches("recbole", _MISSING, "_filter_nan_user_or_item drops by label")
@@ -120,4 +127,9 @@ PATCHES: list[Patch] = [
     _absent("recbole-topk-absent", "recbole.utils.case_study", "40",
             "uid_field = test_data.dataset.uid_field", "uid_field = with_rows(test_data, uid_series)",
             with_rows=_with_rows),
+    AttributePatch(
+        "recbole-anomaly", "recbole", "recbole.model.sequential_recommender.sine",
+        "whoever imports any sequential model has autograd's search for NaN on, in every model of the process: each "
+        "operation keeps a traceback, each gradient is looked through; a step takes up to three times as long",
+        "model/sequential_recommender/sine.py:25", "sine.py does not call set_detect_anomaly", apply=_trusting),
 ]  # fmt: skip

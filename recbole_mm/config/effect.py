@@ -23,6 +23,8 @@ _GRADIENT = (
 )
 _VECTORS = "modality_path min_coverage feature_scaling feature_control feature_missing feature_memory_mib"
 
+_FINETUNE = "finetune_from finetune_fields finetune_layers finetune_learning_rate finetune_checkpointing"
+
 _SHIFTED = "sequence_loss sequence_negatives sequence_negatives_by gbce_t"
 
 _Rule = tuple[str, str, Callable[[Any], Any]]
@@ -33,6 +35,7 @@ _RULES: tuple[_Rule, ...] = (
     ("config_file config_files", "files are read from the call or the command line alone", lambda c: True),
     ("ip port offset group_offset", "a run is one process", lambda c: c["single_spec"]),
     ("gpu_id", "use_gpu is False", lambda c: not c["use_gpu"]),
+    ("enable_scaler", "gradients are scaled on a GPU alone", lambda c: c["device"].type != "cuda"),
     ("wandb_project", "log_wandb is False", lambda c: not c["log_wandb"]),
     ("mlflow_experiment", "log_mlflow is False", lambda c: not c["log_mlflow"]),
     (f"epochs stopping_step eval_step loader {_GRADIENT}", "it learns in one pass, without gradients",
@@ -43,6 +46,10 @@ _RULES: tuple[_Rule, ...] = (
     (_VECTORS, "it reads no vectors of items", lambda c: not (c.trait("multimodal") or _plugged(c))),
     (_VECTORS, "modalities: [] leaves the vectors of items out",
      lambda c: c.trait("multimodal") and c["modalities"] == [] and not _plugged(c)),
+    (f"finetune_encoder {_FINETUNE}", "it reads no vectors of items", lambda c: not c.trait("multimodal")),
+    (f"finetune_encoder {_FINETUNE}", "modalities: [] leaves the vectors of items out",
+     lambda c: c.trait("multimodal") and c["modalities"] == []),
+    (_FINETUNE, "finetune_encoder is False", lambda c: not c["finetune_encoder"]),
     ("pretrained_use pretrained_mode pretrained_at freeze", "no vectors are given (pretrained_items, pretrained_users)",
      lambda c: not _plugged(c)),
     ("domain_rule_field domain_groups", "there is no domain_rule", lambda c: not c["domain_rule"]),

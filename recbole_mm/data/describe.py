@@ -13,19 +13,8 @@ import pandas as pd
 
 from recbole_mm.atomic import header_fields, read_atomic
 from recbole_mm.data.link import domain_tokens
-from recbole_mm.data.title import item_titles
+from recbole_mm.data.title import CATEGORIES, item_titles
 
-#: columns that group items, the first that a data set has
-CATEGORIES = (
-    "category",
-    "categories",
-    "class",
-    "genre",
-    "genres",
-    "product_type_name",
-    "product_group_name",
-    "type",
-)
 IMAGE = "image_path"
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 from recbole_mm.errors import WrongUse
 
@@ -31,6 +33,26 @@ class Affine:
         """Float32 ``[n, D]``."""
         centred = values - self.mean
         return (centred * self.scale if self.scale.ndim == 1 else centred @ self.scale).astype(np.float32)
+
+
+class Scaler(nn.Module):
+    """A transform in torch, ``[n, D] -> [n, D]``, for what is differentiated or exported."""
+
+    def __init__(self, transform: Transform | None):
+        super().__init__()
+        self.transform = transform
+        if isinstance(transform, Affine):
+            self.register_buffer("mean", torch.from_numpy(np.asarray(transform.mean)), persistent=False)
+            self.register_buffer("scale", torch.from_numpy(np.asarray(transform.scale)), persistent=False)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """``[n, D]``."""
+        if isinstance(self.transform, Affine):
+            centred, by = values.double() - self.get_buffer("mean"), self.get_buffer("scale")
+            return (centred * by if by.dim() == 1 else centred @ by).float()
+        if self.transform is None:
+            return values
+        return values / values.norm(dim=1, keepdim=True).clamp(min=EPSILON)
 
 
 def scaling_by_modality(

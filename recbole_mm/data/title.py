@@ -12,10 +12,25 @@ import pyarrow.parquet as pq
 from recbole_mm.atomic import header_fields, read_atomic
 from recbole_mm.data.link import own_tokens
 
+#: columns that group items, the first that a data set has
+CATEGORIES = (
+    "category",
+    "categories",
+    "class",
+    "genre",
+    "genres",
+    "product_type_name",
+    "product_group_name",
+    "type",
+)
+
 
 def title_field(fields: Iterable[str]) -> str | None:
-    """The field that names an item: ``title`` or ``name``, or the first that ends so (``movie_title``)."""
-    names = list(fields)
+    """The field that names an item: ``title`` or ``name``, or the first that ends so (``movie_title``).
+
+    The name of a group (``product_group_name``) is none.
+    """
+    names = [name for name in fields if name not in CATEGORIES]
     for word in ("title", "name"):
         found = [name for name in names if name.lower() == word] or [
             name for name in names if name.lower().endswith(f"_{word}")

@@ -13,6 +13,11 @@ from torch import Tensor
 from recbole_mm.errors import Failure
 from recbole_mm.evaluator.context import ContextPairs, FieldsAreRead
 from recbole_mm.evaluator.neumf import neumf_scores
+from recbole_mm.layer.transformer import length_buckets
+from recbole_mm.model.traits import is_causal
+
+#: the largest share of what goes through a causal model at once that is padding: more buckets are more calls
+PADDING = 0.25
 
 
 class Scorer:
@@ -22,6 +27,7 @@ class Scorer:
         """``pairs``: how many (query, item) pairs one call of ``predict`` may get."""
         self.model, self.items, self.pairs = model, items, max(pairs, 1)
         self.dataset = eval_data._dataset
+        self._causal = is_causal(type(model))
         tensors = chain(model.parameters(), model.buffers())
         self.device = next((tensor.device for tensor in tensors), torch.device("cpu"))
         self._item_features: Any = None
@@ -38,7 +44,7 @@ class Scorer:
         interaction = interaction.to(self.device)
         if self._item_features is None:
             try:
-                scores = self.model.full_sort_predict(interaction)
+                scores = self._full_sort(interaction)
             except NotImplementedError:
                 self._item_features = _item_features(self.dataset).to(self.device)
             else:
@@ -49,6 +55,24 @@ class Scorer:
         found = self._by_pairs(interaction, ids)
         scores = found.new_full((len(interaction), self.items), -torch.inf)
         scores[:, ids] = found
+        return scores
+
+    def _full_sort(self, interaction: Any) -> Tensor:
+        """``full_sort_predict``; of a causal model by sequences of about one length, without what is behind them."""
+        if not self._causal:
+            return self.model.full_sort_predict(interaction)  # type: ignore[no-any-return]
+        length = interaction[self.model.ITEM_SEQ_LEN]
+        padded, scores = interaction[self.model.ITEM_SEQ].shape[1], None
+        for rows in length_buckets(length, PADDING):
+            part, longest = interaction[rows], int(length[rows].max())
+            for name in part.columns:
+                if name.endswith(self.dataset.config["LIST_SUFFIX"]) and part[name].shape[1] == padded:
+                    part.interaction[name] = part[name][:, :longest]
+            found = self._shaped(self.model.full_sort_predict(part), len(rows))
+            if scores is None:
+                scores = found.new_empty(len(length), self.items)
+            scores[rows] = found
+        assert scores is not None
         return scores
 
     def _shaped(self, scores: Tensor, rows: int) -> Tensor:

@@ -88,12 +88,16 @@ class TextEncoder:
 
     def encode(self, batch: Mapping[str, torch.Tensor]) -> np.ndarray:
         """Rows [B, D], float32; of length one if `normalize`."""
-        import torch
-
         inputs = {key: tensor.to(self.placement.device, non_blocking=True) for key, tensor in batch.items()}
         with self.placement.running():
-            rows = self.rows(inputs)
-            return (torch.nn.functional.normalize(rows, dim=-1) if self.normalize else rows).cpu().numpy()
+            return self.vectors(inputs).cpu().numpy()
+
+    def vectors(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """As `encode`, from ids and mask [B, L] on the device, in the mode that is on; gradients flow."""
+        import torch
+
+        rows = self.rows(inputs)
+        return torch.nn.functional.normalize(rows, dim=-1) if self.normalize else rows
 
     def rows(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Pooled rows [B, D]."""

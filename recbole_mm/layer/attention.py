@@ -28,7 +28,8 @@ class BagAttention(nn.Module):
         weight = (logits - top[bag]).exp()
         total = weight.new_zeros(len(size)).index_add(0, bag, weight)
         share = (weight / total[bag]).unsqueeze(1)
-        return vectors.new_zeros(len(size), vectors.shape[1]).index_add(0, bag, share * vectors)
+        parts = share * vectors
+        return parts.new_zeros(len(size), vectors.shape[1]).index_add(0, bag, parts)
 
 
 class PositionAttention(nn.Module):

@@ -37,6 +37,7 @@ class FeatureTable(nn.Module):
         names: the modalities.
         widths: D of each.
         resident: whether the vectors are buffers.
+        encoders: by modality the module that makes its vectors anew, see :meth:`train_encoder`.
     """
 
     present: Tensor
@@ -53,6 +54,8 @@ class FeatureTable(nn.Module):
         self.widths = {name: sources[name].width for name in self.names}
         self.learning_rate = learning_rate
         self._readers: list[nn.Module] = []  # a list, so that they stay the model's modules
+        self.encoders = nn.ModuleDict()
+        self._encoder_rates: list[float] = []
         self.register_buffer("present", present, persistent=False)
         self._sources = dict(sources)
         every = np.arange(present.shape[0])
@@ -62,11 +65,16 @@ class FeatureTable(nn.Module):
 
     def forward(self, name: str, items: Tensor | None = None) -> Tensor:
         """Vectors ``[n, D]`` of ``items [n]`` or of all; rows of absent items mean nothing (see :meth:`mask`)."""
+        if items is None and (name in self.encoders or not self.resident):
+            items = torch.arange(len(self.present), device=self.present.device)
+        vectors = self._stored(name, items)
+        return self.encoders[name](items, vectors) if name in self.encoders else vectors
+
+    def _stored(self, name: str, items: Tensor | None) -> Tensor:
         if self.resident:
             table: Tensor = getattr(self, f"table_{self.names.index(name)}")
             return table if items is None else table[items]
-        if items is None:
-            items = torch.arange(len(self.present), device=self.present.device)
+        assert items is not None
         return torch.from_numpy(self._sources[name].take(items.cpu().numpy())).to(items.device)
 
     def source(self, name: str) -> FeatureSource:
@@ -81,14 +89,23 @@ class FeatureTable(nn.Module):
         """Name the model's modules whose parameters act on features alone; they learn at ``learning_rate``."""
         self._readers += modules
 
+    def train_encoder(self, name: str, encoder: nn.Module, learning_rate: float) -> None:
+        """Have the vectors of a modality made by ``encoder``, which learns with the model, at a rate of its own.
+
+        It is called with items ``[n]`` and the vectors ``[n, D]`` that the table holds of them, which stay where it has
+        nothing to encode.
+        """
+        self.encoders[name] = encoder
+        self._encoder_rates.append(learning_rate)
+
     def parameter_groups(self, model: nn.Module, learning_rate: float) -> list[dict[str, Any]]:
-        """The optimiser's groups for ``model``: its other parameters, then those of the readers."""
-        if self.learning_rate is None:
-            return [{"params": list(model.parameters()), "lr": learning_rate}]
-        of_readers = [p for module in self._readers for p in module.parameters()]
-        chosen = {id(p) for p in of_readers}
+        """The optimiser's groups for ``model``: its other parameters, then those of the readers, then encoders'."""
+        apart: list[tuple[float, list[nn.Parameter]]] = []
+        if self.learning_rate is not None:
+            apart.append((self.learning_rate, [p for m in self._readers for p in m.parameters()]))
+        of_encoders = zip(self._encoder_rates, self.encoders.values(), strict=True)
+        apart += [(rate, list(encoder.parameters())) for rate, encoder in of_encoders]
+        chosen = {id(p) for _, parameters in apart for p in parameters}
         rest = [p for p in model.parameters() if id(p) not in chosen]
-        return [
-            {"params": rest, "lr": learning_rate},
-            {"params": of_readers, "lr": self.learning_rate},
-        ]
+        groups = [(learning_rate, rest), *((rate, [p for p in ps if p.requires_grad]) for rate, ps in apart)]
+        return [{"params": parameters, "lr": rate} for rate, parameters in groups]

@@ -37,15 +37,17 @@ def gather_distinct(ids: Tensor, *vectors: Tensor) -> tuple[Tensor, ...]:
 
 def all_rows(values: Tensor) -> Tensor:
     """``[Σn, ...]``: the rows ``[n, ...]`` of all workers; gradients flow back to the worker whose row it is."""
-    counts = [torch.zeros(1, dtype=torch.long, device=values.device) for _ in range(dist.get_world_size())]
-    dist.all_gather(counts, torch.tensor([len(values)], device=values.device))
-    most = int(max(counts))
-    padded = torch.cat([values, values.new_zeros(most - len(values), *values.shape[1:])])
-    if values.requires_grad:
+    told = torch.tensor([len(values), values.requires_grad], device=values.device)
+    every = [torch.zeros_like(told) for _ in range(dist.get_world_size())]
+    dist.all_gather(every, told)
+    counts, learnt = torch.stack(every).unbind(dim=1)
+    padded = torch.cat([values, values.new_zeros(int(counts.max()) - len(values), *values.shape[1:])])
+    if learnt.any():
         from torch.distributed.nn.functional import all_gather
 
-        parts = all_gather(padded)
+        # the way back is one of all workers too, also of one whose rows depend on no weight
+        parts = all_gather(padded if padded.requires_grad else padded.requires_grad_())
     else:
-        parts = [torch.empty_like(padded) for _ in counts]
+        parts = [torch.empty_like(padded) for _ in every]
         dist.all_gather(list(parts), padded)
-    return torch.cat([part[: int(count)] for part, count in zip(parts, counts, strict=True)])
+    return torch.cat([part[:count] for part, count in zip(parts, counts.tolist(), strict=True)])

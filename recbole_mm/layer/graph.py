@@ -26,6 +26,14 @@ def to_torch(matrix: Any) -> Tensor:
     return torch.sparse_coo_tensor(index, values, coo.shape, check_invariants=False).coalesce()
 
 
+def propagate(graph: Tensor, vectors: Tensor) -> Tensor:
+    """The product ``[n, d]`` of a sparse ``graph [n, m]`` and ``vectors [m, d]``, in float32 under autocast too, which
+    has no sparse product.
+    """
+    with torch.autocast(vectors.device.type, enabled=False):
+        return torch.sparse.mm(graph, vectors.float())
+
+
 def symmetrically_normalized(adjacency: Any) -> Any:
     """``D^{-1/2} A D^{-1/2}`` of a symmetric scipy matrix; a node without an edge keeps a row of zeros."""
     degree = np.asarray(adjacency.sum(axis=1)).ravel()

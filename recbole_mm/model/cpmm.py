@@ -30,6 +30,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.errors import WrongUse
+from recbole_mm.layer.gather import gather_distinct
 from recbole_mm.layer.graph import incidence
 from recbole_mm.layer.history import Taken, UserHistory
 from recbole_mm.layer.loss import first_order_similarity, paired_distance, symmetric_info_nce
@@ -130,6 +131,10 @@ class CPMM(TwoTowerRecommender):
         """The three terms, weighted, those that apply."""
         items = interaction[self.ITEM_ID]
         modal, present, id_emb, exists = self._encode(items)
+        # all of it compares items with each other: of several workers, those of all
+        items, present, id_emb, exists, *modal = gather_distinct(
+            items, items, present, id_emb, exists, *modal
+        )
         compute = {
             "modality_contrast": lambda: self._modality_contrast(modal, present),
             "consistency": lambda: torch.stack(

@@ -17,7 +17,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
-from recbole_mm.layer.graph import normalized_adjacency
+from recbole_mm.layer.graph import normalized_adjacency, propagate
 from recbole_mm.layer.loss import bpr
 from recbole_mm.layer.scoring import candidate_scores
 from recbole_mm.model.base import TwoTowerRecommender
@@ -53,7 +53,7 @@ class GCE(TwoTowerRecommender):
         """Vectors of users ``[U, d]``, items ``[I, d]``, domains ``[K, d]``."""
         nodes = self._node_cache
         if nodes is None:
-            nodes = torch.sparse.mm(self.adjacency, self.node.weight)
+            nodes = propagate(self.adjacency, self.node.weight)
             if not self.training and not torch.is_grad_enabled():
                 self._node_cache = nodes
         users, items, domains = nodes.split([self.n_users, self.n_items, self.n_domains])

@@ -26,7 +26,8 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.layer.attention import BagAttention, PositionAttention, mean_of_present
-from recbole_mm.layer.graph import to_torch
+from recbole_mm.layer.gather import gather_distinct
+from recbole_mm.layer.graph import propagate, to_torch
 from recbole_mm.layer.history import Bags, Taken, UserHistory
 from recbole_mm.layer.loss import bce, symmetric_info_nce
 from recbole_mm.layer.projection import masked
@@ -105,7 +106,7 @@ class MMCPR(TwoTowerRecommender):
         layers = [self.user_id.weight if kind == "user" else self.item_id.weight]
         graph = getattr(self, f"{kind}_graph")
         for _ in range(self.n_layers if graph is not None else 0):
-            layers.append(torch.sparse.mm(graph, layers[-1]))
+            layers.append(propagate(graph, layers[-1]))
         mean = torch.stack(layers).mean(dim=0)
         if not (self.training or torch.is_grad_enabled()):
             self._graph_cache[kind] = mean
@@ -153,7 +154,8 @@ class MMCPR(TwoTowerRecommender):
         losses = [bce((user_emb * item_emb[pos]).sum(dim=1), candidate_scores(user_emb, item_emb, neg))]
         if self._has_contrast:
             rows = torch.unique(pos)
-            losses.append(self.cl_weight * self._contrast(modal[rows], present[rows]))
+            views, there = gather_distinct(needed[rows], modal[rows], present[rows])
+            losses.append(self.cl_weight * self._contrast(views, there))
         return tuple(losses)
 
     def _contrast(self, modal: Tensor, present: Tensor) -> Tensor:

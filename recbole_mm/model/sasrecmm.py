@@ -94,6 +94,20 @@ class SASRecMM(Traits, SASRec):
         if self.features.names:
             ids: Any = self.item_embedding
             self.item_embedding: Any = ItemVectors(ids, self.features)
+            self._start_projections()
+
+    @torch.no_grad()
+    def _start_projections(self) -> None:
+        """Content starts as large as the ids, whatever the length of f: beside a large one they would not learn."""
+        for k, (name, projection) in enumerate(self.item_embedding.projections.items()):
+            there = self.features.present[:, k].nonzero().squeeze(1)[:ITEMS_AT_ONCE]
+            length = self.features(name, there).square().sum(1).mean().sqrt()
+            nn.init.normal_(projection.weight, std=self.initializer_range / max(float(length), 1e-12))
+            nn.init.zeros_(projection.bias)
+
+    def item_rows(self, items: Tensor) -> Tensor:
+        """Those of the ``items`` alone are projected."""
+        return self.item_embedding(items)
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
         """E."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from recbole_mm.layer.feature import FeatureTable
@@ -44,6 +45,10 @@ class Traits:
     def item_table(self) -> Tensor:
         """Of a causal model the vectors ``[I, d]`` whose products with its output are the scores of all items."""
         return self.item_embedding.weight  # type: ignore[attr-defined, no-any-return]
+
+    def item_rows(self, items: Tensor) -> Tensor:
+        """The rows ``[n, d]`` of ``item_table`` for ``items [n]``, without making all of it where it is computed."""
+        return F.embedding(items, trait(self, "item_table")())
 
     def pretrained(self) -> dict[str, dict[str, tuple[Tensor, Tensor]]]:
         """The vectors that it leaves to other models; {} of a model that is no pre-training.

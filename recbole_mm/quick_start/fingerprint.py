@@ -39,7 +39,10 @@ def run_key(config: Any, seed: int) -> str:
     made_of = {
         "settings": {**settings, "seed": seed},
         "versions": versions(),
-        "code": code_of(config.model_class, plugged=first is not None or any(config[key] for key in KINDS)),
+        "code": code_of(
+            config.model_class,
+            plugged=first is not None or any(config[key] for key in (*KINDS, "finetune_encoder")),
+        ),
         "data": sorted(_data(config)),
     }
     if first is not None:
@@ -123,6 +126,8 @@ def _data(config: Any) -> Iterator[str]:
         for name in [config["dataset"], *(config["domains"] or [])]:
             for store in find_stores(Path(str(config["modality_path"])) / str(name)).values():
                 yield _store(Path(store))
+    if config["finetune_encoder"] and config["finetune_from"]:
+        yield from _files(Path(str(config["finetune_from"])))
     for key in KINDS:
         for name, folder in named_stores(config, key).items():
             yield f"{key} {name} {_store(folder)}"

@@ -105,6 +105,7 @@ def plan_runs(
     where = {"checkpoint_dir": str(request.folder / RUNS)}
     full = [replace(row, settings={**row.settings, **where}) for row in kept]
     foreign = _foreign_keys([*kept, *rows], request.shared)
+    _say_overruled(rows, {**request.files, **request.overrides})
     for row in rows:
         others = foreign[row.model] - row.settings.keys()
         known = {key: value for key, value in request.settings(row).items() if key not in others}
@@ -162,6 +163,23 @@ def _foreign_keys(rows: Sequence[Row], shared: Settings) -> dict[str, set[str]]:
             for model in without:
                 foreign[model].add(key)
     return foreign
+
+
+def _say_overruled(rows: Sequence[Row], given: Settings) -> None:
+    """Which of the person's settings do not reach a row because they are what it is.
+
+    Raises ``WrongUse`` on one that reaches none.
+    """
+    for key, value in given.items():
+        own = [row.label for row in rows if row.settings.get(key, value) != value]
+        if len(own) == len(rows):
+            raise WrongUse(
+                f"{key}: {value} would reach no row: each has its own {key}; see --models, --preset"
+            )
+        if own:
+            getLogger("recbole_mm.run").warning(
+                "%s: %s does not reach %s: own value", key, value, ", ".join(own)
+            )
 
 
 def _same(label: str, config: Config, first: str, of_first: Config) -> None:

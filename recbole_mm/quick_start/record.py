@@ -40,6 +40,7 @@ def run_record(session: Any, scores: dict[str, Any]) -> dict[str, Any]:
         "seconds": round(time.perf_counter() - session.began, 2),
         "parameters": n_parameters(session.model),
         "pretrained": [{**each, "path": os.path.relpath(each["path"])} for each in session.plugged],
+        "finetuned": session.finetuned,
         "files": _files(session),
         "remarks": [*config.notes, *trait(session.model, "without_effect")()],
         "config": relative_paths(readable(config.external_config_dict)),

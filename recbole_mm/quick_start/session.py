@@ -18,7 +18,7 @@ from recbole_mm.data import create_dataset, loaders_of, split_parts
 from recbole_mm.data.shared import Packed, SharedData, share, without_test
 from recbole_mm.errors import WrongUse
 from recbole_mm.model.traits import trait
-from recbole_mm.plug import plug
+from recbole_mm.plug import finetune, plug
 from recbole_mm.quick_start.embedded import ensure_embedded_stores
 from recbole_mm.quick_start.fingerprint import run_key
 from recbole_mm.quick_start.machine import Usage, file_hashes
@@ -113,6 +113,7 @@ class Session:
         init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
         self.model = _model(config, self.train_data._dataset)
         self.plugged = plug(config, self.train_data._dataset, self.model)
+        self.finetuned = finetune(config, self.train_data._dataset, self.model)
         getLogger().info(self.model)
         for line in trait(self.model, "without_effect")():
             _log.info("%s", line)

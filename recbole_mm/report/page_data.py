@@ -155,6 +155,8 @@ def curves_of(row: RowResult) -> list[dict[str, Any]]:
             batches = max(int(entry.get("batches") or 1), 1)
             for name, value in (entry.get("terms") or {}).items():
                 terms.setdefault(name, [None] * k).append(round(value / batches, 6))
+        if not any(value for values in terms.values() for value in values):
+            terms = {}  # it learns in one pass and has no loss, which RecBole writes as 0
         valid = [entry.get("valid_score") for entry in run.history]
         if run.history:
             epochs = [entry["epoch"] + 1 for entry in run.history]

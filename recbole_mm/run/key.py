@@ -169,6 +169,10 @@ KEYS: dict[str, Key] = {
     "cold_items": Key(low=0, high=1),
     "cold_threshold": Key(low=0),
     "feature_scaling": Key((str, dict), choices=("standardize", "whiten", "l2")),
+    "finetune_from": _TEXT,
+    "finetune_fields": Key((list,), each=_TEXT),
+    "finetune_layers": Key(low=1, whole=True),
+    "finetune_learning_rate": Key(low=0, open=True),
     "feature_control": Key((str,), choices=("shuffled", "noise")),
     "MAX_ITEM_LIST_LENGTH": Key(low=1),
     # how long and by what a run is trained

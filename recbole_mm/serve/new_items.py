@@ -49,6 +49,10 @@ class NewItems:
             raise WrongUse(
                 f"feature_control: {control}: features of this run mean nothing, so new items have none"
             )
+        if dataset.config["finetune_encoder"]:
+            raise WrongUse(
+                "finetune_encoder: this model makes vectors of texts itself and has none of new items"
+            )
         contents, present = features_of(dataset, self.tokens, stores)
         without = np.flatnonzero(~present.any(axis=1))
         if len(without):

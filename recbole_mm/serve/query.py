@@ -34,14 +34,14 @@ class Queries:
         self.sequential = hasattr(train, "item_list_length_field")
         if not self.sequential:
             return
-        self._list = train.iid_field + config["LIST_SUFFIX"]
+        self._list, self._longest = train.iid_field + config["LIST_SUFFIX"], config["MAX_ITEM_LIST_LENGTH"]
         self._parts = [train, *others]
         # of each user the part (-1: none) and the number of a row in it
         self._part = np.full(train.user_num, -1)
         self._row = np.zeros(train.user_num, dtype=np.int64)
         for number, part in enumerate(self._parts):
-            if part is None:
-                continue
+            if part is None or part.item_list_length_field not in part.inter_feat:
+                continue  # windows of `train_sequences: shifted` are no rows of users
             users = part.inter_feat[part.uid_field].numpy()
             if number == _TEST:
                 found, row = np.unique(users, return_index=True)
@@ -99,15 +99,22 @@ class Queries:
         rows[size][where] = (held + 1).clamp(max=longest)
 
     def _of_pairs(self, users: np.ndarray) -> Any:
-        """Of users whose items are in no row of a sequence: they have one interaction, or none."""
+        """Of users whose items are in no row of a sequence: their interactions in order, which may be none."""
         taken, items = joined(self._train, ("train", "valid"))
-        rows = self._of_histories([items[taken == user] for user in users])
+        order = np.argsort(taken, kind="stable")
+        first, last = (np.searchsorted(taken[order], users, side=side) for side in ("left", "right"))
+        rows = self._of_histories([items[order[low:high]] for low, high in zip(first, last, strict=True)])
         rows.update(Interaction({self._train.uid_field: torch.from_numpy(users)}))
         return rows
 
     def _of_histories(self, histories: Sequence[np.ndarray]) -> Any:
         """Rows with these items as histories; what else their lists hold is 0."""
-        feat = self._train.inter_feat
+        length = self._train.item_list_length_field
+        whole = {self._list: torch.zeros(0, self._longest).long(), length: torch.zeros(0).long()}
+        feat = next(
+            (part.inter_feat for part in self._parts if part is not None and length in part.inter_feat),
+            Interaction(whole),
+        )
         columns = {
             name: torch.zeros(len(histories), *feat[name].shape[1:], dtype=feat[name].dtype)
             for name in feat.columns
@@ -117,7 +124,7 @@ class Queries:
         for k, items in enumerate(histories):
             last = torch.from_numpy(np.asarray(items[-longest:], dtype=np.int64))
             columns[self._list][k, : len(last)] = last
-            columns[self._train.item_list_length_field][k] = max(len(last), 1)
+            columns[length][k] = max(len(last), 1)
         return Interaction(columns)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recbole_mm.data.scaling import Affine
+from recbole_mm.data.scaling import Scaler
 from recbole_mm.errors import Failure, WrongUse
 from recbole_mm.model.traits import trait
 
@@ -28,25 +28,12 @@ class ItemTower(nn.Module):
     def __init__(self, model: Any, modality: Any) -> None:
         super().__init__()
         self.model = model
-        self.scales = [each.scale for each in modality.values()]
-        for k, scale in enumerate(self.scales):
-            if isinstance(scale, Affine):
-                self.register_buffer(f"mean_{k}", torch.from_numpy(np.asarray(scale.mean)))
-                self.register_buffer(f"scale_{k}", torch.from_numpy(np.asarray(scale.scale)))
+        self.scales = nn.ModuleList(Scaler(each.scale) for each in modality.values())
 
     def forward(self, *given: Tensor) -> Tensor:
         """``given``: the contents, then ``present``."""
-        contents = [self._scaled(k, values) for k, values in enumerate(given[:-1])]
+        contents = [scale(values) for scale, values in zip(self.scales, given[:-1], strict=True)]
         return self.model.encode_content(contents, given[-1])
-
-    def _scaled(self, k: int, values: Tensor) -> Tensor:
-        scale = self.scales[k]
-        if isinstance(scale, Affine):
-            centred, by = values.double() - self.get_buffer(f"mean_{k}"), self.get_buffer(f"scale_{k}")
-            return (centred * by if by.dim() == 1 else centred @ by).float()
-        if scale is None:
-            return values
-        return values / values.norm(dim=1, keepdim=True).clamp(min=1e-5)
 
 
 def write_tower(model: Any, dataset: Any, path: Path) -> dict[str, Any]:
@@ -61,6 +48,10 @@ def write_tower(model: Any, dataset: Any, path: Path) -> dict[str, Any]:
         raise WrongUse(f"{type(model).__name__} scores no item by features alone")
     if control := dataset.config["feature_control"]:
         raise WrongUse(f"feature_control: {control}: the features of this run mean nothing")
+    if dataset.config["finetune_encoder"]:
+        raise WrongUse(
+            "finetune_encoder: the tower would need the encoder, and texts in the place of vectors"
+        )
     tower, given = ItemTower(model, modality).eval(), _examples(dataset)
     with torch.no_grad():
         if trait(model, "encode_content")(given[:-1], given[-1]) is None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
@@ -110,7 +112,7 @@ class TrainerMixin(StagedFit):
         if self.workers is not None:
             self.workers.begin(train_data, self.config["seed"], epoch_idx)
             loss_func = self.workers.objective(self.model, loss_func)
-        with recorded_losses(self.model) as self._losses:
+        with recorded_losses(self.model) as self._losses, self._lower_precision():
             losses = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
         for stepping in self.steppings:
             stepping.flush()
@@ -123,6 +125,20 @@ class TrainerMixin(StagedFit):
         if not self._validates(epoch_idx):
             self._tell("on_epoch_end", record)
         return losses
+
+    @contextmanager
+    def _lower_precision(self) -> Iterator[None]:
+        """One line where ``enable_amp`` meets an operation that torch has not in that precision."""
+        try:
+            yield
+        except (RuntimeError, NotImplementedError) as error:
+            if not self.config["enable_amp"] or not any(kind in str(error) for kind in ("BFloat16", "Half")):
+                raise
+            why = str(error).splitlines()[0]
+            raise WrongUse(
+                f"enable_amp: {self.config['model']} has operations that torch cannot do in lower precision ({why}); "
+                "leave enable_amp out"
+            ) from error
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, Any]:
         start = perf_counter()

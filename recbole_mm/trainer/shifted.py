@@ -61,19 +61,28 @@ class ShiftedObjective:
             cells.append(rows[row] * width + column)
         hidden, cell = torch.cat(outputs), torch.cat(cells)
         negatives = interaction.interaction.get(model.NEG_ITEM_ID)
-        return self._loss(hidden, trait(model, "item_table")(), target.flatten()[cell], negatives, cell)
+        return self._loss(hidden, target.flatten()[cell], negatives, cell)
 
-    def _loss(self, hidden: Tensor, items: Tensor, target: Tensor, negatives: Any, cell: Tensor) -> Tensor:
+    def _loss(self, hidden: Tensor, target: Tensor, negatives: Any, cell: Tensor) -> Tensor:
         """Of ``hidden [n, d]`` and the items ``target [n]`` that are to follow; ``cell [n]`` are their places."""
         if self.loss == "ce":
-            return blockwise_softmax(hidden, items, target, self.block)
+            return blockwise_softmax(hidden, trait(self.model, "item_table")(), target, self.block)
         if self.loss == "bpr":
-            positive = (hidden * F.embedding(target, items)).sum(1)
-            return bpr(positive, candidate_scores(hidden, items, negatives.flatten(0, 1)[cell]))
-        shared = negatives.flatten()[: self.shared]
+            negatives = negatives.flatten(0, 1)[cell]
+        else:
+            negatives = negatives.flatten()[: self.shared]
+        # some items alone are compared: those of other rows need not be made
+        named, place = torch.unique(torch.cat([target, negatives.flatten()]), return_inverse=True)
+        items, log_q = (
+            trait(self.model, "item_rows")(named),
+            None if self.log_q is None else self.log_q[named],
+        )
+        target, negatives = place[: len(target)], place[len(target) :].view(negatives.shape)
         if self.loss == "sampled_softmax":
-            return sampled_softmax(hidden, items, target, shared, self.log_q)
+            return sampled_softmax(hidden, items, target, negatives, log_q)
         positive = (hidden * F.embedding(target, items)).sum(1)
-        negative = hidden @ F.embedding(shared, items).t()
-        negative = negative.masked_fill(shared == target.unsqueeze(1), -torch.inf)  # drawn by accident
-        return gbce(positive, negative, self.gbce_t, min(1.0, self.shared / (len(items) - 1)))
+        if self.loss == "bpr":
+            return bpr(positive, candidate_scores(hidden, items, negatives))
+        negative = hidden @ F.embedding(negatives, items).t()
+        negative = negative.masked_fill(negatives == target.unsqueeze(1), -torch.inf)  # drawn by accident
+        return gbce(positive, negative, self.gbce_t, min(1.0, self.shared / (self.model.n_items - 1)))

@@ -51,7 +51,11 @@ class Workers:
     def objective(self, model: Any, loss_of: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
         """The loss of this worker's share of a batch, whose gradients are averaged over the workers."""
         if self._ddp is None:
-            self._ddp = DistributedDataParallel(_Loss(model), find_unused_parameters=True)
+            # a group of its own: workers whose losses differ in form interleave it with what losses gather
+            group = dist.new_group()
+            self._ddp = DistributedDataParallel(
+                _Loss(model), find_unused_parameters=True, process_group=group
+            )
         ddp, shard = self._ddp, self._shard
         ddp.module.loss_of = loss_of
         assert shard is not None
@@ -124,6 +128,10 @@ class _Loss(torch.nn.Module):
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()
         self.model: Any = model
+        # torch cannot send them, and they are the same everywhere: graphs of the data
+        self._ddp_params_and_buffers_to_ignore = [
+            name for name, buffer in self.named_buffers() if buffer.layout != torch.strided
+        ]
         self.loss_of: Callable[[Any], Any] | None = None
 
     def forward(self, batch: Any) -> Any:

@@ -447,6 +447,15 @@ def fwfm_features() -> None:
     ]
 
 
+@probe("recbole-anomaly")
+def anomaly() -> None:
+    import torch
+    from recbole.model.sequential_recommender import SASRec
+
+    assert SASRec is not None
+    assert not torch.is_anomaly_enabled()
+
+
 @probe("recbole-topk-absent")
 def topk_absent() -> None:
     import torch

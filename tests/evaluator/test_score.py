@@ -10,6 +10,7 @@ from recbole.model.general_recommender import NeuMF
 
 from recbole_mm.evaluator.neumf import neumf_scores
 from recbole_mm.evaluator.score import Scorer
+from recbole_mm.model.traits import CAUSAL
 
 
 @pytest.mark.parametrize(
@@ -62,3 +63,39 @@ def test_only_the_candidates_are_scored(build, name: str, pairs: int) -> None:
     assert some.shape == every.shape == (3, test._dataset.item_num)
     torch.testing.assert_close(some[:, candidates], every[:, candidates])
     assert torch.isinf(some).sum() == 3 * (test._dataset.item_num - len(candidates))
+
+
+@pytest.mark.parametrize("name", sorted(CAUSAL - {"GRU4RecKG"}))
+@torch.no_grad()
+def test_a_causal_model_reads_no_padding(build, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = {"selected_features": ["class"]} if name != "SASRec" else {}
+    columns = {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "class"]}
+    config, model, _, (_, _, test) = build(
+        name, train_neg_sample_args=None, MAX_ITEM_LIST_LENGTH=50, load_col=columns, **fields
+    )
+    model.eval()
+    queries = test._dataset[:40]
+    length = queries[config["ITEM_LIST_LENGTH_FIELD"]]
+    expected = model.full_sort_predict(queries).view(40, -1)
+    widths = []
+    forward = type(model).forward
+
+    def spied(self, item_seq, *rest):
+        widths.append((len(item_seq), item_seq.shape[1]))
+        return forward(self, item_seq, *rest)
+
+    monkeypatch.setattr(type(model), "forward", spied)
+    scores = Scorer(model, test, model.n_items, 4096)(queries)
+    torch.testing.assert_close(scores, expected, rtol=1e-5, atol=1e-6)
+    assert sum(rows for rows, _ in widths) == 40
+    assert length.min() < 20  # so that there is something to leave out
+    assert sum(rows * width for rows, width in widths) * 3 / 4 <= length.sum()
+
+
+@torch.no_grad()
+def test_a_model_that_is_not_causal_gets_its_rows_as_they_are(build) -> None:
+    _, model, _, (_, _, test) = build("BERT4Rec", train_neg_sample_args=None)
+    model.eval()
+    queries = test._dataset[:20]
+    found = Scorer(model, test, model.n_items, 4096)(queries)
+    assert torch.equal(found, model.full_sort_predict(queries).view(20, -1))

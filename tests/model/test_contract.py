@@ -27,6 +27,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "inner_size": 16,
         "shared_size": 8,
         "history_length": 3,
+        "train_batch_size": 128,  # three batches an epoch
     },
     "SASRecMM": {"hidden_size": 16, "n_layers": 1, "inner_size": 16, "sequence_split": "interactions"},
     "UniSRec": {

@@ -37,6 +37,17 @@ def test_an_item_is_its_id_and_what_there_is_of_its_features(tmp_path: Path) -> 
     torch.testing.assert_close(vectors.weight, wanted)
     some = torch.tensor([[3, 0, 3], [7, 30, 1]])
     torch.testing.assert_close(vectors(some), wanted[some])
+    torch.testing.assert_close(built.model.item_rows(some.flatten()), wanted[some.flatten()])
+
+
+@pytest.mark.parametrize("scaling", [None, "standardize", "whiten"])
+@torch.no_grad()
+def test_content_starts_as_large_as_the_ids(tmp_path: Path, scaling: str | None) -> None:
+    vectors = make(tmp_path, feature_scaling=scaling, hidden_size=256, n_heads=1).model.item_embedding
+    for k, name in enumerate(vectors.features.names):
+        there = vectors.features.present[:, k].nonzero().squeeze(1)
+        content = vectors.projections[name](vectors.features(name, there))
+        assert content.std() == pytest.approx(0.02, rel=0.15), name
 
 
 @pytest.mark.parametrize("train_sequences", ["prefix", "shifted"])

@@ -296,5 +296,5 @@ def test_rows_are_tuned_with_equal_effort_before_the_seeds(calls, monkeypatch, t
     document = json.loads((tmp_path / "out/result.json").read_text())
     assert document["rows"][0]["search"]["searcher"] == "grid"
     assert Comparison.load("out").row("BPR").search["point"] == point
-    with pytest.raises(WrongUse, match=r"^--tune: no search space of GRU4Rec; write .*/tune/GRU4Rec.yaml"):
-        compare(["BPR", "GRU4Rec"], "ml-100k", 2, out="other", tune=2)
+    with pytest.raises(WrongUse, match=r"^--tune: no search space of NARM; write .*/tune/NARM.yaml"):
+        compare(["BPR", "NARM"], "ml-100k", 2, out="other", tune=2)

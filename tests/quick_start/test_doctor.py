@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from recbole_mm.compat.threads import BRIEFLY
 from recbole_mm.quick_start import doctor
 
 ROOT = Path(__file__).parents[2]
@@ -59,12 +62,44 @@ def test_what_is_said_of_a_gpu_holds(found: dict[str, Any]) -> None:
 
 def test_how_threads_wait_is_said(found: dict[str, Any]) -> None:
     said = found["usable"]["threads"]
-    assert said["ok"] and said["detail"].endswith(" (OMP_NUM_THREADS); OMP_WAIT_POLICY=PASSIVE")
+    assert said["ok"]
+    assert f" (OMP_NUM_THREADS); {BRIEFLY}" in said["detail"]
+
+
+@pytest.mark.parametrize(
+    ("threads", "cores", "others", "fewer"),
+    [("2", 2, 0, None), ("2", 2, 1, 1), ("1", 2, 1, None), ("8", 8, 3, 5), ("2", 2, 2, 1), ("1", 1, 1, None)],
+)
+def test_fewer_threads_where_cores_are_busy(threads: str, cores: int, others: int, fewer: int | None) -> None:
+    said = doctor.crowded(f"{threads} (OMP_NUM_THREADS); …", cores, others)
+    assert said == (
+        f"; other processes keep {others} of {cores} cores busy: OMP_NUM_THREADS={fewer} is faster meanwhile"
+        if fewer
+        else ""
+    )
+
+
+def test_a_busy_core_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "TRIALS", {"threads": ("numpy", "detail = '2 (OMP_NUM_THREADS)'\n")})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {1, 3})
+    monkeypatch.setattr(doctor.psutil, "cpu_percent", lambda seconds, percpu: [100.0, 4.0, 100.0, 97.0])
+    assert doctor.examine()["usable"]["threads"]["detail"] == (
+        "2 (OMP_NUM_THREADS); other processes keep 1 of 2 cores busy: OMP_NUM_THREADS=1 is faster meanwhile"
+    )
+
+
+def test_every_extra_is_tried() -> None:
+    declared = re.search(r"extras_require=(\{.*?\n    \})", (ROOT / "setup.py").read_text(), re.DOTALL)
+    assert declared is not None
+    extras = ast.literal_eval(declared[1])
+    assert set(extras) - {"dev"} == set(doctor.EXTRAS.values())
+    for name, extra in doctor.EXTRAS.items():
+        assert any(need.startswith(doctor.TRIALS[name][0]) for need in extras[extra])
 
 
 def test_text_is_for_people(found: dict[str, Any]) -> None:
     text = doctor._as_text(found)
-    assert "recbole       1.2.1" in text and "patches active" in text
+    assert re.search("^recbole +1.2.1$", text, re.MULTILINE) and "patches active" in text
     assert "pip install --no-deps" not in text
 
 
@@ -96,6 +131,14 @@ def test_a_library_that_does_not_import(monkeypatch: pytest.MonkeyPatch) -> None
     assert usable["recbole"] == {"ok": False, "detail": "RuntimeError: broken build"}
     assert usable["ray"] == {"ok": False, "detail": "ended with code 9"}
     assert usable["gpu"] == {"ok": False, "detail": "not imported within 5 s"}
+
+
+def test_a_part_of_an_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "TRIALS", {"export": ("numpy", "import numpy\nimport onnx_that_is_not\n")})
+    assert doctor.examine()["usable"]["export"] == {
+        "ok": False,
+        "detail": "ModuleNotFoundError: No module named 'onnx_that_is_not'; run: pip install \"recbole_mm[export]\"",
+    }
 
 
 def test_another_version(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,12 @@ import pytest
 from recbole_mm.config.properties import load_user, properties_dir
 from recbole_mm.errors import WrongUse
 from recbole_mm.quick_start.controls import control_rows
+from recbole_mm.quick_start.plan import Request, plan_runs
 from recbole_mm.quick_start.preset import load_preset, preset_names, rows_of
+from recbole_mm.quick_start.search.rows import _space
 from recbole_mm.run.comparison import Row
 from recbole_mm.run.metric import check_columns
+from recbole_mm.testing import write_toy
 
 
 def write(path, text):
@@ -56,6 +59,24 @@ datasets:
     wanted = {"epochs": 1, "learning_rate": 4, "a": 3, "b": 2, "c": 5, "d": 6, "e": 7, "fusion": "none"}
     assert {key: found[key] for key in wanted} == wanted
     assert preset.settings(row, "other", {}, {})["learning_rate"] == 3
+
+
+def test_a_setting_that_a_row_overrules_is_said_and_one_that_reaches_none_is_refused(tmp_path, caplog):
+    text = "rows: [{model: BPR}, {label: wide, model: BPR, settings: {embedding_size: 16}}]\n"
+    path, given = write(tmp_path / "p.yaml", text), {"embedding_size": 8, **write_toy(tmp_path)}
+    del given["checkpoint_dir"]
+
+    def plan(labels):
+        request = Request.read([path], "toy", [], given, tmp_path / "out", "")
+        rows = [row for row in rows_of(request.preset) if row.label in labels]
+        return plan_runs(request, rows, [1], ["ndcg@10"])[0].rows
+
+    assert [row.settings["embedding_size"] for row in plan(["BPR", "wide"])] == [8, 16]
+    assert "embedding_size: 8 does not reach wide: own value" in caplog.messages
+    with pytest.raises(
+        WrongUse, match=r"^embedding_size: 8 would reach no row: each has its own embedding_size"
+    ):
+        plan(["wide"])
 
 
 def test_a_later_preset_adds_to_an_earlier_one(tmp_path):
@@ -142,3 +163,11 @@ def test_all_search_spaces_are_of_one_size():
             sizes[path.stem] *= len(values)
     assert len(sizes) >= 9
     assert len(set(sizes.values())) == 1, sizes  # the same number of trials is the same effort
+
+
+@pytest.mark.parametrize("name", ["cmc", "mmt", "mmt-ablation", "mmt-published"])
+def test_every_row_is_searched_at_as_many_points(name):
+    """None of the axes of a model is a switch of one of its rows."""
+    request = Request.read([name], "hm", (), {}, None, "x")
+    points = {row.label: len(_space(row, request).grid()) for row in rows_of(request.preset)}
+    assert set(points.values()) == {6}, points

@@ -134,6 +134,18 @@ def test_titles_categories_and_images_come_from_the_files_of_each_domain(tmp_pat
     assert found.image[at].tolist() == ["", "", str(tmp_path / "toy/a.jpg"), ""]
 
 
+def test_the_name_of_a_group_is_no_title(tmp_path):
+    settings = {**write_toy(tmp_path), "load_col": {"inter": ["user_id", "item_id", "part"]}}
+    item = pd.DataFrame({"item_id:token": ["item00"], "product_group_name:token": ["Garment Upper body"]})
+    item.to_csv(tmp_path / "toy/toy.item", sep="\t", index=False)
+    pd.DataFrame({"item_id": ["item00"], "prod_name": ["Blouse Ida"]}).to_parquet(
+        tmp_path / "toy/items.parquet"
+    )
+    dataset = Session(RunSpec.of("BPR", "toy", settings)).dataset
+    found, at = describe_items(dataset), dataset.token2id("item_id", "item00")
+    assert (found.title[at], found.category[at]) == ("Blouse Ida", "Garment Upper body")
+
+
 def test_report_makes_a_page_of_runs_and_refuses_what_is_none(toy, capsys):
     first, second = trained("BPR", toy).trainer.folder.path, trained("ItemKNN", toy).trainer.folder.path
     assert main(["report", str(first), str(second), "--out", "both.html"]) == 0

@@ -13,7 +13,7 @@ import pytest
 from browser import CHROMIUM, Browser
 from PIL import Image
 
-from recbole_mm.report.page import page
+from recbole_mm.report.page import curves, page
 from recbole_mm.report.page_data import half_width, shown
 from recbole_mm.report.paired import paired_tests
 from recbole_mm.report.thumbnail import SIDE, thumbnails
@@ -166,6 +166,40 @@ def test_the_board_filters_by_name_and_kind(browser):
     browser.run("document.querySelector('.kind[value=control]').click()")
     assert sorted(order(browser)) == ["CMC", "CMC, 30% masked"]
     assert browser.run("document.getElementById('board-count').textContent") == "2 of 6 rows"
+
+
+def test_all_losses_are_in_one_picture(chromium, tmp_path: Path):
+    """Whatever their kinds: each by its own first epoch. What has no loss has no line."""
+    rows = [row("MMT", 0.4), row("CMC", 0.3), row("EASE", 0.2), row("once", 0.1)]
+    for run in rows[1].runs.values():
+        for entry in run.history:
+            entry["terms"] = {"contrastive": 60.0 / (entry["epoch"] + 1), "domain": 2.0}
+    for run in rows[2].runs.values():
+        run.history[:] = [{"epoch": 0, "batches": 2, "terms": {"loss": 0.0}, "valid_score": 0.1}]
+    for run in rows[3].runs.values():
+        del run.history[1:]
+    (tmp_path / "curves.html").write_text(curves(Comparison(rows, ["ndcg@10"], "toy", [2020, 2021])))
+    chromium.console.clear()
+    chromium.open(tmp_path / "curves.html")
+    chromium.wait("document.querySelectorAll('#curves .js-plotly-plot').length > 1")
+    cells = "[...line.children].map((cell) => cell.textContent)"
+    lines = f"[...figure.querySelectorAll('tbody tr')].map((line) => {cells})"
+    title = "figure.querySelector('figcaption').firstChild.data"
+    figures = chromium.run(
+        f"[...document.querySelectorAll('#curves figure')].map((figure) => [{title}, {lines}])"
+    )
+    shown = dict(figures)
+    assert [title for title, _ in figures] == [
+        "Validation", "Training loss of every model", "Training loss", "Loss: contrastive", "Loss: domain",
+    ]  # fmt: skip
+    assert shown["Training loss of every model"] == [
+        [str(k + 1), name, f"{value:.4f}"]
+        for name, values in (("MMT", (1, 1 / 2, 1 / 3)), ("CMC", (1, 32 / 62, 22 / 62)))
+        for k, value in enumerate(values)
+    ]
+    assert {line[1] for line in shown["Training loss"]} == {"MMT", "once"}
+    assert {line[1] for line in shown["Validation"]} == {"MMT", "CMC", "EASE", "once"}
+    assert chromium.console == []
 
 
 def test_a_model_opens_its_curves_and_settings(browser):

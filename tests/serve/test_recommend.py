@@ -21,12 +21,14 @@ from recbole_mm.serve.token import nearest
 from tests.serve.conftest import SEQUENCES
 
 Trained = Callable[..., Session]
+SHIFTED = {**SEQUENCES, "train_sequences": "shifted"}
 KINDS: list[tuple[str, int, dict[str, Any]]] = [
     ("CMC", 2, {}),
     ("CMC", 2, {"eval_candidates": "all"}),
     ("LightGCN", 1, {"protocol": "mmrec"}),
     ("SASRec", 1, SEQUENCES),
     ("SASRec", 1, {**SEQUENCES, "mask_seen": "none"}),
+    ("SASRec", 1, SHIFTED),
     ("DeepFM", 1, {}),
     ("ItemKNN", 2, {}),
 ]
@@ -94,6 +96,7 @@ def test_a_domain_alone_in_the_order_asked(trained: Trained) -> None:
         ("CMC", {"use_id": False}),
         ("MMT", {"hidden_size": 8, "n_heads": 2, "n_layers": 1, "inner_size": 8, "shared_size": 8}),
         ("SASRec", SEQUENCES),
+        ("SASRec", SHIFTED),
         ("ItemKNN", {}),
         ("EASE", {}),
         ("MultiDAE", {"train_neg_sample_args": None, "mlp_hidden_size": [8], "latent_dimension": 4}),
@@ -143,6 +146,19 @@ def test_users_without_a_row_in_the_test_are_described_by_their_last_rows(
         assert length == int(expected["item_length"][0]) - (2 - without)
         assert found["item_id_list"][1, :length].tolist() == expected["item_id_list"][0, :length].tolist()
         assert found["timestamp_list"][1, :length].tolist() == expected["timestamp_list"][0, :length].tolist()
+
+
+def test_users_of_training_alone_are_described_by_all_their_events(trained: Trained) -> None:
+    session = trained("SASRec", 1, **SHIFTED)
+    queries = session.recommender.ranker._queries
+    asked = np.array([7, 3])
+    expected = queries(asked)  # of the test
+    held = queries._part[asked]
+    queries._part[asked] = -1  # as if no part had a row of theirs
+    found = queries(asked)
+    queries._part[asked] = held
+    for name in ("user_id", "item_id_list", "item_length"):
+        assert found[name].tolist() == expected[name].tolist()
 
 
 @pytest.mark.parametrize("model", ["CMC", "VBPR", "MVCNN"])

@@ -20,6 +20,10 @@ OPTIONS: dict[str, Any] = {
     "gradient_accumulation": 3, "ema_decay": 0.9, "lr_scheduler": "cosine", "lr_warmup_epochs": 2,
     "clip_grad_norm": {"max_norm": 0.1},
 }  # fmt: skip
+MMT: dict[str, Any] = {
+    "modalities": [], "hidden_size": 8, "n_layers": 1, "n_heads": 2, "inner_size": 8, "shared_size": 8,
+    "history_length": 3, "train_batch_size": 256,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -133,6 +137,8 @@ class Interrupt(Callback):
         ("BPR", {"gradient_accumulation": 4}),
         ("BPR", {"ema_decay": 0.95}),
         ("TwoTerms", OPTIONS),
+        ("MMT", {**MMT, "lr_scheduler": "cosine"}),
+        ("MMT", {**MMT, **OPTIONS, "enable_amp": True}),
         ("RecVAE", {**OPTIONS, "train_neg_sample_args": None}),  # two optimisers
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import traceback
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from recbole_mm.layer.loss import symmetric_info_nce
 from recbole_mm.quick_start.distributed import require_plain, train_as
 from recbole_mm.quick_start.session import Prepared, Session
 from recbole_mm.run.folder import RunFolder
-from recbole_mm.testing import write_toy
+from recbole_mm.testing import Built, write_toy
+from recbole_mm.testing.steps import gradients
 from recbole_mm.trainer import Workers
+from recbole_mm.trainer.workers import Shard
 
 # nothing is drawn in training: no negatives, no dropout
 EXACT = {
@@ -42,8 +45,9 @@ def in_processes(size: int, work: Callable[[Workers], Any], folder: Path) -> lis
     def body(rank: int) -> None:
         try:
             dist.init_process_group(
-                "gloo", init_method=f"file://{folder / 'meet'}", rank=rank, world_size=size
-            )
+                "gloo", init_method=f"file://{folder / 'meet'}", rank=rank, world_size=size,
+                timeout=timedelta(seconds=60),
+            )  # fmt: skip
             results.put((rank, work(Workers(rank, size))))
         except BaseException:
             results.put((rank, traceback.format_exc()))
@@ -141,6 +145,56 @@ def test_a_contrast_sees_the_rows_of_all_workers_each_once(tmp_path: Path) -> No
     for value, gradient in found:
         assert value == pytest.approx(loss.item(), rel=1e-12)
         np.testing.assert_allclose(gradient, weights.grad.numpy(), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("model", "more"),
+    [
+        ("CPMM", {"input_size": 6}),
+        ("CPMM", {"input_size": 6, "first_order_bias": True, "id_source": "table"}),
+        ("MMCPR", {"cl_weight": 1.0, "min_common": 2}),
+        ("CMC", {"modal_align_weight": 1.0, "domain_loss": "infonce"}),
+        ("GCE", {}),
+        ("MMT", {"loss": "softmax", "hidden_size": 8, "n_layers": 1, "n_heads": 2, "inner_size": 8}),
+    ],
+)
+def test_the_gradients_of_two_workers_are_those_of_one(
+    tmp_path: Path, model: str, more: dict[str, Any]
+) -> None:
+    """Losses that compare rows with each other see all of them, also where no row of one worker has an image."""
+    written = write_toy(tmp_path, domains=2 if model in ("CMC", "GCE") else 1)
+    built = Built(model, {**written, "embedding_size": 8, "train_batch_size": 500, **more})
+    built.model.eval()  # nothing is drawn, a batch's own figures are not used
+    batch, features = built.batch(), getattr(built.model, "features", None)
+    if model in ("CPMM", "MMCPR"):
+        image = features.mask(batch["item_id"])[:, features.names.index("image")]
+        with_image, without = image.nonzero()[:5, 0], (~image).nonzero()[:4, 0]
+        rows = torch.empty(9, dtype=torch.long)
+        rows[::2], rows[1::2] = with_image, without  # the workers' shares
+        batch = batch[rows]
+    whole = built.model.calculate_loss(batch)
+    whole = torch.stack(whole if isinstance(whole, tuple) else [whole])
+    whole.sum().backward()
+    expected = gradients(built.model)
+
+    def work(workers: Workers) -> Any:
+        shard = Shard(lambda rows: batch[rows], workers.rank, workers.size)
+        workers._shard = shard
+        built.model.zero_grad(set_to_none=True)
+        mine = shard(torch.arange(len(batch["item_id"])))
+        losses = workers.objective(built.model, None)(mine)
+        losses = losses if isinstance(losses, tuple) else (losses,)
+        torch.stack(losses).sum().backward()
+        found = {name: value.numpy() for name, value in gradients(built.model).items()}
+        return workers.mean(tuple(float(each.detach()) for each in losses)), found
+
+    for losses, found in in_processes(2, work, tmp_path):
+        assert losses == pytest.approx(whole.tolist(), rel=1e-5)
+        for name, gradient in found.items():
+            scale = float(expected[name].abs().max())
+            np.testing.assert_allclose(
+                gradient, expected[name].numpy(), rtol=1e-4, atol=1e-5 * scale + 1e-9, err_msg=name
+            )
 
 
 @pytest.mark.parametrize(

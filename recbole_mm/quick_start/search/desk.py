@@ -116,9 +116,14 @@ class Desk:
 
     def done(self, trial: Trial) -> None:
         """Tell the searcher what became of a trial."""
-        score, config = trial.score, trial.config
-        bigger = config is None or config["valid_metric_bigger"]
-        self.points.told(trial.number, None if score is None else -score if bigger else score)
+        self.told(trial, trial.score)
+
+    def told(self, trial: Trial, score: float | None) -> float | None:
+        """Tell the searcher how good a trial was; the score, the more the better."""
+        bigger = trial.config is None or trial.config["valid_metric_bigger"]
+        good = score if score is None or bigger else -score
+        self.points.told(trial.number, None if good is None else -good)
+        return good
 
     def ready(self) -> Iterator[Trial]:
         """The trials that can be chosen before another has ended."""

@@ -62,7 +62,11 @@ def add_method_arguments(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--scheduler", help=f"{', '.join(SCHEDULERS)} (default none): who stops bad trials early"
     )
-    parser.add_argument("--grace", type=int, help="epochs before a trial may be stopped (default: at most 5)")
+    parser.add_argument(
+        "--grace",
+        type=int,
+        help="epochs before a trial may be stopped (default: a quarter of them, with median and pbt at most 5)",
+    )
     parser.add_argument("--concurrent", type=int, help="trials at once (default: as many as fit)")
     parser.add_argument("--cpus", type=int, help="cores and threads of a trial (default 1)")
     parser.add_argument("--gpus", type=float, help="GPUs of a trial, such as 0.5 (default 0)")

@@ -16,7 +16,6 @@ import ray
 import ray.tune
 from ray import cloudpickle
 from ray.tune.schedulers import (
-    ASHAScheduler,
     FIFOScheduler,
     MedianStoppingRule,
     PopulationBasedTraining,
@@ -28,8 +27,9 @@ from recbole_mm.errors import Interrupted, WrongUse
 from recbole_mm.quick_start.cluster import connected
 from recbole_mm.quick_start.search.desk import DataSets, Desk, Trial
 from recbole_mm.quick_start.search.ray_progress import Progress
+from recbole_mm.quick_start.search.rungs import Rungs
 from recbole_mm.quick_start.search.space import Space
-from recbole_mm.quick_start.search.trial_run import Place, run_trial
+from recbole_mm.quick_start.search.trial_run import Place, epochs_of, run_trial
 from recbole_mm.run.comparison import RUNS
 from recbole_mm.run.folder import RunFolder
 
@@ -47,7 +47,7 @@ class RayOptions:
         cpus, gpus: of one trial; ``cpus`` is also its number of threads.
         at_once: trials at once, None for as many as fit.
         address: of a cluster; None for this machine.
-        grace: epochs before a trial may be pruned.
+        grace: epochs before a trial may be pruned; None: as the scheduler has it.
     """
 
     scheduler: str = "none"
@@ -85,8 +85,9 @@ def run_on_ray(
         desk = make(at_once := options.slots(ray.cluster_resources()))
         first = _first(desk)
         (folder / RUNS).mkdir(parents=True, exist_ok=True)
-        work = Work(desk, DataSets(lambda packed: ray.put(packed)), first, space)
-        hooks = Progress(desk, folder)
+        rungs = _rungs(options, first.config, desk)
+        work = Work(desk, DataSets(lambda packed: ray.put(packed)), first, space, rungs)
+        hooks = Progress(desk, folder, rungs)
         place = Place(folder.resolve(), Path.cwd(), options.cpus, time.time() if fresh else 0.0)
         storage = folder.resolve() / "ray"
         try:
@@ -127,7 +128,7 @@ def _tuner(
             metric=METRIC,
             mode="max" if config["valid_metric_bigger"] else "min",
             search_alg=None if population else work,
-            scheduler=_scheduler(options, int(config["epochs"]), work),
+            scheduler=_scheduler(options, epochs_of(config), work),
             num_samples=1 if population else -1,
             max_concurrent_trials=at_once,
             reuse_actors=not population,
@@ -147,28 +148,37 @@ def _tuner(
 class Work(Searcher):
     """Ray's view of the desk: it asks for the next trial and says which has ended."""
 
-    def __init__(self, desk: Desk, data: DataSets, first: Trial, space: Space) -> None:
+    def __init__(self, desk: Desk, data: DataSets, first: Trial, space: Space, rungs: Rungs | None) -> None:
         super().__init__(metric=METRIC, mode="max")
-        self._desk, self._data, self.space = desk, data, space
+        self._desk, self._data, self.space, self._rungs = desk, data, space, rungs
         self._first: Trial | None = first
         self._changes = 0
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial; None while it depends on one that runs."""
+        """The next trial, or one that goes on; None while it depends on one that runs."""
+        rungs = self._rungs
         while True:
+            if rungs is not None and (on := rungs.next()) is not None:
+                return {"given": self.given(self._desk.trials[on[0]], on[1])}
             if self._first is None and not self._desk.points.ready:
                 return None
             trial, self._first = self._first or self._desk.next(), None
             if trial is None:
-                return Searcher.FINISHED
-            if trial.error is None:
-                return {"given": self.given(trial)}
+                if rungs is None or (rungs.count == len(self._desk.trials) and rungs.idle):
+                    return Searcher.FINISHED
+                if rungs.count == len(self._desk.trials):
+                    return None
+                rungs.count = len(self._desk.trials)  # now it is known
+            elif trial.error is None:
+                return {"given": self.given(trial, None if rungs is None else rungs.begin())}
+            elif rungs is not None:
+                rungs.failed(trial.number)
 
-    def given(self, trial: Trial) -> dict[str, Any]:
+    def given(self, trial: Trial, until: int | None = None) -> dict[str, Any]:
         """All that a process needs for a trial."""
         assert trial.config is not None
         work = cloudpickle.dumps((trial.config, trial.spec, self._data.of(trial.config)))
-        return {"number": trial.number, "point": dict(trial.point), "work": work}
+        return {"number": trial.number, "point": dict(trial.point), "work": work, "until": until}
 
     def population(self) -> list[dict[str, Any]]:
         """All trials at once, for a scheduler that changes their settings."""
@@ -204,6 +214,7 @@ def _trainable(given: dict[str, Any], place: Place, keep: bool) -> None:
     """What Ray runs for a trial."""
     if place.working.is_dir():
         os.chdir(place.working)  # from where a file of a model is named
+    until = given["given"]["until"]
     config, spec, data = cloudpickle.loads(given["given"]["work"])
     shared = ray.get(data).unpack()
 
@@ -214,25 +225,28 @@ def _trainable(given: dict[str, Any], place: Place, keep: bool) -> None:
 
     taken = ray.tune.get_checkpoint()
     if taken is None:
-        run_trial(config, spec, shared, place, report)
+        run_trial(config, spec, shared, place, report, until=until)
         return
     with taken.as_directory() as start:
         run_trial(config, spec, shared, place, report, Path(start))
 
 
 def _name(trial: Any) -> str:
-    return f"trial-{trial.config['given']['number']}"
+    given = trial.config["given"]
+    return f"trial-{given['number']}" + ("" if given["until"] is None else f"-{given['until']}")
+
+
+def _rungs(options: RayOptions, config: Any, desk: Desk) -> Rungs | None:
+    """For asha, which is not Ray's: see there."""
+    if options.scheduler != "asha":
+        return None
+    return Rungs(epochs_of(config), options.grace, desk.points.count, int(config["eval_step"] or 1))
 
 
 def _scheduler(options: RayOptions, epochs: int, work: Work) -> TrialScheduler:
     """Ray's scheduler, which counts epochs."""
     space = work.space
     grace = options.grace or max(1, min(5, epochs // 4))
-    if options.scheduler == "asha":
-        # one more than there are: the last epoch is no reason to stop
-        return ASHAScheduler(
-            time_attr=EPOCH, max_t=epochs + 1, grace_period=min(grace, epochs), reduction_factor=3
-        )
     if options.scheduler == "median":
         return MedianStoppingRule(time_attr=EPOCH, grace_period=grace, min_samples_required=2)
     if options.scheduler != "pbt":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import ray.tune
 
 from recbole_mm.quick_start.runs import error_file, outcome
 from recbole_mm.quick_start.search.desk import PRUNED, Desk, Trial
+from recbole_mm.quick_start.search.rungs import Rungs
 from recbole_mm.run.comparison import RUNS
 from recbole_mm.run.folder import RunFolder, RunResult, run_folders
 
@@ -19,19 +19,42 @@ _KILLED = "its process was killed, twice: out of memory, or its machine is gone"
 class Progress(ray.tune.Callback):
     """A line for each trial that ends."""
 
-    def __init__(self, desk: Desk, folder: Path) -> None:
-        self._desk, self._folder = desk, folder
-        self._began, self._ended = time.monotonic(), 0
+    def __init__(self, desk: Desk, folder: Path, rungs: Rungs | None = None) -> None:
+        self._desk, self._folder, self._rungs = desk, folder, rungs
+        self._ended = 0
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        """Take what became of it."""
-        self.settle(self._desk.trials[trial.config["given"]["number"]])
+        """Take what became of it, or how far it has come."""
+        given = trial.config["given"]
+        mine = self._desk.trials[given["number"]]
+        if self._rungs is None:
+            self.settle(mine)
+        else:
+            self._reached(self._rungs, mine, given["until"])
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Keep why its process ended."""
         mine = self._desk.trials[trial.config["given"]["number"]]
         mine.error = _reason(trial)
         self.settle(mine)
+        if self._rungs is not None:
+            self._rungs.heard(mine.number, trial.config["given"]["until"], None, True)
+
+    def _reached(self, rungs: Rungs, trial: Trial, until: int) -> None:
+        """Tell ``rungs`` how good a trial is after ``until`` epochs."""
+        assert trial.spec is not None
+        found = run_folders(self._folder / RUNS).get(trial.spec.key or "")
+        if found is None or found.finished or error_file(self._folder, trial.spec).is_file():
+            self.settle(trial)
+        scores = [
+            each["valid_score"]
+            for each in (trial.history or (found.read_history() if found and not trial.error else []))[:until]
+            if each["valid_score"] is not None
+        ]
+        good = self._desk.told(trial, scores[-1] if scores else None)
+        rungs.heard(trial.number, until, good, trial.record is not None or trial.error is not None)
+        if trial.record is None and scores:
+            print(f"    {trial.spec.label}: {scores[-1]:.4f} after {until} epochs")
 
     def settle(self, trial: Trial) -> None:
         """Take what a trial left."""

@@ -161,7 +161,7 @@ class Points:
     """
 
     def __init__(self, searcher: Searcher, count: int | None, behind: int | None) -> None:
-        self._searcher, self._count, self._behind = searcher, count, behind
+        self._searcher, self.count, self._behind = searcher, count, behind
         self.asked: list[Point] = []
         self._told: dict[int, float | None] = {}
         self._heard = 0
@@ -179,7 +179,7 @@ class Points:
     def next(self) -> Point | None:
         """The next point; None where there is no more."""
         assert self.ready
-        if self.used_up or (self._count is not None and len(self.asked) >= self._count):
+        if self.used_up or (self.count is not None and len(self.asked) >= self.count):
             self.used_up = True
             return None
         for number in range(self._heard, self._known):
@@ -193,8 +193,8 @@ class Points:
         return point
 
     def told(self, number: int, loss: float | None) -> None:
-        """The result of a trial."""
-        self._told[number] = loss
+        """The result of a trial; what is told first counts."""
+        self._told.setdefault(number, loss)
 
 
 def searcher_of(name: str, space: Space, seed: int) -> Searcher:

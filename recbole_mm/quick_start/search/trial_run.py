@@ -19,7 +19,7 @@ from recbole_mm.quick_start.search.desk import PRUNED
 from recbole_mm.quick_start.session import Prepared
 from recbole_mm.run.comparison import RUNS
 from recbole_mm.run.folder import RunFolder, run_folders
-from recbole_mm.run.spec import RunSpec
+from recbole_mm.run.spec import RunSpec, read_stages
 from recbole_mm.trainer import Callback
 
 Record = dict[str, Any]
@@ -45,6 +45,7 @@ def run_trial(
     place: Place,
     report: Callable[[Record, RunFolder], None],
     start: Path | None = None,
+    until: int | None = None,
 ) -> None:
     """Train one trial, or go on with it; what goes wrong is written beside the runs, not raised.
 
@@ -53,6 +54,8 @@ def run_trial(
         place: where it works.
         report: is told each validated epoch, those of an earlier process too; it raises SystemExit to end the trial.
         start: a copy of another trial's folder to go on from.
+        until: after so many epochs it is left as it is, to go on another time; a model with a training loop of its own
+            is trained to its end.
     """
     if not place.folder.is_dir():
         raise Failure(
@@ -65,28 +68,37 @@ def run_trial(
     before = run_folders(place.folder / RUNS).get(spec.key or "")
     if before is not None and (before.path / "spec.yaml").stat().st_mtime < place.since:
         before = None
-    if before is not None and before.finished:
+    if before is not None and until is not None and _cut_before(before, until):
+        before = None
+    waits = until if until is not None and until < epochs_of(config) else None
+    if before is not None and (before.finished or _waits(before, waits)):
         for record in before.read_history():
             if record["valid"]:
                 report(record, before)
         return
     if before is None and start is not None:
         before = _taken_over(start, spec, place)
-    reports = Reports(report)
+    reports = Reports(report, waits)
     callbacks = [reports, *([TakenOver(config)] if start is not None else [])]
     try:
         run_one(spec, callbacks, place.folder / "log", before, prepared=Prepared(config, data), test=False)
+    except Paused:
+        return
     except Exception as error:  # the search goes on
         keep_error(place.folder, spec, error)
     if reports.ended:
         raise SystemExit  # it waited for the last files of the run
 
 
+class Paused(Exception):
+    """A trial has come as far as it should for now."""
+
+
 class Reports(Callback):
     """Tells the search of each epoch once its checkpoints are written, and ends a run that the search gives up."""
 
-    def __init__(self, report: Callable[[Record, RunFolder], None]) -> None:
-        self._report = report
+    def __init__(self, report: Callable[[Record, RunFolder], None], until: int | None = None) -> None:
+        self._report, self._until = report, until
         self.ended = False
 
     def on_run_start(self, trainer: Any) -> None:
@@ -103,6 +115,9 @@ class Reports(Callback):
     def on_epoch_saved(self, record: Record) -> None:
         """Tell of it."""
         self._tell(record)
+        far = self._until is not None and record["epoch"] + 1 >= self._until
+        if far and not self.trainer.outcome and self.trainer.folder.last.is_file():
+            raise Paused
 
     def _tell(self, record: Record) -> None:
         if self.ended or not record["valid"]:
@@ -126,6 +141,25 @@ class TakenOver(Callback):
         """Set them."""
         for group in trainer.optimizer.param_groups:
             group["lr"], group["weight_decay"] = self._config["learning_rate"], self._config["weight_decay"]
+
+
+def epochs_of(config: Config) -> int:
+    """How many epochs a run has, all stages together."""
+    stages = read_stages(config["train_epochs"])
+    return sum(stage.epochs for stage in stages) if stages else int(config["epochs"])
+
+
+def _cut_before(folder: RunFolder, until: int) -> bool:
+    """Whether an earlier search with fewer trials stopped it before, and kept nothing to go on from."""
+    if not folder.finished:
+        return False
+    record = folder.result().record
+    return record["stopped_by"] == PRUNED and record["epochs_run"] < until
+
+
+def _waits(folder: RunFolder, until: int | None) -> bool:
+    """Whether a run has come so far and can go on."""
+    return until is not None and folder.last.is_file() and len(folder.read_history()) >= until
 
 
 def _taken_over(start: Path, spec: RunSpec, place: Place) -> RunFolder:

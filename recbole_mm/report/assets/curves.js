@@ -1,4 +1,4 @@
-/** All rows by epoch: validation, then each loss term; the mean over the seeds that reached an epoch. */
+/** All rows by epoch: validation, the loss of all on one scale, then each loss term; the mean over the seeds that reached an epoch. */
 (() => {
   const mean = (curves, read) => {
     const epochs = [...new Set(curves.flatMap((curve) => curve.epoch))].sort((a, b) => a - b);
@@ -22,7 +22,13 @@
       }),
     });
   }
+  // losses of different kinds have no common height: each by its own first epoch
+  const relative = (curve) => {
+    const total = curve.epoch.map((_, k) => Object.values(curve.terms).reduce((sum, values) => sum + (values[k] ?? 0), 0));
+    return total.length > 1 && total[0] > 0 ? total.map((value) => value / total[0]) : undefined;
+  };
+  const several = data.rows.filter((row) => row.curves.some(relative)).length > 1;
   const terms = [...new Set(data.rows.flatMap((row) => row.curves.flatMap((curve) => Object.keys(curve.terms))))];
-  const figures = [panel("Validation", String(data.valid_metric).toLowerCase(), (curve) => curve.valid), ...terms.map((term) => panel(term === "loss" ? "Training loss" : `Loss: ${term}`, "mean over batches", (curve) => curve.terms[term]))].filter(Boolean);
+  const figures = [panel("Validation", String(data.valid_metric).toLowerCase(), (curve) => curve.valid), several && panel("Training loss of every model", "share of its first epoch's", relative), ...terms.map((term) => panel(term === "loss" ? "Training loss" : `Loss: ${term}`, "mean over batches", (curve) => curve.terms[term]))].filter(Boolean);
   show(byId("curves"), figures.length ? figures : [make("p", {}, "No model here has epochs to draw.")]);
 })();
