@@ -87,7 +87,7 @@ def compare(
     columns = check_columns(metrics or request.preset.metrics)
     numbers = seed_list(request.preset.seeds if seeds is None else seeds)
     if tune is not None:
-        rows = tuned_rows(request, rows, tune, numbers[0], method or Method(), fresh)
+        rows = tuned_rows(request, rows, columns, tune, numbers[0], method or Method(), fresh)
     rows += control_rows(rows, controls, missing)
     kept, numbers = _kept(folder, rows, numbers) if add else ([], numbers)
     plan, runs = plan_runs(request, rows, numbers, columns, kept)

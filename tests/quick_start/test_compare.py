@@ -285,6 +285,8 @@ def test_rows_are_tuned_with_equal_effort_before_the_seeds(calls, monkeypatch, t
     found = compare(["BPR", "ItemKNN"], "ml-100k", 2, out="out", tune=2, metrics=["ndcg@10"])
     searched = {name: [given for n, seed, given in calls[:4] if n == name] for name in ("BPR", "ItemKNN")}
     assert [len(trials) for trials in searched.values()] == [2, 2]
+    # what the table asks, by which context models rank
+    assert all(given["metrics"] == ["ndcg"] and given["topk"] == [10] for _, _, given in calls[:4])
     rows = {row.label: row for row in found.rows}
     assert rows["BPR"].search["trials"] == 2 and rows["BPR"].search["epochs"] == 14
     point = rows["BPR"].search["point"]

@@ -14,25 +14,33 @@ from recbole_mm.quick_start.search.method import Method
 from recbole_mm.quick_start.search.search import search
 from recbole_mm.quick_start.search.space import Space, find_space
 from recbole_mm.run.comparison import Row
+from recbole_mm.run.metric import evaluation_of
 
 
 def tuned_rows(
-    request: Request, rows: Sequence[Row], trials: int, seed: int, method: Method, fresh: bool
+    request: Request,
+    rows: Sequence[Row],
+    columns: Sequence[str],
+    trials: int,
+    seed: int,
+    method: Method,
+    fresh: bool,
 ) -> list[Row]:
     """Search every row on validation with the same number of trials, under ``seed``; the test is not read.
 
-    What a row's own switches set stays; a row whose switches leave nothing to search stays as it is.
+    Trials are validated by the metrics of the table's ``columns``. What a row's own switches set stays; a row whose switches leave nothing to search stays as it is.
 
     Raises:
         WrongUse: a model has no search space, before anything runs.
     """
     spaces = [_space(row, request) for row in rows]
+    asked = evaluation_of(columns, request.shared)
     made = []
     for row, space in zip(rows, spaces, strict=True):
         if not space.axes:
             made.append(row)
             continue
-        settings = {**request.settings(row), "seed": seed}
+        settings = {**request.settings(row), **asked, "seed": seed}
         place = request.folder / "tune" / (re.sub(r"[^\w.-]+", "_", row.label) or "row")
         settings["checkpoint_dir"] = str(place / "runs")
         found = search(
