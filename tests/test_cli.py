@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -121,3 +124,18 @@ def test_verbose_shows_where_an_error_arose(command: list[str], capsys: pytest.C
     assert main([*command, "--verbose"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("Traceback") and error.splitlines()[-1].startswith("error: ")
+
+
+def test_commands_import_no_heavy_library_that_they_do_not_need() -> None:
+    """Of what takes long: help needs none of it, a run neither scikit-learn with scipy.stats nor what extras bring."""
+    code = (
+        "import sys; from recbole_mm.cli import main; main(['--help'])\n"
+        "heavy = {'torch', 'recbole', 'numpy', 'pandas', 'yaml'} & set(sys.modules)\n"
+        "import recbole_mm.quick_start.run, recbole_mm.quick_start.tune, recbole_mm.quick_start.search.trial_run\n"
+        "from recbole_mm.model import get_model; get_model('BPR'), get_model('SASRec')\n"
+        "extras = ['sklearn', 'scipy.stats', 'ray', 'transformers', 'torchvision', 'plotly', 'faiss', 'onnx']\n"
+        "print(sorted(heavy), [name for name in extras if name in sys.modules], file=sys.stderr)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1] == "[] []"

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from recbole_mm.errors import WrongUse
 
@@ -34,6 +33,8 @@ def paired_test(first: np.ndarray, second: np.ndarray, rng: np.random.Generator 
     *Shapes*: first, second [n], the same queries in the same order; a pair with a NaN is left out. ``rng`` draws
     the resamples; without one they are always the same.
     """
+    from scipy import stats  # a second that a run does not need
+
     d = np.asarray(first, float) - np.asarray(second, float)
     d = d[~np.isnan(d)]
     if len(d) < 2:

@@ -6,7 +6,6 @@ from logging import getLogger
 from typing import Any
 
 import numpy as np
-from scipy.linalg import eigh
 
 from recbole_mm.data.describe import describe_items
 from recbole_mm.errors import WrongUse
@@ -142,6 +141,8 @@ def _map(session: Session, tokens: np.ndarray) -> dict[str, Any] | None:
     width = x.shape[1]
     if len(ids) < 3 or width < 2 or not np.isfinite(x).all():
         return None
+    from scipy.linalg import eigh
+
     values, axes = eigh(x.T @ x, subset_by_index=[width - 2, width - 1])
     axes = axes[:, ::-1]
     axes *= np.sign(

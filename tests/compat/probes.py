@@ -566,6 +566,50 @@ def ray_report() -> None:
     tune.report.assert_called_once_with({"ndcg@10": 0.5})
 
 
+def imported_without_sklearn(name: str) -> Any:
+    """A module loaded anew where scikit-learn does not exist; what it needs when called is there again."""
+    kept = {n: m for n, m in sys.modules.items() if n == name or n.partition(".")[0] == "sklearn"}
+    importlib.import_module(name)
+    before = sys.modules.pop(name)
+    for hidden in kept:
+        sys.modules.pop(hidden, None)
+    sys.modules["sklearn"] = None  # type: ignore[assignment]
+    try:
+        return importlib.import_module(name)
+    finally:
+        del sys.modules["sklearn"]
+        sys.modules.update(kept | {name: before})
+
+
+@probe("sklearn-metrics")
+def sklearn_metrics() -> None:
+    metrics = imported_without_sklearn("recbole.evaluator.metrics")
+    assert metrics.sk_auc([0.0, 0.5, 1.0], [0.0, 1.0, 1.0]) == 0.75
+    assert metrics.mean_absolute_error([1.0, 2.0], [2.0, 4.0]) == 1.5
+    assert metrics.mean_squared_error([1.0, 2.0], [2.0, 4.0]) == 2.5
+
+
+@probe("sklearn-slimelastic")
+def sklearn_slimelastic() -> None:
+    model = imported_without_sklearn("recbole.model.general_recommender.slimelastic")
+    assert model.ElasticNet(alpha=0.5).alpha == 0.5
+
+
+@probe("sklearn-slimelastic-warning")
+def sklearn_slimelastic_warning() -> None:
+    model = imported_without_sklearn("recbole.model.general_recommender.slimelastic")
+    assert model._convergence_warning().__name__ == "ConvergenceWarning"
+
+
+@probe("sklearn-nceplrec")
+def sklearn_nceplrec() -> None:
+    import numpy as np
+
+    model = imported_without_sklearn("recbole.model.general_recommender.nceplrec")
+    _, sigma, _ = model.randomized_svd(np.diag([3.0, 1.0]), n_components=1, random_state=0)
+    assert abs(sigma[0] - 3.0) < 1e-6
+
+
 @probe("flops-never-stop")
 def flops() -> None:
     import torch
