@@ -28,7 +28,8 @@ def tuned_rows(
 ) -> list[Row]:
     """Search every row on validation with the same number of trials, under ``seed``; the test is not read.
 
-    Trials are validated by the metrics of the table's ``columns``. What a row's own switches set stays; a row whose switches leave nothing to search stays as it is.
+    Trials are validated by the metrics of the table's ``columns``. What a row's own switches set stays; a row whose
+    switches leave nothing to search stays as it is.
 
     Raises:
         WrongUse: a model has no search space, before anything runs.
