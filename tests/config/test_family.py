@@ -206,3 +206,15 @@ def test_sizes_that_depend_on_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
     made = Config("BPR", "ml-100k")
     fit_to_dataset(made, small)
     assert made["train_batch_size"] == 2048
+
+
+def test_a_valid_metric_of_another_kind_than_the_metrics_is_one_line() -> None:
+    """Context models have AUC and LogLoss unless they are asked to rank."""
+    with pytest.raises(WrongUse) as caught:
+        Config("WideDeep", "ml-100k", config_dict={"valid_metric": "NDCG@10"})
+    assert str(caught.value) == (
+        "valid_metric 'NDCG@10' does not go with AUC, LogLoss: one is of rankings, the other of labels; give metrics "
+        "too"
+    )
+    ranks = Config("WideDeep", "ml-100k", config_dict={"valid_metric": "NDCG@10", "metrics": ["NDCG"]})
+    assert ranks["valid_metric"] == "NDCG@10"
