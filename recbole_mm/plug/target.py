@@ -87,7 +87,9 @@ def no_table(model: Any, kind: str) -> str:
     for parameter, blocks in trait(model, "id_rows")().items():
         for block, size in blocks:
             if block == kind and size > 1:
-                return f"{parameter} has {size} rows for each {kind}, one for each domain, and a store has one"
+                return (
+                    f"{parameter} has {size} rows for each {kind}, one for each domain, and a store has one"
+                )
     return f"it holds no embedding with a row for each {kind}"
 
 

@@ -18,6 +18,7 @@ from recbole_mm.quick_start.controls import control_rows
 from recbole_mm.quick_start.fingerprint import versions
 from recbole_mm.quick_start.plan import Request, plan_runs
 from recbole_mm.quick_start.preset import Settings, preset_names, rows_of
+from recbole_mm.quick_start.record import add_search
 from recbole_mm.quick_start.report import CURVES, PAGE, write_page
 from recbole_mm.quick_start.runs import run_all
 from recbole_mm.quick_start.search.method import Method, add_method_arguments, method_of
@@ -71,8 +72,7 @@ def compare(
         config_dict: settings for all rows, over everything but a row's own switches.
         fresh: run again what is finished.
         add: keep the rows and seeds of the comparison in ``out`` beside these.
-        command: the command line, for the record.
-        show: what the report for a terminal is handed to.
+        command, show: the command line, for the record; what the report for a terminal is handed to.
         tune, method: search each row first: trials, on validation under the first seed, and how.
 
     Raises:
@@ -93,10 +93,19 @@ def compare(
     plan, runs = plan_runs(request, rows, numbers, columns, kept)
     plan = replace(plan, common={**plan.common, "versions": versions(), "command": command})
     found, errors = run_all(runs, folder, fresh, OneQuestion())
+    _note_searches(rows, {at: run for at, (run, _) in found.items()})
     write_plan(folder, plan, {at: run for at, (run, _) in found.items()}, errors)
     comparison = Comparison.of(plan, {at: result for at, (_, result) in found.items()}, errors)
     write_results(comparison, folder, {at: run for at, (run, _) in found.items()}, show)
     return comparison
+
+
+def _note_searches(rows: Sequence[Row], runs: Mapping[At, RunFolder]) -> None:
+    """Write into the records of a row's runs how its settings were found."""
+    searched = {row.label: row.search for row in rows if row.search}
+    for (label, _), run in runs.items():
+        if label in searched:
+            add_search(run, searched[label] or {})
 
 
 def _kept(folder: Path, rows: Sequence[Row], numbers: Sequence[int]) -> tuple[list[Row], list[int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -11,12 +12,29 @@ import numpy as np
 import psutil
 import torch
 
+from recbole_mm.config import Config
+from recbole_mm.quick_start.pretrained import is_there
+from recbole_mm.quick_start.pretraining import pretraining_of
 from recbole_mm.quick_start.record import n_parameters
 from recbole_mm.quick_start.session import Session
 from recbole_mm.report.text import duration
 
 STEPS = 5
 _MIB = 1 << 20
+#: how vectors are used that are not there yet
+_OF_VECTORS = {"pretrained_use", "pretrained_mode", "pretrained_at", "freeze"}
+
+
+def describe_run(config: Config) -> dict[str, Any]:
+    """What a run would do, `describe`; ``pretraining``: what its pre-training, if it is not there, would do first."""
+    first = pretraining_of(config)
+    if first is None or is_there(first):
+        return describe(Session.build(config.spec))
+    before = describe(Session.build(first.spec))
+    settings = {key: value for key, value in config.spec.settings.items() if key not in _OF_VECTORS}
+    after = describe(Session.build(replace(config.spec, settings={**settings, "pretrain": None})))
+    text = f"{before.pop('text')}\n\nthen, here without the vectors of {first['model']}:\n\n{after['text']}"
+    return {**after, "pretraining": before, "text": text}
 
 
 def describe(session: Session) -> dict[str, Any]:

@@ -63,6 +63,12 @@ def pretrained(config: Config, sessions: Any, show_progress: bool = False) -> Ru
     return folder
 
 
+def is_there(config: Config) -> bool:
+    """Whether the pre-training of a configuration is finished and its vectors are written."""
+    folder = run_folders(config["checkpoint_dir"]).get(run_key(config, config["seed"]))
+    return folder is not None and folder.finished and (folder.path / VECTORS).is_dir()
+
+
 def vectors_of(folder: RunFolder) -> dict[str, Path]:
     """Where the vectors of a pre-training lie, by kind: ``items`` and perhaps ``users``."""
     places = {kind: folder.path / VECTORS / kind for kind in KINDS}

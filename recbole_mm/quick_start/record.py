@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from recbole_mm.evaluator.caption import caption
+from recbole_mm.files import write_text
 from recbole_mm.model.traits import trait
 from recbole_mm.quick_start.fingerprint import versions
 from recbole_mm.quick_start.machine import data_record, machine
+from recbole_mm.report.card import MARKDOWN, write_card
+from recbole_mm.run.folder import RunFolder
 from recbole_mm.run.spec import relative_paths
 from recbole_mm.serialize import readable
 
@@ -50,6 +55,14 @@ def run_record(session: Any, scores: dict[str, Any]) -> dict[str, Any]:
         "usage": session.usage.as_dict(),
         "threads": torch.get_num_threads(),
     }
+
+
+def add_search(folder: RunFolder, found: Mapping[str, Any]) -> None:
+    """Write into the record of a finished run, and on the card that it has, by which search its settings were found."""
+    record = {**folder.result().record, "search": dict(found)}
+    write_text(folder.path / "record.json", json.dumps(record, indent=1, default=str) + "\n")
+    if (folder.path / MARKDOWN).is_file():
+        write_card(folder.path, record)
 
 
 def _asked(session: Any) -> dict[str, Any] | None:

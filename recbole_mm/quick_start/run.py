@@ -14,7 +14,7 @@ from recbole_mm.config.properties import file_list
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import write_text
 from recbole_mm.quick_start import distributed
-from recbole_mm.quick_start.dry_run import describe
+from recbole_mm.quick_start.dry_run import describe_run
 from recbole_mm.quick_start.logger import init_logger
 from recbole_mm.quick_start.repeat import hold_to, settings_of
 from recbole_mm.quick_start.report import write_curves
@@ -94,11 +94,11 @@ def main(args: argparse.Namespace) -> int:
         return 0
     verbosity = "quiet" if args.quiet else "verbose" if args.verbose else "normal"
     with init_logger(config, verbosity=verbosity):
-        session = Session.build(config.spec)
         if args.dry_run:
-            found = describe(session)
+            found = describe_run(config)
             print(json.dumps(found, indent=1) if args.json == "-" else found.pop("text"))
             return 0
+        session = Session.build(config.spec)
         progress = config["show_progress"] and sys.stderr.isatty() and not args.quiet
         result = session.run(resume=args.resume, show_progress=progress)
     if result.record["test_result"] is not None:

@@ -297,6 +297,8 @@ def test_rows_are_tuned_with_equal_effort_before_the_seeds(calls, monkeypatch, t
     assert list(pd.read_csv(tmp_path / "out/table.csv")["trials"]) == [2, 2]
     document = json.loads((tmp_path / "out/result.json").read_text())
     assert document["rows"][0]["search"]["searcher"] == "grid"
-    assert Comparison.load("out").row("BPR").search["point"] == point
+    again = Comparison.load("out").row("BPR")
+    assert again.search["point"] == point
+    assert all(run.record["search"] == again.search for run in again.runs.values())
     with pytest.raises(WrongUse, match=r"^--tune: no search space of NARM; write .*/tune/NARM.yaml"):
         compare(["BPR", "NARM"], "ml-100k", 2, out="other", tune=2)

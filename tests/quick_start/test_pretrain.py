@@ -20,6 +20,7 @@ from recbole_mm.config import Config
 from recbole_mm.data.training_hash import training_hash
 from recbole_mm.errors import Interrupted, WrongUse
 from recbole_mm.modality import ModalityStore
+from recbole_mm.quick_start.dry_run import describe_run
 from recbole_mm.quick_start.fingerprint import run_key
 from recbole_mm.quick_start.pretrained import pretrained, vectors_of
 from recbole_mm.quick_start.pretraining import pretraining_of
@@ -328,3 +329,16 @@ def test_the_command_says_where_the_vectors_are(toy: dict[str, Any], tmp_path: P
     assert said[2] == (
         "error: keep_checkpoints: none: the vectors are made of the best weights; leave it out"
     )
+
+
+def test_a_dry_run_trains_no_pretraining_and_takes_one_that_is_there(tmp_path: Path) -> None:
+    settings = {**write_toy(tmp_path), "pretrain": CPMM, "freeze": ["v", "t"], "embedding_size": 8}
+    config = Config("BPR", "toy", config_dict=settings)
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    found = describe_run(config)
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert found["pretraining"]["model"] == "CPMM" and found["model"] == "BPR"
+    assert "\nthen, here without the vectors of CPMM:\n" in found["text"]
+    made_of(pretraining_of(config))
+    found = describe_run(config)
+    assert "pretraining" not in found and "then" not in found["text"]

@@ -15,7 +15,7 @@ from recbole_mm.quick_start.preset import load_preset, rows_of
 from recbole_mm.quick_start.search import search as search_module
 from recbole_mm.quick_start.search.method import Method
 from recbole_mm.quick_start.tune import tune
-from recbole_mm.run.folder import RunFolder, RunResult
+from recbole_mm.run.folder import RunFolder, RunResult, run_folders
 
 
 @pytest.fixture
@@ -51,6 +51,9 @@ def test_the_best_point_on_validation_is_found_and_taken_by_run_and_compare(call
     found = search(command="recbole-mm tune ...")
     assert len(calls) == len(set(calls)) == 6
     assert found.best["point"] == {"learning_rate": 0.003, "train_batch_size": 512}
+    folder = run_folders(tmp_path / "out/runs")[found.best["key"]]
+    searched = folder.result().record["search"]
+    assert searched == found.effort() and (searched["trials"], searched["epochs"]) == (6, 18)
     text = (tmp_path / "out/best.yaml").read_text()
     assert "recbole-mm tune ..." in text
     point = {"learning_rate": 0.003, "train_batch_size": 512}

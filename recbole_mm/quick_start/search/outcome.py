@@ -45,6 +45,13 @@ class Search:
         """Epochs that all trials trained together."""
         return sum(trial["epochs_run"] or 0 for trial in self.trials)
 
+    def effort(self) -> dict[str, Any]:
+        """What finding the best point took: trials, epochs, seconds; how, and the point."""
+        assert self.best is not None
+        how = {key: self.how[key] for key in ("searcher", "scheduler", "engine")}
+        told = {"trials": len(self.trials), "epochs": self.epochs, "seconds": self.how["search_seconds"]}
+        return {**told, **how, "point": self.best["point"]}
+
     def document(self) -> dict[str, Any]:
         """Plain."""
         return {

@@ -48,11 +48,8 @@ def tuned_rows(
             row.model, request.dataset, space, settings, place,
             trials=trials, seed=0, fresh=fresh, command=None, method=method, label=row.label, test=False,
         )  # fmt: skip
-        assert found.best is not None
-        told = {"trials": len(found.trials), "epochs": found.epochs, "seconds": found.how["search_seconds"]}
-        how = {key: found.how[key] for key in ("searcher", "scheduler", "engine")}
-        point = found.best["point"]
-        made.append(replace(row, settings={**point, **row.settings}, search={**told, **how, "point": point}))
+        effort = found.effort()
+        made.append(replace(row, settings={**effort["point"], **row.settings}, search=effort))
     return made
 
 

@@ -16,6 +16,7 @@ from recbole_mm.files import write_text
 from recbole_mm.model import get_model
 from recbole_mm.quick_start.plan import one_mask
 from recbole_mm.quick_start.preset import Settings
+from recbole_mm.quick_start.record import add_search
 from recbole_mm.quick_start.runs import run_all
 from recbole_mm.quick_start.search.desk import Desk, Trial
 from recbole_mm.quick_start.search.method import Method
@@ -78,6 +79,8 @@ def search(
         "order_seed": seed, "threads": threads, "search_seconds": round(time.perf_counter() - began, 2),
     }  # fmt: skip
     best = _choose(found, done.trials, base, folder)
+    if best.folder is not None:
+        add_search(best.folder, found.effort())
     if test:
         found.test_result = _test(best)
     write_trials(found, folder)
