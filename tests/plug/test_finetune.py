@@ -192,13 +192,16 @@ def test_only_what_is_trained_drops_out_and_has_its_own_rate(tmp_path: Path, ber
 
 
 def test_what_is_kept_for_evaluation_is_forgotten(tmp_path: Path, bert: Path) -> None:
-    """When weights are loaded, and when the average of the weights (EMA) takes their place."""
+    """When weights are trained or loaded, and when the average of the weights (EMA) takes their place."""
     settings = {**toy(tmp_path, bert), **MMT, **TUNED, "ema_decay": 0.5, "epochs": 1}
     built = Built("MMT", settings)
     first, start = built.scores(), {n: v.clone() for n, v in built.model.state_dict().items()}
     built.fit()
     trained = built.scores()
     assert not torch.allclose(first, trained)
+    fresh = Built("MMT", settings)
+    fresh.model.load_state_dict(built.model.state_dict())
+    assert torch.equal(fresh.scores(), trained), "the texts' vectors are those of other weights"
     built.model.load_state_dict(start)
     assert torch.equal(built.scores(), first)
     built.trainer.evaluate(built.test_data, load_best_model=True)
