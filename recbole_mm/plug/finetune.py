@@ -61,7 +61,7 @@ class TextTower(nn.Module):
     def __init__(
         self,
         encoder: TextEncoder,
-        texts: Sequence[Sequence[int]],
+        texts: Sequence[list[int]],
         rows: np.ndarray,
         scale: Transform | None,
         layers: int,
@@ -221,7 +221,7 @@ def _prepared(
 
 
 def _refuse_other_vectors(
-    encoder: TextEncoder, stores: Sequence[ModalityStore], texts: Sequence[Sequence[int]], stored: np.ndarray
+    encoder: TextEncoder, stores: Sequence[ModalityStore], texts: Sequence[list[int]], stored: np.ndarray
 ) -> None:
     """The encoder starts where the store is, by which its vectors are scaled: else they are not its own."""
     where, made = _listed([store.path for store in stores]), encoder.encode(encoder.collate(texts[:TRIED]))
@@ -229,8 +229,8 @@ def _refuse_other_vectors(
         raise WrongUse(
             f"{KEY}: {encoder.name} gives {made.shape[1]}-d vectors, {where} has {stored.shape[1]}-d"
         )
-    pair = [torch.from_numpy(np.asarray(each, dtype=np.float32)) for each in (made, stored)]
-    alike = F.cosine_similarity(*pair)
+    ours, theirs = (torch.from_numpy(np.asarray(each, dtype=np.float32)) for each in (made, stored))
+    alike = F.cosine_similarity(ours, theirs)
     if not bool((alike > ALIKE).all()):
         raise WrongUse(
             f"{KEY}: {encoder.name} does not make the vectors of {where} from these texts (cosine "
