@@ -85,10 +85,8 @@ def settle_valid_metric(
                 f"valid_metric '{valid_metric}' is not computed: add {name} to metrics ({', '.join(metrics)})"
             )
         kinds = {find_metric(each).reads for each in [*metrics, name]}
-        if "labels" in kinds and kinds - {
-            "labels",
-            "scores",
-        }:  # RecBole's metrics of values have no lists of items
+        # RecBole's metrics of values have no lists of items
+        if "labels" in kinds and kinds - {"labels", "scores"}:
             raise WrongUse(
                 f"valid_metric '{valid_metric}' does not go with {', '.join(metrics)}: one is of rankings, the other "
                 "of labels; give metrics too"

@@ -13,11 +13,8 @@ from torch import Tensor
 from recbole_mm.errors import Failure
 from recbole_mm.evaluator.context import ContextPairs, FieldsAreRead
 from recbole_mm.evaluator.neumf import neumf_scores
-from recbole_mm.layer.transformer import length_buckets
+from recbole_mm.layer.transformer import SMALL_BATCH_PADDING, length_buckets
 from recbole_mm.model.traits import is_causal
-
-#: the largest share of what goes through a causal model at once that is padding: more buckets are more calls
-PADDING = 0.25
 
 
 class Scorer:
@@ -63,7 +60,7 @@ class Scorer:
             return self.model.full_sort_predict(interaction)  # type: ignore[no-any-return]
         length = interaction[self.model.ITEM_SEQ_LEN]
         padded, scores = interaction[self.model.ITEM_SEQ].shape[1], None
-        for rows in length_buckets(length, PADDING):
+        for rows in length_buckets(length, SMALL_BATCH_PADDING):
             part, longest = interaction[rows], int(length[rows].max())
             for name in part.columns:
                 if name.endswith(self.dataset.config["LIST_SUFFIX"]) and part[name].shape[1] == padded:

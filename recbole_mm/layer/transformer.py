@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 #: padded tokens that go through the layers at once: 512 MiB of 2,048 hidden features each, twice
 TOKENS_AT_ONCE = 1 << 16
+#: the padding allowed where a small batch goes through a causal model: more buckets would be more calls
+SMALL_BATCH_PADDING = 0.25
 
 
 @dataclass(frozen=True)

@@ -69,8 +69,9 @@ class UniSRec(Traits, SASRec):
         self.item_embedding: Any = ItemVectors(ids, self.features, adaptor, self.stage == TRANSDUCTIVE)
         if self.stage == PRETRAIN:
             self.loss_terms = ("sequence_item", "sequence_sequence") if self.cl_weight else ("sequence_item",)
-        self._idle_freeze = config["freeze_encoder"] and self.stage != PRETRAIN and not config["init_from"]
-        if config["freeze_encoder"] and self.stage != PRETRAIN and config["init_from"]:
+        freezes = config["freeze_encoder"] and self.stage != PRETRAIN
+        self._idle_freeze = freezes and not config["init_from"]
+        if freezes and config["init_from"]:
             for part in (self.position_embedding, self.LayerNorm, self.trm_encoder):
                 part.requires_grad_(False)
 

@@ -193,9 +193,8 @@ class TrainerMixin(StagedFit):
                 kwargs["params"] = _checked(self.model, groups)
         optimizer = super()._build_optimizer(**kwargs)
         if trait(self.model, "item_batches") and isinstance(optimizer, torch.optim.Adam):
-            for (
-                group
-            ) in optimizer.param_groups:  # steps are small: as many calls, Adam would be a fifth of one
+            # steps are small: as many calls, Adam would be a fifth of one
+            for group in optimizer.param_groups:
                 group["fused"] = True
         config = self.config
         self.steppings.append(

@@ -12,11 +12,8 @@ from recbole_mm.data.shifted import ShiftedDataLoader, sequence_loss
 from recbole_mm.layer.loss import bpr, gbce
 from recbole_mm.layer.scoring import candidate_scores
 from recbole_mm.layer.softmax import blockwise_softmax, sampled_softmax, scores_in
-from recbole_mm.layer.transformer import length_buckets
+from recbole_mm.layer.transformer import SMALL_BATCH_PADDING, length_buckets
 from recbole_mm.model.traits import trait
-
-#: the largest share of what goes through a model at once that is padding: more buckets are more calls
-PADDING = 0.25
 
 
 def output_at_positions(model: Any, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
@@ -53,7 +50,7 @@ class ShiftedObjective:
             interaction[field] for field in (model.ITEM_SEQ, model.ITEM_SEQ_LEN, model.POS_ITEM_ID)
         )
         width, outputs, cells = sequence.shape[1], [], []
-        for rows in length_buckets(length, PADDING):
+        for rows in length_buckets(length, SMALL_BATCH_PADDING):
             longest = int(length[rows].max())
             output = output_at_positions(model, sequence[rows, :longest], length[rows])
             row, column = target[rows, :longest].nonzero(as_tuple=True)
