@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from recbole_mm.layer.graph import normalized_adjacency, propagate
 from recbole_mm.layer.loss import bpr
 from recbole_mm.layer.scoring import candidate_scores
-from recbole_mm.model.base import TwoTowerRecommender
+from recbole_mm.model.base import GraphRecommender
 
 
-class GCE(TwoTowerRecommender):
+class GCE(GraphRecommender):
     """Nodes: users, then items, then domains.
 
     The factorisation machine over three vectors is ``u·i + u·c + i·c``, a dot product of ``[u ; 1 ; u·c]`` and
@@ -47,24 +47,18 @@ class GCE(TwoTowerRecommender):
         )
         graph = normalized_adjacency(rows, columns, n_nodes, self_loops=True)
         self.register_buffer("adjacency", graph, persistent=False)
-        self._node_cache: Tensor | None = None
 
-    def _nodes(self) -> tuple[Tensor, Tensor, Tensor]:
+    def nodes(self) -> tuple[Tensor, ...]:
         """Vectors of users ``[U, d]``, items ``[I, d]``, domains ``[K, d]``."""
-        nodes = self._node_cache
-        if nodes is None:
-            nodes = propagate(self.adjacency, self.node.weight)
-            if not self.training and not torch.is_grad_enabled():
-                self._node_cache = nodes
-        users, items, domains = nodes.split([self.n_users, self.n_items, self.n_domains])
-        return users, items, domains
+        nodes = propagate(self.adjacency, self.node.weight)
+        return nodes.split([self.n_users, self.n_items, self.n_domains])
 
-    def _item_tower(self, items: Tensor, nodes: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    def _item_tower(self, items: Tensor, nodes: tuple[Tensor, ...]) -> Tensor:
         item_emb, context = nodes[1][items], nodes[2][self.item_domain[items]]
         with_context = (item_emb * context).sum(dim=1, keepdim=True)
         return torch.cat([item_emb, with_context, torch.ones_like(with_context)], dim=1)
 
-    def _user_tower(self, users: Tensor, nodes: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    def _user_tower(self, users: Tensor, nodes: tuple[Tensor, ...]) -> Tensor:
         user_emb = nodes[0][users]
         with_context = (user_emb @ nodes[2].t()).unsqueeze(-1)
         user_emb = user_emb.unsqueeze(1).expand(-1, self.n_domains, -1)
@@ -72,15 +66,15 @@ class GCE(TwoTowerRecommender):
 
     def encode_items(self, items: Tensor) -> Tensor:
         """``[n, d + 2]``."""
-        return self._item_tower(items, self._nodes())
+        return self._item_tower(items, self.all_nodes())
 
     def user_vectors(self, users: Tensor) -> Tensor:
         """``[n, K, d + 2]``."""
-        return self._user_tower(users, self._nodes())
+        return self._user_tower(users, self.all_nodes())
 
     def score_parts(self, users: Tensor, items: Tensor) -> dict[str, dict[str, Tensor]]:
         """By the pairs of nodes."""
-        all_users, all_items, domains = self._nodes()
+        all_users, all_items, domains = self.all_nodes()
         user, item, context = all_users[users], all_items[items], domains[self.item_domain[items]]
         pairs = {
             "user and item": (user, item),
@@ -92,7 +86,7 @@ class GCE(TwoTowerRecommender):
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """BPR over the batch."""
         users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
-        nodes = self._nodes()
+        nodes = self.all_nodes()
         user_emb = self.own_vector(self._user_tower(users, nodes), items)
         item_emb = self._item_tower(torch.arange(self.n_items, device=users.device), nodes)
         positive = (user_emb * item_emb[items]).sum(dim=1)
@@ -101,8 +95,3 @@ class GCE(TwoTowerRecommender):
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
         """The nodes."""
         return {"node.weight": [("user", 1), ("item", 1), ("", self.n_domains)]}
-
-    def forget_cached(self) -> None:
-        """Forget the convolved nodes too."""
-        super().forget_cached()
-        self._node_cache = None
