@@ -71,6 +71,7 @@ NAMED: dict[str, Key] = {
     "algorithm": Key(choices=("concat", "prod")),
     "dnn_type": Key(choices=("trm", "ave")),
     "domain_loss": Key(choices=("mse", "mse_norm", "infonce")),
+    "domain_weights": Key((dict,), each=Key((int, float), low=0)),
     "feature_learning_rate": Key((int, float), low=0, open=True),
     "dense_memory_mib": Key((int, float), low=0),
     "fields": Key((dict,), each=Key((list, tuple), each=Key((str,)))),
