@@ -70,6 +70,7 @@ NAMED: dict[str, Key] = {
     "aggregator_type": Key(choices=("gcn", "graphsage", "bi")),
     "algorithm": Key(choices=("concat", "prod")),
     "dnn_type": Key(choices=("trm", "ave")),
+    "connect_way": Key(choices=("concat", "mean")),
     "domain_loss": Key(choices=("mse", "mse_norm", "infonce")),
     "domain_weights": Key((dict,), each=Key((int, float), low=0)),
     "feature_learning_rate": Key((int, float), low=0, open=True),
@@ -122,7 +123,7 @@ NAMED: dict[str, Key] = {
 
 #: where the same name is something else
 OF_MODEL: dict[tuple[str, str], Key] = {
-    **dict.fromkeys([("AsymKNN", "alpha"), ("AsymKNN", "beta"), ("CMC", "lambda")], _SHARE),
+    **dict.fromkeys([("AsymKNN", "alpha"), ("AsymKNN", "beta"), ("BiTGCF", "lambda"), ("CMC", "lambda")], _SHARE),
     **dict.fromkeys([("KGCN", "aggregator"), ("KGNNLS", "aggregator")], Key(choices=("sum", "neighbor", "concat"))),
     ("SimpleX", "aggregator"): Key(choices=("mean", "user_attention", "self_attention")),
     ("CDAE", "loss_type"): Key(choices=("MSE", "BCE")),
