@@ -11,22 +11,6 @@ from torch import Tensor
 from recbole_mm.layer.loss import symmetric_info_nce
 
 
-def mean_of_others(vectors: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-    """For each domain the mean over the user's other present domains.
-
-    Args:
-        vectors: ``[n, K, d]``.
-        seen: bool ``[n, K]``, the domain is present.
-
-    Returns:
-        means ``[n, K, d]``, zeros where there is no other; bool ``[n, K, 1]``, whether there is one.
-    """
-    weight = seen.to(vectors.dtype).unsqueeze(-1)
-    total = (vectors * weight).sum(dim=1, keepdim=True)
-    n_others = seen.sum(dim=1, keepdim=True).unsqueeze(-1) - weight
-    return (total - vectors * weight) / n_others.clamp(min=1), n_others > 0
-
-
 def idle_transfer(model: str, seen: Tensor) -> list[str]:
     """A sentence for a model that transfers between a user's domains where ``seen [U, K]`` has nobody in several."""
     if bool((seen.sum(dim=1) > 1).any()):
@@ -48,9 +32,14 @@ def cross_domain_mix(vectors: Tensor, seen: Tensor, own_share: float) -> Tensor:
     Returns:
         ``[n, K, d]``.
     """
-    others, there = mean_of_others(vectors, seen)
+    weight = seen.to(vectors.dtype).unsqueeze(-1)
+    total = (vectors * weight).sum(dim=1, keepdim=True)
+    others = total - vectors * weight
+    n_others = seen.sum(dim=1, keepdim=True).unsqueeze(-1) - weight
+    mean_of_others = others / n_others.clamp(min=1)
     share = torch.where(seen.unsqueeze(-1), own_share, 0.0)
-    return torch.where(there, share * vectors + (1 - share) * others, vectors)
+    mixed = share * vectors + (1 - share) * mean_of_others
+    return torch.where(n_others > 0, mixed, vectors)
 
 
 def domain_parts(

@@ -16,7 +16,7 @@ the losses of a batch of each domain, here a batch mixes their rows.
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import pairwise, permutations
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
-from recbole_mm.layer.domain import idle_transfer, mean_of_others
+from recbole_mm.layer.domain import idle_transfer
 from recbole_mm.layer.history import Taken, UserHistory
 from recbole_mm.layer.loss import bce
 from recbole_mm.model.base import TripletRecommender
@@ -35,6 +35,9 @@ class CoNet(TripletRecommender):
 
     Keys: ``mlp_hidden_size``, ``reg_weight`` (L1 of the connections, SCoNet).
     """
+
+    #: smaller steps, which the layers between them pass through a cache
+    scoring_bytes = 64 << 20
 
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
@@ -58,25 +61,61 @@ class CoNet(TripletRecommender):
             self.n_users, [Taken("items", users[domain == d], items[domain == d]) for d in several]
         )
 
+    def _users(self, users: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+        """Of ``users [n]`` their vectors ``[n, d]``, the mean of what they took in each domain, and where they did."""
+        taken = [bags.mean(self.item_id.weight, bags.ids) for bags in self.history.gather(users)]
+        return self.user_id(users), taken, self.history.count[:, users].t() > 0
+
     def score_pairs(self, users: Tensor, items: Tensor) -> Tensor:
         """``[B]``, by the network of the item's domain."""
         distinct, rows = torch.unique(users, return_inverse=True)
-        taken = [bags.mean(self.item_id.weight, bags.ids) for bags in self.history.gather(distinct)]
-        seen = self.history.count[:, distinct].t() > 0
+        user_emb, taken, seen = self._users(distinct)
         own = F.one_hot(self.item_domain[items], self.n_domains).bool()
-        read = torch.where(own.unsqueeze(-1), self.item_id(items).unsqueeze(1), torch.stack(taken, 1)[rows])
-        user_emb = self.user_id(users).unsqueeze(1).expand(-1, self.n_domains, -1)
-        hidden = self._towers(torch.cat([user_emb, read], dim=-1), seen[rows] | own)
-        return torch.stack([out(hidden[:, d]) for d, out in enumerate(self.out)], dim=1)[own].squeeze(1)
+        item_emb, user_emb = self.item_id(items), user_emb[rows]
+        read = [torch.where(own[:, d : d + 1], item_emb, each[rows]) for d, each in enumerate(taken)]
+        heed = _heed(seen[rows] | own)
+        first = self._sums(0, [torch.cat([user_emb, each], dim=-1) for each in read], heed)
+        return torch.stack(self._outputs(first, heed), dim=1)[own]
 
-    def _towers(self, hidden: Tensor, there: Tensor) -> Tensor:
-        """The last layers ``[n, K, h]`` of the networks that read ``[n, K, 2d]``; those ``there [n, K]`` are heard."""
-        for k, own in enumerate(self.own):
-            out = torch.stack([linear(hidden[:, d]) for d, linear in enumerate(own)], dim=1)
-            if self.n_domains > 1:
-                out = out + mean_of_others(self.cross[k](hidden), there)[0]
-            hidden = F.relu(out)
-        return hidden
+    def score_all(self, users: Tensor) -> Tensor:
+        """``[B, I]``; the first layer, which is linear, is computed of users and of items, not of their pairs."""
+        scores = self.user_id.weight.new_empty(len(users), self.n_items)
+        for domain in range(self.n_domains):
+            items = (self.item_domain == domain).nonzero().squeeze(1)
+            at_once = max(1, self.scoring_bytes // self.pair_bytes // len(items))
+            parts = [self._score_domain(some, items, domain) for some in users.split(at_once)]
+            scores[:, items] = torch.cat(parts)
+        return scores
+
+    def _score_domain(self, users: Tensor, items: Tensor, domain: int) -> Tensor:
+        """``[n, m]`` of ``users [n]`` with ``items [m]`` of a domain."""
+        user_emb, taken, there = self._users(users)
+        taken[domain], there[:, domain] = torch.zeros_like(user_emb), True
+        heed = _heed(there).unsqueeze(1)
+        of_users = [torch.cat([user_emb, each], dim=1).unsqueeze(1) for each in taken]
+        of_items = F.pad(self.item_id(items), (user_emb.shape[1], 0))
+        first = self._sums(0, of_users, heed)
+        for d, own in enumerate(self.own[0]):
+            if d == domain:
+                first[d] = first[d] + F.linear(of_items, own.weight)
+            else:
+                first[d] = first[d] + heed[..., d, domain, None] * self.cross[0](of_items)
+        return self._outputs(first, heed)[domain]
+
+    def _sums(self, layer: int, hidden: list[Tensor], heed: Tensor) -> list[Tensor]:
+        """What comes to the units of ``layer`` in each network, ``[..., h]``, from ``hidden`` of the one before."""
+        sums = [linear(each) for linear, each in zip(self.own[layer], hidden, strict=True)]
+        if self.n_domains > 1:
+            told = [self.cross[layer](each) for each in hidden]
+            for d, other in permutations(range(self.n_domains), 2):
+                sums[d] = torch.addcmul(sums[d], heed[..., d, other, None], told[other])
+        return sums
+
+    def _outputs(self, sums: list[Tensor], heed: Tensor) -> list[Tensor]:
+        """The score by each network from the sums at its first layer, ``[...]``."""
+        for layer in range(1, len(self.own)):
+            sums = self._sums(layer, [F.relu(each) for each in sums], heed)
+        return [out(F.relu(each)).squeeze(-1) for out, each in zip(self.out, sums, strict=True)]
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Cross-entropy, plus ``reg_weight`` · Σ ‖H‖₁."""
@@ -94,3 +133,9 @@ class CoNet(TripletRecommender):
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
         """Users and items."""
         return {"user_id.weight": [("user", 1)], "item_id.weight": [("item", 1)]}
+
+
+def _heed(there: Tensor) -> Tensor:
+    """How much network d hears of e, ``[n, K, K]``: the mean over the others that are ``there [n, K]``."""
+    others = there.unsqueeze(1) & ~torch.eye(there.shape[1], dtype=torch.bool, device=there.device)
+    return others / others.sum(dim=2, keepdim=True).clamp(min=1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from recbole_mm.layer.domain import DOMAIN_LOSSES, cross_domain_mix, idle_transfer, mean_of_others
+from recbole_mm.layer.domain import DOMAIN_LOSSES, cross_domain_mix, idle_transfer
 
 SEEN = torch.tensor([[1, 1, 1], [1, 0, 1], [0, 1, 0], [0, 0, 0]], dtype=torch.bool)
 
@@ -28,16 +28,6 @@ def test_mix_follows_the_protocol(vectors: torch.Tensor) -> None:
             else:
                 expected = torch.stack(others).mean(0) if others else vectors[u, d]
             torch.testing.assert_close(mixed[u, d], expected)
-
-
-def test_mean_of_others_is_zero_where_there_is_none(vectors: torch.Tensor) -> None:
-    means, there = mean_of_others(vectors, SEEN)
-    for u in range(4):
-        for d in range(3):
-            others = [vectors[u, o] for o in range(3) if SEEN[u, o] and o != d]
-            assert there[u, d].item() == bool(others)
-            expected = torch.stack(others).mean(0) if others else torch.zeros(5)
-            torch.testing.assert_close(means[u, d], expected)
 
 
 def test_a_transfer_without_an_overlap_is_said() -> None:
