@@ -39,8 +39,9 @@ _SHARES = """
 _WEIGHTS = """
     aap_weight align_weight anneal_cap cl_weight cor_weight feature_noise id_std initializer_range kg_weight lambda1
     lambda2 lambda3 ls_weight map_weight mip_weight mixture_weights modal_align_weight negative_weight noise_max
-    noise_min noise_scale noise_std proto_reg reg_loss_ratio reg_weight reg_weight_1 reg_weight_2 reg_weights
-    second_order_loss_weight shrink sim_regularity sp_weight ssl_reg ssl_weight vae_anneal_cap w_max w_min
+    noise_min noise_scale noise_std proto_reg reg_exponent reg_loss_ratio reg_weight reg_weight_1 reg_weight_2
+    reg_weights second_order_loss_weight shrink sim_regularity sp_weight ssl_reg ssl_weight unobserved_weight
+    vae_anneal_cap w_max w_min
 """
 _SCALES = "layer_norm_eps logit_scale resolution rho ssl_tau ssl_temp tau tau_ratio temperature topk_factor"
 _SHARE, _WEIGHT = Key(low=0, high=1), Key(low=0)
