@@ -7,8 +7,8 @@ Benchmarks" (RecSys, arXiv 2110.14037).
     \sum_{(u,i) \in S} (w_u \cdot h_i - 1)^2 + \alpha_0 \sum_{u,i} (w_u \cdot h_i)^2
     + \lambda \Big( \sum_u (|S_u| + \alpha_0 |I|)^\nu \|w_u\|^2 + \sum_i (|S_i| + \alpha_0 |U|)^\nu \|h_i\|^2 \Big)
 
-Given: all of it, first vectors from :math:`N(0, \sigma_*^2 / d)` with σ* = 0.1, users before items in each iteration, and
-ν = 1 in all its results. Each half is solved exactly; the authors' iALS++ goes to the same place in parts of a vector.
+Given: all of it, first vectors from :math:`N(0, \sigma_*^2 / d)` with σ* = 0.1, users before items in each iteration,
+ν = 1 in all its results. Each half is solved exactly; the authors' iALS++ goes to the same place by parts of a vector.
 Inferred: users are solved once more at the end, so that a user's vector is that of anyone with the same items (the
 authors do so for people who are not in the data).
 """
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 from recbole.utils import InputType, ModelType
@@ -72,34 +73,45 @@ class iALS(TwoTowerRecommender):  # noqa: N801  (the name that it has)
 
     def _solve_side(self, met: UserHistory, others: Tensor) -> Tensor:
         """The best vectors ``[n, d]`` of those who met ``others [m, d]``; rows of like length are solved together."""
-        gram, width = others.t() @ others, others.shape[1]
+        values, basis = torch.linalg.eigh(others.t() @ others)
+        turned, gram = others @ basis, self.unobserved_weight * values.clamp(min=0)
         count = met.count[0]
-        found = others.new_zeros(len(count), width)
+        found = others.new_zeros(len(count), others.shape[1])
         by_size = count.argsort(stable=True)
-        for rows in by_size[count[by_size] > 0].split(max(1, _BLOCK // width**2)):
-            found[rows] = self._solve_rows(met.gather(rows)[0], others, gram)
-        return found
+        for rows in by_size[count[by_size] > 0].split(max(1, _BLOCK // others.shape[1] ** 2)):
+            found[rows] = self._solve_rows(met.gather(rows)[0], turned, gram)
+        return found @ basis.t()
 
     def _solve_rows(self, met: Bags, others: Tensor, gram: Tensor) -> Tensor:
-        """``(Σ h hᵀ + α₀ HᵀH + λ (|S| + α₀ N)^ν I)⁻¹ Σ h``, ``[b, d]``."""
-        n, width = len(met.size), others.shape[1]
-        longest = int(met.size.max())
-        place = torch.arange(longest, device=others.device) < met.size.unsqueeze(1)
+        """``(D + HᵀH)⁻¹ Hᵀ1`` of the vectors H that each row met, ``[b, d]``; ``D = α₀ gram + λ (|S| + α₀ N)^ν I``.
+
+        In the basis in which the ``gram [d]`` of all others is diagonal, rows of fewer than d are solved in their own
+        number: ``D⁻¹ Hᵀ (I + H D⁻¹ Hᵀ)⁻¹ 1``.
+        """
+        n, width, longest = len(met.size), others.shape[1], int(met.size.max())
         ids = torch.zeros(n, longest, dtype=torch.long, device=others.device)
-        ids[place] = met.ids
-        matrix, total = (self.unobserved_weight * gram).repeat(n, 1, 1), others.new_zeros(n, width)
+        ids[torch.arange(longest, device=others.device) < met.size.unsqueeze(1)] = met.ids
+        weight = met.size + self.unobserved_weight * (len(others) - 1)
+        diagonal = gram + (self.reg_weight * weight**self.reg_exponent).unsqueeze(1)
+        if longest < width:
+            vectors = others[ids]
+            scaled = vectors / diagonal.unsqueeze(1)
+            inner = torch.baddbmm(torch.eye(longest, device=others.device), scaled, vectors.transpose(1, 2))
+            return (scaled * self._solved(inner, torch.ones_like(vectors[..., :1]))).sum(dim=1)
+        matrix, total = torch.diag_embed(diagonal), torch.zeros_like(diagonal)
         for some in ids.split(max(1, _BLOCK // (n * width)), dim=1):
             vectors = others[some]
             matrix.baddbmm_(vectors.transpose(1, 2), vectors)
             total += vectors.sum(dim=1)
-        weight = met.size + self.unobserved_weight * (len(others) - 1)
-        matrix.diagonal(dim1=1, dim2=2).add_((self.reg_weight * weight**self.reg_exponent).unsqueeze(1))
+        return self._solved(matrix, total.unsqueeze(2)).squeeze(2)
+
+    def _solved(self, matrix: Tensor, target: Tensor) -> Tensor:
         factor, info = torch.linalg.cholesky_ex(matrix)
         if info.any():
             raise Failure(
                 f"iALS: the matrix of a user or an item is not positive definite; raise reg_weight: {self.reg_weight}"
             )
-        return torch.cholesky_solve(total.unsqueeze(2), factor).squeeze(2)
+        return torch.cholesky_solve(target, factor)
 
     def encode_items(self, items: Tensor) -> Tensor:
         """h, ``[n, d]``."""
@@ -114,11 +126,8 @@ class iALS(TwoTowerRecommender):  # noqa: N801  (the name that it has)
     def vectors_of_history(self, items: Tensor) -> Tensor | None:
         """``[1, 1, d]``, as of a user with these items."""
         self._solve()
-        ids = items.unique()
-        gram = self.item_emb.t() @ self.item_emb
-        return self._solve_rows(
-            Bags("items", ids, ids.new_tensor([len(ids)])), self.item_emb, gram
-        ).unsqueeze(1)
+        taken = Taken("items", np.zeros(len(items), dtype=np.int64), items.cpu().numpy())
+        return self._solve_side(UserHistory(1, [taken]).to(items.device), self.item_emb).unsqueeze(1)
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Zero; there is nothing to learn by gradients."""

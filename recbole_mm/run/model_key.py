@@ -31,10 +31,10 @@ _COUNTS = """
     sampling_steps split_to step warm_up_step
 """
 _SHARES = """
-    adaptor_dropout_prob attn_dropout_prob corruption_ratio drop_ex drop_im drop_ratio dropout dropout_prob
-    dropout_probs eta ft_ratio global_ratio hidden_dropout_prob item_drop_ratio item_dropout l1_ratio mask_ratio
-    mess_dropout mess_dropout_rate message_dropout modality_dropout node_dropout node_dropout_rate sess_dropout
-    spatial_ratio
+    adaptor_dropout_prob attn_dropout_prob content_weight corruption_ratio drop_ex drop_im drop_ratio dropout
+    dropout_prob dropout_probs eta ft_ratio global_ratio hidden_dropout_prob item_drop_ratio item_dropout l1_ratio
+    mask_ratio mess_dropout mess_dropout_rate message_dropout modality_dropout node_dropout node_dropout_rate
+    sess_dropout spatial_ratio
 """
 _WEIGHTS = """
     aap_weight align_weight anneal_cap cl_weight cor_weight feature_noise id_std initializer_range kg_weight lambda1
