@@ -34,6 +34,15 @@ def propagate(graph: Tensor, vectors: Tensor) -> Tensor:
         return torch.sparse.mm(graph, vectors.float())
 
 
+def mean_of_layers(graph: Tensor, vectors: Tensor, n_layers: int) -> Tensor:
+    """LightGCN's sum: the mean of ``vectors [n, d]`` and of their first n_layers products with ``graph [n, n]``."""
+    total = layer = vectors
+    for _ in range(n_layers):
+        layer = propagate(graph, layer)
+        total = total + layer
+    return total / (n_layers + 1)
+
+
 def symmetrically_normalized(adjacency: Any) -> Any:
     """``D^{-1/2} A D^{-1/2}`` of a symmetric scipy matrix; a node without an edge keeps a row of zeros."""
     degree = np.asarray(adjacency.sum(axis=1)).ravel()
