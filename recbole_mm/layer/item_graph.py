@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from recbole_mm.layer.feature import FeatureTable
-from recbole_mm.layer.graph import nearest_neighbours
+from recbole_mm.layer.graph import nearest_neighbours, symmetric_weights
 
 
 def nearest_edges(vectors: Tensor, nodes: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -30,13 +30,6 @@ def nearest_edges(vectors: Tensor, nodes: Tensor, k: int) -> tuple[Tensor, Tenso
         near, cosines = torch.cat([near, ids], dim=1), torch.cat([cosines, values], dim=1)
     edges = torch.stack([nodes.unsqueeze(1).expand_as(near).flatten(), nodes[near.flatten()]])
     return edges, cosines.flatten()
-
-
-def symmetric_weights(edges: Tensor, weights: Tensor, n_nodes: int) -> Tensor:
-    """``w_ij / √(d_i d_j)`` with d the sums of the rows, ``[e]``; 0 where a d is. Gradients flow to ``weights``."""
-    degree = weights.new_zeros(n_nodes).index_add(0, edges[0], weights)
-    scale = torch.where(degree > 0, degree.clamp(min=1e-12).rsqrt(), 0.0)
-    return weights * scale[edges[0]] * scale[edges[1]]
 
 
 def similarity_graph(features: FeatureTable, name: str, k: int, binary: bool) -> Tensor:

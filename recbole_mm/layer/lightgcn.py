@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recbole_mm.layer.graph import mean_of_layers, normalized_adjacency
+from recbole_mm.layer.graph import FixedGraph, mean_of_layers, symmetric_weights
 
 
 class LightGCN(nn.Module):
@@ -20,10 +20,11 @@ class LightGCN(nn.Module):
 
     Attributes:
         user, item: the embeddings, ``[U, d]`` and ``[I, d]`` (Xavier, uniform).
-        graph: ``D^{-1/2} A D^{-1/2}`` over users, then items, sparse COO; no part of the state dict.
+        pairs: the distinct pairs, ``[2, e]``, by user; no part of the state dict.
+        graph: ``D^{-1/2} A D^{-1/2}`` over users, then items.
     """
 
-    graph: Tensor
+    pairs: Tensor
 
     def __init__(
         self, users: np.ndarray, items: np.ndarray, n_users: int, n_items: int, width: int, n_layers: int
@@ -33,10 +34,24 @@ class LightGCN(nn.Module):
         self.user, self.item = nn.Embedding(n_users, width), nn.Embedding(n_items, width)
         for table in (self.user, self.item):
             nn.init.xavier_uniform_(table.weight)
-        graph = normalized_adjacency(users, n_users + items, n_users + n_items, self_loops=False)
-        self.register_buffer("graph", graph, persistent=False)
+        distinct = np.unique(users.astype(np.int64) * n_items + items)
+        pairs = torch.from_numpy(np.stack(np.divmod(distinct, n_items)))
+        self.register_buffer("pairs", pairs, persistent=False)
+        self.graph = self.graph_of(self.pairs)
 
-    def forward(self, graph: Tensor | None = None, vectors: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def graph_of(self, pairs: Tensor) -> FixedGraph:
+        """``D^{-1/2} A D^{-1/2}`` of distinct ``pairs [2, e]`` of a user and an item, by their own degrees."""
+        n_users = self.user.num_embeddings
+        n_nodes = n_users + self.item.num_embeddings
+        edges = torch.stack([pairs[0], pairs[1] + n_users])
+        edges = torch.cat([edges, edges.flip(0)], dim=1)
+        weights = symmetric_weights(edges, torch.ones(edges.shape[1], device=edges.device), n_nodes)
+        matrix = torch.sparse_coo_tensor(edges, weights, (n_nodes, n_nodes), check_invariants=False)
+        return FixedGraph(matrix, symmetric=True)
+
+    def forward(
+        self, graph: FixedGraph | None = None, vectors: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """``[U, d]`` and ``[I, d]``; over another ``graph``, or of other ``vectors [U + I, d]`` than the ids."""
         graph = self.graph if graph is None else graph
         vectors = torch.cat([self.user.weight, self.item.weight]) if vectors is None else vectors

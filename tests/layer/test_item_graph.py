@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from recbole_mm.layer.feature import FeatureTable
+from recbole_mm.layer.graph import FixedGraph, propagate
 from recbole_mm.layer.item_graph import mixed_graph, shares_of_present, similarity_graph
 from recbole_mm.layer.lightgcn import LightGCN
 
@@ -103,5 +104,22 @@ def test_light_graph_convolution_is_the_mean_of_its_layers() -> None:
     expected = (ids + adjacency @ ids + adjacency @ adjacency @ ids) / 3
     torch.testing.assert_close(torch.cat(part()), expected)
     torch.testing.assert_close(torch.cat(part(vectors=2 * ids)), 2 * expected)
-    torch.testing.assert_close(torch.cat(part(graph=part.graph * 0)), ids / 3)
+    none = part.graph_of(part.pairs[:, :0])
+    torch.testing.assert_close(torch.cat(part(none)), ids / 3)
+    assert part.pairs.tolist() == [[0, 1, 1], [0, 0, 2]]
     assert [f"ids.{name}" for name in part.state_dict()] == list(part.id_rows("ids"))
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_gradients_of_a_fixed_graph_are_those_of_the_dense_product(symmetric: bool) -> None:
+    generator = torch.Generator().manual_seed(1)
+    dense = torch.rand(5, 5, generator=generator).where(torch.rand(5, 5, generator=generator) > 0.5, 0.0)
+    dense = dense + dense.t() if symmetric else dense[:, :4]
+    graph = FixedGraph(dense.to_sparse(), symmetric)
+    vectors = torch.randn(dense.shape[1], 3, generator=generator, requires_grad=True)
+    weights = torch.randn(5, 3, generator=generator)
+    found = graph(vectors)
+    torch.testing.assert_close(found, dense @ vectors)
+    (gradient,) = torch.autograd.grad((found * weights).sum(), vectors)
+    torch.testing.assert_close(gradient, dense.t() @ weights)
+    assert not list(graph.state_dict()) and propagate(graph, vectors).equal(found)
