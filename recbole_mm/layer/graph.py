@@ -99,6 +99,17 @@ def symmetric_weights(edges: Tensor, weights: Tensor, n_nodes: int) -> Tensor:
     return weights * scale[edges[0]] * scale[edges[1]]
 
 
+def mean_of_neighbours(edges: Tensor, n_nodes: int) -> FixedGraph:
+    """``D^{-1} A``, ``[n_nodes, n_nodes]``: rows that add up to 1, or of zeros.
+
+    Args:
+        edges: ``[2, e]``, distinct, from a receiver (the row) to a sender.
+        n_nodes: number of nodes.
+    """
+    weights = 1.0 / torch.bincount(edges[0], minlength=n_nodes)[edges[0]]
+    return FixedGraph(torch.sparse_coo_tensor(edges, weights, (n_nodes, n_nodes), check_invariants=False))
+
+
 def symmetrically_normalized(adjacency: Any) -> Any:
     """``D^{-1/2} A D^{-1/2}`` of a symmetric scipy matrix; a node without an edge keeps a row of zeros."""
     degree = np.asarray(adjacency.sum(axis=1)).ravel()

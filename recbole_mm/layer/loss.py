@@ -124,3 +124,8 @@ def pairwise_info_nce(views: Sequence[Tensor], present: Tensor, temperature: flo
             both = present[:, a] & present[:, b]
             terms.append(symmetric_info_nce(views[a][both], views[b][both], temperature))
     return torch.stack(terms).mean()
+
+
+def l2(vectors: Sequence[Tensor], rows: int) -> Tensor:
+    r"""``½ Σ ‖v‖²`` over all ``vectors [..., d]`` of a batch, a row of it; ``rows`` B."""
+    return torch.stack([each.square().sum() for each in vectors]).sum() / (2 * rows)

@@ -28,7 +28,7 @@ _SIZES = """
 """
 _COUNTS = """
     anneal_steps context_hops hyper_layers item_agg_layer lightgcn_layer low_layers_num n_hop n_hops n_iter n_layers
-    sampling_steps split_to step warm_up_step
+    n_routing sampling_steps split_to step warm_up_step
 """
 _SHARES = """
     adaptor_dropout_prob attn_dropout_prob content_weight corruption_ratio drop_ex drop_im drop_ratio dropout
@@ -65,7 +65,7 @@ NAMED: dict[str, Key] = {
     **dict.fromkeys(["lgb_early_stopping_rounds", "xgb_early_stopping_rounds"], Key((int,), low=1)),
     **dict.fromkeys(["pooling_type", "pooling_type_layer_1", "pooling_type_layer_2"], Key(choices=("max", "average"))),
     **dict.fromkeys(["contrast", "fredom_type"], _FREQUENCIES),
-    **dict.fromkeys(["has_residual", "norm", "use_filter"], Key((bool,))),
+    **dict.fromkeys(["has_residual", "norm", "pruning", "use_filter"], Key((bool,))),
     **dict.fromkeys(["xgb_silent", "xgb_verbose_eval"], Key((bool, int))),
     "accum": Key(choices=("stack", "sum")),
     "aggregator_type": Key(choices=("gcn", "graphsage", "bi")),
