@@ -27,8 +27,8 @@ _SIZES = """
     xgb_num_boost_round
 """
 _COUNTS = """
-    anneal_steps context_hops hyper_layers item_agg_layer lightgcn_layer low_layers_num n_hop n_hops n_iter n_layers
-    sampling_steps split_to step warm_up_step
+    anneal_steps context_hops hyper_layers item_agg_layer lightgcn_layer low_layers_num n_hop n_hops n_item_layers
+    n_iter n_layers sampling_steps split_to step warm_up_step
 """
 _SHARES = """
     adaptor_dropout_prob attn_dropout_prob corruption_ratio drop_ex drop_im drop_ratio dropout dropout_prob
@@ -38,8 +38,8 @@ _SHARES = """
 """
 _WEIGHTS = """
     aap_weight align_weight anneal_cap cl_weight cor_weight feature_noise id_std initializer_range kg_weight lambda1
-    lambda2 lambda3 ls_weight map_weight mip_weight mixture_weights modal_align_weight negative_weight noise_max
-    noise_min noise_scale noise_std proto_reg reg_loss_ratio reg_weight reg_weight_1 reg_weight_2 reg_weights
+    lambda2 lambda3 ls_weight map_weight mip_weight mixture_weights modal_align_weight modal_weight negative_weight
+    noise_max noise_min noise_scale noise_std proto_reg reg_loss_ratio reg_weight reg_weight_1 reg_weight_2 reg_weights
     second_order_loss_weight shrink sim_regularity sp_weight ssl_reg ssl_weight vae_anneal_cap w_max w_min
 """
 _SCALES = "layer_norm_eps logit_scale resolution rho ssl_tau ssl_temp tau tau_ratio temperature topk_factor"
@@ -91,6 +91,7 @@ NAMED: dict[str, Key] = {
     "loss_function": Key(choices=("inner_product", "transe")),
     "loss_type": Key(choices=("BPR", "CE")),
     "mean_type": Key(choices=("x0", "eps")),
+    "modality_weights": Key((dict,), each=_SHARE),
     "neigh_info_method": Key(choices=("random", "knn", "louvain")),
     "noise_schedule": Key(choices=("linear", "linear-var", "cosine", "binomial")),
     "order": Key(low=1, high=2, whole=True),
