@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from recbole_mm.errors import WrongUse
 from recbole_mm.layer.feature import FeatureTable
 from recbole_mm.layer.graph import nearest_neighbours, symmetric_weights
 
@@ -49,6 +50,20 @@ def similarity_graph(features: FeatureTable, name: str, k: int, binary: bool) ->
     n = len(features.present)
     weights = symmetric_weights(edges, torch.ones_like(cosines) if binary else cosines.clamp(min=0), n)
     return torch.sparse_coo_tensor(edges, weights, (n, n), check_invariants=False).coalesce()
+
+
+def named_weights(names: Sequence[str], given: Mapping[str, float] | None) -> Tensor:
+    """``[M]``: what ``given`` says of the modalities; those that it does not name share alike what is left of 1.
+
+    Raises:
+        WrongUse: they are more than 1 together.
+    """
+    known = {name: float(weight) for name, weight in (given or {}).items() if name in names}
+    left = 1 - sum(known.values())
+    if left < -1e-6:
+        raise WrongUse(f"modality_weights: expected at most 1 together, got {known}")
+    share = max(left, 0.0) / max(len(names) - len(known), 1)
+    return torch.tensor([known.get(name, share) for name in names])
 
 
 def shares_of_present(present: Tensor, weights: Tensor) -> Tensor:

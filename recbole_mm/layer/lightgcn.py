@@ -49,6 +49,17 @@ class LightGCN(nn.Module):
         matrix = torch.sparse_coo_tensor(edges, weights, (n_nodes, n_nodes), check_invariants=False)
         return FixedGraph(matrix, symmetric=True)
 
+    def thinned(self, drop_ratio: float, generator: torch.Generator) -> Tensor:
+        """The pairs but for a share, ``[2, e']``, drawn without replacement by p ∝ 1/√(d_u d_i) (FREEDOM): those of a
+        busy user and a popular item go first.
+        """
+        users, items = self.pairs.cpu()
+        weight = (torch.bincount(users)[users] * torch.bincount(items)[items]).double().rsqrt()
+        # the first of exponential clocks of these rates: as draws one by one
+        alarm = torch.empty_like(weight).exponential_(generator=generator) / weight
+        kept = alarm.topk(max(1, int(len(weight) * (1 - drop_ratio))), largest=False, sorted=False).indices
+        return self.pairs[:, kept.to(self.pairs.device)]
+
     def forward(
         self, graph: FixedGraph | None = None, vectors: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:

@@ -30,7 +30,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.layer.edge import Edges
-from recbole_mm.layer.loss import bpr, l2
+from recbole_mm.layer.loss import bpr, half_squares
 from recbole_mm.layer.projection import masked
 from recbole_mm.layer.scoring import candidate_scores
 from recbole_mm.model.base import GraphRecommender, item_features
@@ -124,7 +124,7 @@ class GRCN(GraphRecommender):
         if not self.reg_weight:
             return loss
         free = [self.user_id(users), self.item_id(items), self.item_id(negatives)]
-        return loss + self.reg_weight * l2([*free, *(p(users) for p in self.preference.values())], len(users))
+        return loss + self.reg_weight * half_squares(*free, *(p(users) for p in self.preference.values()))
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
         """Ids, free vectors and confidences."""

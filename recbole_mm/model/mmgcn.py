@@ -27,7 +27,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.layer.graph import FixedGraph, mean_of_neighbours, propagate
-from recbole_mm.layer.loss import bpr, l2
+from recbole_mm.layer.loss import bpr, half_squares
 from recbole_mm.layer.projection import masked
 from recbole_mm.layer.scoring import candidate_scores
 from recbole_mm.model.base import GraphRecommender, item_features
@@ -96,7 +96,7 @@ class MMGCN(GraphRecommender):
             return loss
         free = [self.node(ids) for ids in (users, self.n_users + items, self.n_users + negatives)]
         free += [branch.preference(users) for branch in self.branches.values()]
-        return loss + self.reg_weight * l2(free, len(users))
+        return loss + self.reg_weight * half_squares(*free)
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
         """The ids, and the users' free vectors."""

@@ -27,21 +27,20 @@ _SIZES = """
     xgb_num_boost_round
 """
 _COUNTS = """
-    anneal_steps context_hops hyper_layers item_agg_layer lightgcn_layer low_layers_num n_hop n_hops n_iter n_layers
-    n_routing sampling_steps split_to step warm_up_step
+    anneal_steps context_hops hyper_layers item_agg_layer lightgcn_layer low_layers_num n_hop n_hops n_item_layers
+    n_iter n_layers sampling_steps split_to step warm_up_step
 """
 _SHARES = """
-    adaptor_dropout_prob attn_dropout_prob content_weight corruption_ratio drop_ex drop_im drop_ratio dropout
-    dropout_prob dropout_probs eta ft_ratio global_ratio hidden_dropout_prob item_drop_ratio item_dropout l1_ratio
-    mask_ratio mess_dropout mess_dropout_rate message_dropout modality_dropout node_dropout node_dropout_rate
-    sess_dropout spatial_ratio
+    adaptor_dropout_prob attn_dropout_prob corruption_ratio drop_ex drop_im drop_ratio dropout dropout_prob
+    dropout_probs eta ft_ratio global_ratio hidden_dropout_prob item_drop_ratio item_dropout l1_ratio mask_ratio
+    mess_dropout mess_dropout_rate message_dropout modality_dropout node_dropout node_dropout_rate sess_dropout
+    spatial_ratio
 """
 _WEIGHTS = """
     aap_weight align_weight anneal_cap cl_weight cor_weight feature_noise id_std initializer_range kg_weight lambda1
-    lambda2 lambda3 ls_weight map_weight mip_weight mixture_weights modal_align_weight negative_weight noise_max
-    noise_min noise_scale noise_std proto_reg reg_exponent reg_loss_ratio reg_weight reg_weight_1 reg_weight_2
-    reg_weights second_order_loss_weight shrink sim_regularity sp_weight ssl_reg ssl_weight unobserved_weight
-    vae_anneal_cap w_max w_min
+    lambda2 lambda3 ls_weight map_weight mip_weight mixture_weights modal_align_weight modal_weight negative_weight
+    noise_max noise_min noise_scale noise_std proto_reg reg_loss_ratio reg_weight reg_weight_1 reg_weight_2 reg_weights
+    second_order_loss_weight shrink sim_regularity sp_weight ssl_reg ssl_weight vae_anneal_cap w_max w_min
 """
 _SCALES = "layer_norm_eps logit_scale resolution rho ssl_tau ssl_temp tau tau_ratio temperature topk_factor"
 _SHARE, _WEIGHT = Key(low=0, high=1), Key(low=0)
@@ -70,6 +69,7 @@ NAMED: dict[str, Key] = {
     "accum": Key(choices=("stack", "sum")),
     "aggregator_type": Key(choices=("gcn", "graphsage", "bi")),
     "algorithm": Key(choices=("concat", "prod")),
+    "content_weight": _SHARE,
     "dnn_type": Key(choices=("trm", "ave")),
     "domain_loss": Key(choices=("mse", "mse_norm", "infonce")),
     "feature_learning_rate": Key((int, float), low=0, open=True),
@@ -92,6 +92,8 @@ NAMED: dict[str, Key] = {
     "loss_function": Key(choices=("inner_product", "transe")),
     "loss_type": Key(choices=("BPR", "CE")),
     "mean_type": Key(choices=("x0", "eps")),
+    "modality_weights": Key((dict,), each=_SHARE),
+    "n_routing": Key(low=0, whole=True),
     "neigh_info_method": Key(choices=("random", "knn", "louvain")),
     "noise_schedule": Key(choices=("linear", "linear-var", "cosine", "binomial")),
     "order": Key(low=1, high=2, whole=True),
@@ -102,6 +104,7 @@ NAMED: dict[str, Key] = {
     "pretrain_valid": Key(choices=("loss", "probe")),
     "precision": Key(choices=("float32", "float64")),
     "pooling_mode": Key(choices=("mean", "max", "sum")),
+    **dict.fromkeys(["reg_exponent", "unobserved_weight"], _WEIGHT),
     "reranker_CAN_NUM": Key(
         (int, str), test=lambda value: all(each.strip().isdecimal() for each in str(value).split(",")),
         form="whole numbers such as 100 or 100,20",
@@ -111,6 +114,7 @@ NAMED: dict[str, Key] = {
     "selected_features": Key((list,), each=Key((str,))),
     "sim": Key((str,), choices=("dot", "cos")),
     "softmax_over": Key(choices=("negatives", "domain")),
+    "ssl_task": Key(choices=("fac", "fd", "fm")),
     "structure": Key(choices=("parallel", "stacked")),
     "teacher": Key(choices=("CrossNet", "CINComp")),
     "train_stage": Key(choices=("pretrain", "inductive", "transductive")),
