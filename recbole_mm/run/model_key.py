@@ -27,8 +27,8 @@ _SIZES = """
     xgb_num_boost_round
 """
 _COUNTS = """
-    anneal_steps context_hops hyper_layers item_agg_layer lightgcn_layer low_layers_num n_hop n_hops n_iter n_layers
-    sampling_steps split_to step warm_up_step
+    anneal_steps context_hops hyper_layers item_agg_layer lightgcn_layer low_layers_num n_hop n_hops n_item_layers
+    n_iter n_layers sampling_steps split_to step warm_up_step
 """
 _SHARES = """
     adaptor_dropout_prob attn_dropout_prob corruption_ratio drop_ex drop_im drop_ratio dropout dropout_prob
@@ -38,8 +38,8 @@ _SHARES = """
 """
 _WEIGHTS = """
     aap_weight align_weight anneal_cap cl_weight cor_weight feature_noise id_std initializer_range kg_weight lambda1
-    lambda2 lambda3 ls_weight map_weight mip_weight mixture_weights modal_align_weight negative_weight noise_max
-    noise_min noise_scale noise_std proto_reg reg_loss_ratio reg_weight reg_weight_1 reg_weight_2 reg_weights
+    lambda2 lambda3 ls_weight map_weight mip_weight mixture_weights modal_align_weight modal_weight negative_weight
+    noise_max noise_min noise_scale noise_std proto_reg reg_loss_ratio reg_weight reg_weight_1 reg_weight_2 reg_weights
     second_order_loss_weight shrink sim_regularity sp_weight ssl_reg ssl_weight vae_anneal_cap w_max w_min
 """
 _SCALES = "layer_norm_eps logit_scale resolution rho ssl_tau ssl_temp tau tau_ratio temperature topk_factor"
@@ -64,11 +64,12 @@ NAMED: dict[str, Key] = {
     **dict.fromkeys(["lgb_early_stopping_rounds", "xgb_early_stopping_rounds"], Key((int,), low=1)),
     **dict.fromkeys(["pooling_type", "pooling_type_layer_1", "pooling_type_layer_2"], Key(choices=("max", "average"))),
     **dict.fromkeys(["contrast", "fredom_type"], _FREQUENCIES),
-    **dict.fromkeys(["has_residual", "norm", "use_filter"], Key((bool,))),
+    **dict.fromkeys(["has_residual", "norm", "pruning", "use_filter"], Key((bool,))),
     **dict.fromkeys(["xgb_silent", "xgb_verbose_eval"], Key((bool, int))),
     "accum": Key(choices=("stack", "sum")),
     "aggregator_type": Key(choices=("gcn", "graphsage", "bi")),
     "algorithm": Key(choices=("concat", "prod")),
+    "content_weight": _SHARE,
     "dnn_type": Key(choices=("trm", "ave")),
     "combination": Key(choices=("max", "mean", "concat")),
     "connect_way": Key(choices=("concat", "mean")),
@@ -96,6 +97,8 @@ NAMED: dict[str, Key] = {
     "map_users": Key(choices=("cold", "all")),
     "mapping_function": Key(choices=("linear", "non_linear")),
     "mean_type": Key(choices=("x0", "eps")),
+    "modality_weights": Key((dict,), each=_SHARE),
+    "n_routing": Key(low=0, whole=True),
     "neigh_info_method": Key(choices=("random", "knn", "louvain")),
     "noise_schedule": Key(choices=("linear", "linear-var", "cosine", "binomial")),
     "order": Key(low=1, high=2, whole=True),
@@ -106,6 +109,7 @@ NAMED: dict[str, Key] = {
     "pretrain_valid": Key(choices=("loss", "probe")),
     "precision": Key(choices=("float32", "float64")),
     "pooling_mode": Key(choices=("mean", "max", "sum")),
+    **dict.fromkeys(["reg_exponent", "unobserved_weight"], _WEIGHT),
     "reranker_CAN_NUM": Key(
         (int, str), test=lambda value: all(each.strip().isdecimal() for each in str(value).split(",")),
         form="whole numbers such as 100 or 100,20",
@@ -115,6 +119,7 @@ NAMED: dict[str, Key] = {
     "selected_features": Key((list,), each=Key((str,))),
     "sim": Key((str,), choices=("dot", "cos")),
     "softmax_over": Key(choices=("negatives", "domain")),
+    "ssl_task": Key(choices=("fac", "fd", "fm")),
     "structure": Key(choices=("parallel", "stacked")),
     "teacher": Key(choices=("CrossNet", "CINComp")),
     "train_stage": Key(choices=("pretrain", "inductive", "transductive")),

@@ -1,0 +1,85 @@
+"""Graphs of items by their features: each item is linked to the items nearest to it; sparse, never I × I."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from recbole_mm.errors import WrongUse
+from recbole_mm.layer.feature import FeatureTable
+from recbole_mm.layer.graph import nearest_neighbours, symmetric_weights
+
+
+def nearest_edges(vectors: Tensor, nodes: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Each node's edges to the k nearest by cosine, itself the first of them (as LATTICE and FREEDOM count k).
+
+    Args:
+        vectors: ``[n, D]``.
+        nodes: their ids, ``[n]``.
+        k: with fewer nodes, all of them.
+
+    Returns:
+        (edges ``[2, n · min(k, n)]`` from a node to a near one, their cosines ``[n · min(k, n)]``), a node's one after
+        the other.
+    """
+    near = torch.arange(len(vectors), device=vectors.device).unsqueeze(1)
+    cosines = torch.ones(near.shape, device=vectors.device)
+    if (others := min(k, len(vectors)) - 1) > 0:
+        ids, values = nearest_neighbours(vectors, others)
+        near, cosines = torch.cat([near, ids], dim=1), torch.cat([cosines, values], dim=1)
+    edges = torch.stack([nodes.unsqueeze(1).expand_as(near).flatten(), nodes[near.flatten()]])
+    return edges, cosines.flatten()
+
+
+def similarity_graph(features: FeatureTable, name: str, k: int, binary: bool) -> Tensor:
+    r"""``D^{-1/2} S D^{-1/2}`` of one modality, S an item's k nearest by cosine (itself among them), D its rows' sums.
+
+    Args:
+        features: of the items.
+        name: the modality.
+        k: edges of an item; an item without this modality has none, and none leads to it.
+        binary: S_ij is 1 (FREEDOM), else the cosine, negative ones as 0 (LATTICE, MGCN).
+
+    Returns:
+        sparse COO ``[I, I]``, coalesced, not symmetric.
+    """
+    held = features.present[:, features.names.index(name)].nonzero().squeeze(1)
+    edges, cosines = nearest_edges(features(name, held), held, k)
+    n = len(features.present)
+    weights = symmetric_weights(edges, torch.ones_like(cosines) if binary else cosines.clamp(min=0), n)
+    return torch.sparse_coo_tensor(edges, weights, (n, n), check_invariants=False).coalesce()
+
+
+def named_weights(names: Sequence[str], given: Mapping[str, float] | None) -> Tensor:
+    """``[M]``: what ``given`` says of the modalities; those that it does not name share alike what is left of 1.
+
+    Raises:
+        WrongUse: they are more than 1 together.
+    """
+    known = {name: float(weight) for name, weight in (given or {}).items() if name in names}
+    left = 1 - sum(known.values())
+    if left < -1e-6:
+        raise WrongUse(f"modality_weights: expected at most 1 together, got {known}")
+    share = max(left, 0.0) / max(len(names) - len(known), 1)
+    return torch.tensor([known.get(name, share) for name in names])
+
+
+def shares_of_present(present: Tensor, weights: Tensor) -> Tensor:
+    """``weights [M]`` of the modalities for each item, over those it has, to sum 1; ``[I, M]``, zeros for none."""
+    own = present * weights
+    return own / own.sum(dim=1, keepdim=True).clamp(min=1e-12)
+
+
+def mixed_graph(graphs: Sequence[Tensor], shares: Tensor) -> Tensor:
+    """``Σ_m diag(share_m) S^m``: graphs of one modality each, sparse ``[I, I]``, and ``shares [I, M]``."""
+    scaled = []
+    for graph, share in zip(graphs, shares.unbind(dim=1), strict=True):
+        edges = graph.indices()
+        scaled.append(
+            torch.sparse_coo_tensor(
+                edges, graph.values() * share[edges[0]], graph.shape, check_invariants=False
+            )
+        )
+    return torch.stack(scaled).sum(dim=0).coalesce() if len(scaled) > 1 else scaled[0].coalesce()
