@@ -55,11 +55,6 @@ def bce(positive: Tensor, negatives: Tensor, weight: Tensor | None = None) -> Te
     return (terms if weight is None else weight.unsqueeze(1) * terms).mean()
 
 
-def half_squares(*vectors: Tensor) -> Tensor:
-    """L2 regularisation of a batch's vectors: half their squares ``½‖·‖²``, summed, per row of the first ``[B, d]``."""
-    return sum((v.square().sum() for v in vectors), vectors[0].new_zeros(())) / (2 * len(vectors[0]))
-
-
 def gbce(positive: Tensor, negatives: Tensor, t: float, sampling_rate: float | Tensor) -> Tensor:
     r"""Generalised BCE of gSASRec (Petrov and Macdonald 2023, arXiv 2308.07192), for few negatives of many items.
 

@@ -30,7 +30,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.layer.domain import cross_domain_mix, idle_transfer
-from recbole_mm.layer.graph import normalized_adjacency, propagate
+from recbole_mm.layer.graph import FixedGraph, normalized_adjacency
 from recbole_mm.layer.loss import bce, half_squares
 from recbole_mm.layer.scoring import candidate_scores
 from recbole_mm.model.base import GraphRecommender, check_choices
@@ -42,7 +42,6 @@ class BiTGCF(GraphRecommender):
     Keys: ``n_layers``, ``lambda``, ``connect_way: concat | mean``, ``dropout_prob``, ``reg_weight``.
     """
 
-    adjacency: Tensor
     degree: Tensor
 
     def __init__(self, config: Any, dataset: Any):
@@ -59,7 +58,7 @@ class BiTGCF(GraphRecommender):
         first_item = len(self.user_id.weight)
         pairs = torch.stack([self._user_rows(users, items), first_item + items]).unique(dim=1)
         graph = normalized_adjacency(*pairs.numpy(), first_item + self.n_items, self_loops=False)
-        self.register_buffer("adjacency", graph, persistent=False)
+        self.graph = FixedGraph(graph, symmetric=True)
         degree = torch.bincount(pairs[0], minlength=first_item).view(self.n_users, -1)
         self.register_buffer("degree", degree, persistent=False)
 
@@ -72,7 +71,7 @@ class BiTGCF(GraphRecommender):
         nodes = torch.cat([self.user_id.weight * seen, self.item_id.weight])
         layers = [nodes]
         for _ in range(self.n_layers):
-            near = propagate(self.adjacency, nodes)
+            near = self.graph(nodes)
             users, items = self.dropout(nodes + near + nodes * near).split([len(seen), self.n_items])
             users = self._transfer(users.view(self.n_users, self.n_domains, -1))
             nodes = torch.cat([users.flatten(0, 1), items])
