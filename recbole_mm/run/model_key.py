@@ -119,6 +119,7 @@ NAMED: dict[str, Key] = {
     "teacher": Key(choices=("CrossNet", "CINComp")),
     "train_stage": Key(choices=("pretrain", "inductive", "transductive")),
     "train_method": Key(choices=("after_pretrain", "no_pretrain")),
+    "user_graph_k": Key(low=1, whole=True),
     "user_text": Key(choices=("items", "reviews")),
     "weight_mode": Key(choices=("", "dynamic", "static", "max_logits")),
     "xgb_nthread": Key((int,), low=-1),
