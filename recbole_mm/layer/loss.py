@@ -40,6 +40,11 @@ def bpr(positive: Tensor, negatives: Tensor, counted: Tensor | None = None) -> T
     return losses.masked_fill(~counted, 0.0).sum() / counted.sum().clamp(min=1)
 
 
+def half_squares(*vectors: Tensor) -> Tensor:
+    """L2 per positive, ``½ Σ ‖·‖² / B``, of the vectors ``[B, d]`` of a batch's users, items, negatives."""
+    return sum(v.square().sum() for v in vectors) / (2 * len(vectors[0]))  # type: ignore[return-value]
+
+
 def bce(positive: Tensor, negatives: Tensor) -> Tensor:
     r"""Binary cross-entropy, the mean over ``positive [B]`` and ``negatives [B, N]`` of :math:`-\log\sigma(\pm s)`."""
     assert negatives.shape[0] == positive.shape[0] and positive.dim() == 1
