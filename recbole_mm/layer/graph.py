@@ -172,6 +172,28 @@ def co_interaction_graph(
     return symmetrically_normalized(graph.maximum(graph.T)).tocsr().astype(np.float32)
 
 
+def common_shares(nodes: np.ndarray, others: np.ndarray, n_nodes: int, k: int) -> Any:
+    """Each node's k nodes with the most others in common (of equal ones the lower ids), and the softmax of how many.
+
+    Args:
+        nodes, others, n_nodes: as of :func:`co_interaction_graph`.
+        k: as many as there are, up to these.
+
+    Returns:
+        scipy CSR ``[n_nodes, n_nodes]`` float32; rows add up to 1, or are empty.
+    """
+    kept = []
+    for first, counts in _common(incidence(nodes, others, n_nodes)):
+        other = counts.row + first != counts.col
+        cells = counts.data[other], (counts.row[other], counts.col[other])
+        kept.append(_heaviest(sp.csr_matrix(cells, shape=counts.shape), k))
+    graph = sp.vstack(kept, format="csr")
+    row = np.repeat(np.arange(n_nodes), np.diff(graph.indptr))
+    power = np.exp(graph.data - graph.max(axis=1).toarray().ravel()[row])
+    graph.data = (power / np.bincount(row, power, n_nodes)[row]).astype(np.float32)
+    return graph
+
+
 def _common(met: Any) -> Iterator[tuple[int, Any]]:
     """First node of a block, and its counts n_ij ``[b, n_nodes]``; the block is small even if they were dense."""
     step, turned = max(1, BLOCK_BYTES // (12 * met.shape[0])), met.T.tocsr()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from recbole_mm.errors import WrongUse
 from recbole_mm.layer.feature import FeatureTable
-from recbole_mm.layer.graph import nearest_neighbours, symmetric_weights
+from recbole_mm.layer.graph import BLOCK_BYTES, nearest_neighbours, symmetric_weights
 
 
 def nearest_edges(vectors: Tensor, nodes: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -72,6 +73,16 @@ def shares_of_present(present: Tensor, weights: Tensor) -> Tensor:
     return own / own.sum(dim=1, keepdim=True).clamp(min=1e-12)
 
 
+def softmax_of_present(present: Tensor, logits: Tensor | None) -> Tensor:
+    """A softmax over the modalities that each of ``present [n, M]`` has; zeros for none.
+
+    *Shapes*: logits ``[M]`` for all or ``[n, M]``; None: all alike.
+    """
+    logits = torch.zeros(present.shape[1], device=present.device) if logits is None else logits
+    left_out = ~present & present.any(dim=1, keepdim=True)
+    return present * torch.softmax(logits.expand(present.shape).masked_fill(left_out, -torch.inf), dim=1)
+
+
 def mixed_graph(graphs: Sequence[Tensor], shares: Tensor) -> Tensor:
     """``Σ_m diag(share_m) S^m``: graphs of one modality each, sparse ``[I, I]``, and ``shares [I, M]``."""
     scaled = []
@@ -83,3 +94,56 @@ def mixed_graph(graphs: Sequence[Tensor], shares: Tensor) -> Tensor:
             )
         )
     return torch.stack(scaled).sum(dim=0).coalesce() if len(scaled) > 1 else scaled[0].coalesce()
+
+
+def pair_products(edges: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """``⟨left_a, right_b⟩`` of each edge (a, b): ``edges [2, e]``, ``left [n, d]``, ``right [m, d]`` -> ``[e]``.
+
+    In blocks, the way back too, which are products with sparse matrices.
+    """
+    products: Tensor = _PairProducts.apply(edges, left, right)
+    return products
+
+
+def weighted_product(edges: Tensor, weights: Tensor, vectors: Tensor) -> Tensor:
+    """A v of the sparse ``A [n, n]`` with ``weights [e]`` at ``edges [2, e]`` and ``vectors [n, d]``.
+
+    Gradients flow to the weights of the edges alone: torch's own way back makes a dense n × n.
+    """
+    product: Tensor = _WeightedProduct.apply(edges, weights, vectors)
+    return product
+
+
+def _blockwise(edges: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    blocks = edges.split(max(1, BLOCK_BYTES // (8 * left.shape[1])), dim=1)
+    return torch.cat([(left[a] * right[b]).sum(dim=1) for a, b in blocks])
+
+
+def _sparse(edges: Tensor, weights: Tensor, shape: tuple[int, int]) -> Tensor:
+    return torch.sparse_coo_tensor(edges, weights, shape, check_invariants=False)
+
+
+class _PairProducts(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, edges: Tensor, left: Tensor, right: Tensor) -> Tensor:
+        ctx.save_for_backward(edges, left, right)
+        return _blockwise(edges, left, right)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:
+        edges, left, right = ctx.saved_tensors
+        matrix = _sparse(edges, gradient, (len(left), len(right)))
+        return None, torch.sparse.mm(matrix, right), torch.sparse.mm(matrix.t(), left)
+
+
+class _WeightedProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, edges: Tensor, weights: Tensor, vectors: Tensor) -> Tensor:
+        ctx.save_for_backward(edges, weights, vectors)
+        return torch.sparse.mm(_sparse(edges, weights, (len(vectors), len(vectors))), vectors)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:
+        edges, weights, vectors = ctx.saved_tensors
+        turned = _sparse(edges.flip(0), weights, (len(vectors), len(vectors)))
+        return None, _blockwise(edges, gradient, vectors), torch.sparse.mm(turned, gradient)

@@ -49,6 +49,13 @@ class LightGCN(nn.Module):
         matrix = torch.sparse_coo_tensor(edges, weights, (n_nodes, n_nodes), check_invariants=False)
         return FixedGraph(matrix, symmetric=True)
 
+    def user_graph(self, power: float) -> FixedGraph:
+        """``[U, I]``, ``(d_u d_i)^{-power}`` of a pair: 0 sums a user's items, ½ is the part of ``graph``."""
+        users, items = self.pairs
+        weight = (torch.bincount(users)[users] * torch.bincount(items)[items]).float().pow(-power)
+        shape = self.user.num_embeddings, self.item.num_embeddings
+        return FixedGraph(torch.sparse_coo_tensor(self.pairs, weight, shape, check_invariants=False))
+
     def thinned(self, drop_ratio: float, generator: torch.Generator) -> Tensor:
         """The pairs but for a share, ``[2, e']``, drawn without replacement by p ∝ 1/√(d_u d_i) (FREEDOM): those of a
         busy user and a popular item go first.

@@ -24,23 +24,23 @@ _SIZES = """
     order_len order_list out_dims pool_kernel_size pretrain_epochs prototype_size rank save_step shared_size
     short_item_length steps t_cin t_depth token_num_threhold token_num_threshold total_anneal_steps train_kg_step
     train_rec_step ui_embedding_size user_embedding_size user_hidden_size_list vae_anneal_steps weight_size
-    xgb_num_boost_round
+    xgb_num_boost_round n_hyperedges
 """
 _COUNTS = """
-    anneal_steps context_hops hyper_layers item_agg_layer lightgcn_layer low_layers_num n_hop n_hops n_item_layers
-    n_iter n_layers sampling_steps split_to step warm_up_step
+    anneal_steps context_hops hyper_layers item_agg_layer lightgcn_layer low_layers_num n_hop n_hops n_iter n_layers
+    sampling_steps split_to step warm_up_step n_item_layers n_modal_layers
 """
 _SHARES = """
     adaptor_dropout_prob attn_dropout_prob corruption_ratio drop_ex drop_im drop_ratio dropout dropout_prob
     dropout_probs eta ft_ratio global_ratio hidden_dropout_prob item_drop_ratio item_dropout l1_ratio mask_ratio
     mess_dropout mess_dropout_rate message_dropout modality_dropout node_dropout node_dropout_rate sess_dropout
-    spatial_ratio
+    spatial_ratio frozen_share
 """
 _WEIGHTS = """
     aap_weight align_weight anneal_cap cl_weight cor_weight feature_noise id_std initializer_range kg_weight lambda1
-    lambda2 lambda3 ls_weight map_weight mip_weight mixture_weights modal_align_weight modal_weight negative_weight
-    noise_max noise_min noise_scale noise_std proto_reg reg_loss_ratio reg_weight reg_weight_1 reg_weight_2 reg_weights
-    second_order_loss_weight shrink sim_regularity sp_weight ssl_reg ssl_weight vae_anneal_cap w_max w_min
+    lambda2 lambda3 ls_weight map_weight mip_weight mixture_weights modal_align_weight negative_weight noise_max
+    noise_min noise_scale noise_std proto_reg reg_loss_ratio reg_weight reg_weight_1 reg_weight_2 reg_weights
+    second_order_loss_weight shrink sim_regularity sp_weight ssl_reg ssl_weight vae_anneal_cap w_max w_min modal_weight
 """
 _SCALES = "layer_norm_eps logit_scale resolution rho ssl_tau ssl_temp tau tau_ratio temperature topk_factor"
 _SHARE, _WEIGHT = Key(low=0, high=1), Key(low=0)
@@ -124,6 +124,7 @@ NAMED: dict[str, Key] = {
     "teacher": Key(choices=("CrossNet", "CINComp")),
     "train_stage": Key(choices=("pretrain", "inductive", "transductive")),
     "train_method": Key(choices=("after_pretrain", "no_pretrain")),
+    "user_graph_k": Key(low=1, whole=True),
     "user_text": Key(choices=("items", "reviews")),
     "weight_mode": Key(choices=("", "dynamic", "static", "max_logits")),
     "xgb_nthread": Key((int,), low=-1),

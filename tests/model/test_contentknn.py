@@ -16,7 +16,7 @@ from recbole_mm.testing import Built, write_toy
 
 
 def make(folder: Path, modalities: tuple[str, ...] = ("text", "image"), **settings: Any) -> Built:
-    return Built("ContentKNN", {**write_toy(folder, modalities), **settings})
+    return Built("ContentKNN", {**write_toy(folder, modalities), "shrink": 0.0, **settings})
 
 
 def naive_scores(built: Built, folder: Path, modalities: tuple[str, ...]) -> np.ndarray:
