@@ -35,6 +35,8 @@ class DTCDR(TripletRecommender):
     Keys: ``combination: max | mean | concat``, ``mlp_hidden_size``, ``dropout_prob``.
     """
 
+    #: smaller steps, which the layers between them pass through a cache
+    scoring_bytes = 64 << 20
     seen: Tensor
 
     def __init__(self, config: Any, dataset: Any):
@@ -69,7 +71,9 @@ class DTCDR(TripletRecommender):
 
     def score_pairs(self, users: Tensor, items: Tensor) -> Tensor:
         """``[B]``, by the network of the item's domain."""
-        read, domain = torch.cat([self.combined(users), self.item_id(items)], dim=1), self.item_domain[items]
+        distinct, rows = torch.unique(users, return_inverse=True)
+        user_emb, domain = self.combined(distinct)[rows], self.item_domain[items]
+        read = torch.cat([user_emb, self.item_id(items)], dim=1)
         scores = read.new_empty(len(read))
         for d, network in enumerate(self.networks):
             scores[domain == d] = network(read[domain == d]).squeeze(1)
