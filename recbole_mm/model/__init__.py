@@ -59,7 +59,7 @@ def get_model(name: str | type) -> type:
     if name in _RECBOLE_CDR:
         raise WrongUse(
             f"RecBole-CDR's {name} is not here (yet); for several domains there are CMC, GCE, BiTGCF, CMF, CoNet, "
-            "DTCDR and EMCDR, and models of one domain run on the merged set"
+            "DTCDR, EMCDR and UniCDR, and models of one domain run on the merged set"
         )
     hint = suggest(name, model_names(), listed=False) or "; one of ours, RecBole's or path/to/file.py:Class"
     raise WrongUse(f"no model '{name}'{hint}")

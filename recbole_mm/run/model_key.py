@@ -132,7 +132,8 @@ NAMED: dict[str, Key] = {
 
 #: where the same name is something else
 OF_MODEL: dict[tuple[str, str], Key] = {
-    **dict.fromkeys([("AsymKNN", "alpha"), ("AsymKNN", "beta"), ("BiTGCF", "lambda"), ("CMC", "lambda")], _SHARE),
+    **dict.fromkeys([("AsymKNN", "alpha"), ("AsymKNN", "beta")], _SHARE),
+    **dict.fromkeys([("BiTGCF", "lambda"), ("CMC", "lambda"), ("UniCDR", "lambda")], _SHARE),
     **dict.fromkeys([("KGCN", "aggregator"), ("KGNNLS", "aggregator")], Key(choices=("sum", "neighbor", "concat"))),
     ("SimpleX", "aggregator"): Key(choices=("mean", "user_attention", "self_attention")),
     ("CDAE", "loss_type"): Key(choices=("MSE", "BCE")),
