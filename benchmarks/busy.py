@@ -35,6 +35,7 @@ def environment(way: str) -> dict[str, str]:
 
 def epochs(turns: int, rows: int, loops: int) -> None:
     """In the child: print the seconds of each epoch, alone and busy in turn."""
+    import recbole_mm  # noqa: F401, I001  (before torch, which train loads, or it settles nothing)
     import train
 
     train.ROWS = rows

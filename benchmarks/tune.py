@@ -5,8 +5,8 @@
 - ``asha``: 12 trials of BPR with ASHA and without; ``epochs_saved`` and ``lost`` (of the best validation) are shares.
 - ``wall``: 4 trials on Ray; ``ratio`` is the time of the search over the sum of the trials' own time divided by how
   many ran at once.
-- ``workers``: the loss curve of 2 workers against 1 with the same global batch, without sampling and dropout;
-  ``relative`` is the largest difference.
+- ``workers``: the loss curve of 2 workers against 1 with the same global batch, without sampling and dropout (GRU4Rec
+  on windows); ``relative`` is the largest difference.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def wall(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def workers(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     given = {
         "epochs": args.epochs, "loss_type": "CE", "dropout_prob": 0.0, "train_neg_sample_args": None,
-        "checkpoint_dir": str(folder / "saved"), "show_progress": False,
+        "train_sequences": "shifted", "checkpoint_dir": str(folder / "saved"), "show_progress": False,
     }  # fmt: skip
     config = Config("GRU4Rec", args.dataset, config_dict=given)
     alone = Session.build(config.spec).run(show_progress=False)

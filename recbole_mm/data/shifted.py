@@ -75,7 +75,8 @@ class ShiftedDataLoader(AbstractDataLoader):
             raise WrongUse(
                 f"the training part of {config['dataset']} has no user with two events; see the split"
             )
-        self.sample_size = len(self.windows.start)
+        self._targets = self.windows.stop - self.windows.fresh
+        self.sample_size = len(self._targets)
         self.is_sequential = True
         self.generator = torch.Generator()
         self.generator.manual_seed(config["seed"])
@@ -92,13 +93,17 @@ class ShiftedDataLoader(AbstractDataLoader):
             self,
             dataset=range(self.sample_size),  # type: ignore[arg-type]
             batch_sampler=TargetBatches(
-                self.windows.stop - self.windows.fresh,
+                self._targets,
                 config["train_batch_size"],
                 self.generator if shuffle else None,
             ),
             collate_fn=self.collate_fn,
             generator=self.generator,
         )
+
+    def targets_of(self, index: list[int]) -> int:
+        """How many items the windows ``index`` are to give, which is what the loss is a mean over."""
+        return int(self._targets[index].sum())
 
     def collate_fn(self, index: list[int]) -> Interaction:
         """The batch of the windows ``index``."""

@@ -89,8 +89,8 @@ def compare(
     if tune is not None:
         rows = tuned_rows(request, rows, columns, tune, numbers[0], method or Method(), fresh)
     rows += control_rows(rows, controls, missing)
-    kept, numbers = _kept(folder, rows, numbers) if add else ([], numbers)
-    plan, runs = plan_runs(request, rows, numbers, columns, kept)
+    kept, numbers, reference = _kept(folder, rows, numbers) if add else ([], numbers, None)
+    plan, runs = plan_runs(request, rows, numbers, columns, kept, reference)
     plan = replace(plan, common={**plan.common, "versions": versions(), "command": command})
     found, errors = run_all(runs, folder, fresh, OneQuestion())
     _note_searches(rows, {at: run for at, (run, _) in found.items()})
@@ -108,11 +108,13 @@ def _note_searches(rows: Sequence[Row], runs: Mapping[At, RunFolder]) -> None:
             add_search(run, searched[label] or {})
 
 
-def _kept(folder: Path, rows: Sequence[Row], numbers: Sequence[int]) -> tuple[list[Row], list[int]]:
-    """The rows of the comparison in ``folder`` beside ``rows``, and its seeds with ``numbers``."""
+def _kept(
+    folder: Path, rows: Sequence[Row], numbers: Sequence[int]
+) -> tuple[list[Row], list[int], str | None]:
+    """The rows of the comparison in ``folder`` beside ``rows``, its seeds with ``numbers``, its reference."""
     before, *_ = read_plan(folder)
     kept = [row for row in before.rows if row.label not in {each.label for each in rows}]
-    return kept, list(dict.fromkeys([*before.seeds, *numbers]))
+    return kept, list(dict.fromkeys([*before.seeds, *numbers])), before.reference
 
 
 def write_results(

@@ -13,8 +13,8 @@ import psutil
 import torch
 
 from recbole_mm.config import Config
-from recbole_mm.quick_start.pretrained import is_there
-from recbole_mm.quick_start.pretraining import pretraining_of
+from recbole_mm.quick_start.pretrain_config import pretraining_of
+from recbole_mm.quick_start.pretrain_vectors import is_there
 from recbole_mm.quick_start.record import n_parameters
 from recbole_mm.quick_start.session import Session
 from recbole_mm.report.text import duration

@@ -15,7 +15,7 @@ from typing import Any
 import recbole_mm
 from recbole_mm.modality import find_stores
 from recbole_mm.plug import KINDS, named_stores
-from recbole_mm.quick_start.pretraining import pretraining_of
+from recbole_mm.quick_start.pretrain_config import pretraining_of
 from recbole_mm.run.key import keys_that
 from recbole_mm.serialize import readable
 

@@ -92,10 +92,11 @@ def plan_runs(
     seeds: Sequence[int],
     columns: Sequence[str],
     kept: Sequence[Row] = (),
+    reference: str | None = None,
 ) -> tuple[Plan, list[RunSpec]]:
     """Configure every row before anything runs; (the plan, its runs, seed by seed).
 
-    ``kept``: rows of an earlier plan, whose settings stand.
+    ``kept``: rows of an earlier plan, whose settings stand; ``reference``: its, before that of the preset.
 
     Raises ``WrongUse`` on the first row that cannot be configured, or whose budget or evaluation is another.
     """
@@ -121,13 +122,14 @@ def plan_runs(
             replace(config.spec, seed=seed, label=row.label, key=run_key(config, seed)) for seed in seeds
         ]
     assert first is not None
+    labels = [row.label for row in full]
     plan = Plan(
         rows=full,
         columns=list(columns),
         dataset=dataset,
         seeds=list(seeds),
         preset=preset.name,
-        reference=preset.reference,
+        reference=next((each for each in (reference, preset.reference) if each in labels), None),
         published_columns=preset.published_columns,
         published_source=preset.published_source,
         common=_common(first[1]),

@@ -135,8 +135,6 @@ def rows_of(preset: Preset, models: Sequence[str] | None = None) -> list[Row]:
     for label in labels:
         if labels.count(label) > 1:
             raise WrongUse(f"two rows are called '{label}'; give one of them another label")
-    if preset.reference is not None and preset.reference not in labels:
-        preset.reference = None
     return [
         Row(
             label=entry["label"],

@@ -13,8 +13,8 @@ from recbole_mm.config.properties import file_list
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import at_home
 from recbole_mm.quick_start.logger import init_logger
-from recbole_mm.quick_start.pretrained import VECTORS, pretrained, vectors_of
-from recbole_mm.quick_start.pretraining import check_pretrains
+from recbole_mm.quick_start.pretrain_config import check_pretrains
+from recbole_mm.quick_start.pretrain_vectors import VECTORS, pretrained, vectors_of
 from recbole_mm.quick_start.session import Session
 from recbole_mm.run.folder import RunFolder
 

@@ -22,7 +22,7 @@ from recbole_mm.plug import finetune, plug
 from recbole_mm.quick_start.embedded import ensure_embedded_stores
 from recbole_mm.quick_start.fingerprint import run_key
 from recbole_mm.quick_start.machine import Usage, file_hashes
-from recbole_mm.quick_start.pretrained import with_pretrained
+from recbole_mm.quick_start.pretrain_vectors import with_pretrained
 from recbole_mm.quick_start.record import run_record
 from recbole_mm.report.card import write_card
 from recbole_mm.run.folder import BEST, RunFolder, RunResult

@@ -1,8 +1,9 @@
 """Several processes that train one model: rows and queries in shares, gradients and figures together.
 
 ``train_batch_size`` stays that of all workers together: each takes every ``size``-th row of the same batches. A
-worker's loss, a mean over its rows, counts by its share of them, so that the mean over the workers is the loss of the
-whole batch. What a worker draws in an epoch depends on the seed, the epoch and its rank alone.
+worker's loss, a mean over its rows (or over the targets in them), counts by its share of them, so that the mean over
+the workers is the loss of the whole batch. What a worker draws in an epoch depends on the seed, the epoch and its rank
+alone.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class Workers:
         if not isinstance(loader, DataLoader) or loader.num_workers:
             raise WrongUse("--workers: batches must be made in the process that trains; leave `worker` out")
         if not isinstance(loader.collate_fn, Shard):
-            loader.collate_fn = Shard(loader.collate_fn, self.rank, self.size)
+            counted = getattr(loader, "targets_of", len)
+            loader.collate_fn = Shard(loader.collate_fn, counted, self.rank, self.size)
         self._shard = loader.collate_fn
         rng = np.random.default_rng([seed, epoch, self.rank])
         np.random.seed(int(rng.integers(2**32)))
@@ -108,17 +110,19 @@ class Shard:
     """In the place of a loader's ``collate_fn``: of each batch the rows of one worker.
 
     Attributes:
-        weight: of the last batch, this worker's share of its rows times the number of workers.
+        weight: of the last batch, this worker's share of what its loss is a mean over, times the number of workers.
     """
 
-    def __init__(self, collate: Callable[[list[int]], Any], rank: int, size: int) -> None:
-        self._collate, self._rank, self._size = collate, rank, size
+    def __init__(
+        self, collate: Callable[[list[int]], Any], counted: Callable[[Any], int], rank: int, size: int
+    ) -> None:
+        self._collate, self._counted, self._rank, self._size = collate, counted, rank, size
         self.weight = 1.0
 
     def __call__(self, index: Any) -> Any:
         """The batch of this worker's part of ``index``; of a row that counts nothing where there is none."""
         mine = index[self._rank :: self._size]
-        self.weight = len(mine) * self._size / len(index)
+        self.weight = self._counted(mine) * self._size / self._counted(index)
         return self._collate(mine if len(mine) else index[:1])
 
 

@@ -199,6 +199,17 @@ def test_rows_and_seeds_are_added_to_a_finished_comparison(calls, tmp_path):
         toy(models=["CMC"], add=True, config_dict={"epochs": 7})
 
 
+def test_the_reference_of_a_table_stands_when_rows_are_added(calls, tmp_path):
+    rows = [{"model": "ItemKNN"}, {"model": "BPR"}, {"model": "CMC"}]
+    for name, reference in (("one", "ItemKNN"), ("two", "BPR")):
+        (tmp_path / f"{name}.yaml").write_text(json.dumps({"rows": rows, "reference": reference}))
+    one, two = ([str(tmp_path / f"{name}.yaml")] for name in ("one", "two"))
+    assert toy(presets=one, models=["ItemKNN"], seeds=1).reference == "ItemKNN"
+    assert toy(presets=one, models=["CMC"], seeds=1, add=True).reference == "ItemKNN"
+    assert toy(presets=two, models=["BPR"], seeds=1, add=True).reference == "ItemKNN"
+    assert toy(presets=two, models=["CMC"], seeds=1, out="other").reference is None
+
+
 def test_controls_keep_their_switch_against_the_command_line(calls):
     toy(
         models=["CMC"],

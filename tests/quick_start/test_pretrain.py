@@ -22,8 +22,8 @@ from recbole_mm.errors import Interrupted, WrongUse
 from recbole_mm.modality import ModalityStore
 from recbole_mm.quick_start.dry_run import describe_run
 from recbole_mm.quick_start.fingerprint import run_key
-from recbole_mm.quick_start.pretrained import pretrained, vectors_of
-from recbole_mm.quick_start.pretraining import pretraining_of
+from recbole_mm.quick_start.pretrain_config import pretraining_of
+from recbole_mm.quick_start.pretrain_vectors import pretrained, vectors_of
 from recbole_mm.quick_start.session import Session
 from recbole_mm.run.folder import RunFolder
 from recbole_mm.testing import write_toy

@@ -22,7 +22,7 @@ from recbole_mm.data.training_hash import TRAINING_ROWS, training_hash
 from recbole_mm.errors import Interrupted, WrongUse
 from recbole_mm.modality import ModalityStore
 from recbole_mm.quick_start.fingerprint import run_key
-from recbole_mm.quick_start.pretraining import pretraining_of
+from recbole_mm.quick_start.pretrain_config import pretraining_of
 from recbole_mm.run.folder import RunFolder, run_folders
 from recbole_mm.run.spec import RunSpec, relative_paths
 
