@@ -48,8 +48,8 @@ def similarity_graph(features: FeatureTable, name: str, k: int, binary: bool) ->
     Returns:
         sparse COO ``[I, I]``, coalesced, not symmetric.
     """
-    held = features.present[:, features.names.index(name)].nonzero().squeeze(1)
-    edges, cosines = nearest_edges(features(name, held), held, k)
+    held, vectors = features.held(name)
+    edges, cosines = nearest_edges(vectors, held, k)
     n = len(features.present)
     weights = symmetric_weights(edges, torch.ones_like(cosines) if binary else cosines.clamp(min=0), n)
     return torch.sparse_coo_tensor(edges, weights, (n, n), check_invariants=False).coalesce()

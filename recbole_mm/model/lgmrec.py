@@ -82,8 +82,7 @@ class LGMRec(GraphRecommender):
 
     def _mapped(self, k: int, *maps: nn.Module) -> list[Tensor]:
         """Products of one modality's features with ``maps``, ``[I, ·]``, zeros where there are none."""
-        held = self.features.present[:, k].nonzero().squeeze(1)
-        vectors = self.features(self.features.names[k], held)
+        held, vectors = self.features.held(self.features.names[k])
         found = [each(vectors) for each in maps]
         return [x.new_zeros(self.n_items, x.shape[1]).index_copy(0, held, x) for x in found]
 

@@ -97,8 +97,8 @@ class MGCN(GraphRecommender):
 
     def _modal(self, k: int, name: str) -> Tensor:
         """One modality's vectors, ``[U + I, d]``."""
-        held = self.features.present[:, k].nonzero().squeeze(1)
-        pure = self._purified(held, self.purifiers[k](self.features(name, held)))
+        held, vectors = self.features.held(name)
+        pure = self._purified(held, self.purifiers[k](vectors))
         return self._spread(self.item_graphs[k], pure)
 
     def _fused(self, behaviour: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ class SMORE(MGCN):
         present = self.features.present
         held = present.any(dim=1).nonzero().squeeze(1)
         has = list(present[held].unbind(dim=1))
-        projected = [self._projected(k, held, has[k]) for k in range(len(has))]
+        projected = [self._projected(k, has[k]) for k in range(len(has))]
         views = []
         for k, (graph, pure) in enumerate(zip(self.item_graphs, self.gates, strict=True)):
             one = slice(k, k + 1) if k < len(has) else slice(None)
@@ -68,10 +68,10 @@ class SMORE(MGCN):
             views.append(self._spread(graph, self._purified(held, masked(gates, there))))
         return torch.stack(views, dim=1)
 
-    def _projected(self, k: int, held: Tensor, has: Tensor) -> Tensor:
-        """One modality's features at width d, ``[n, d]``, zeros where the items ``held [n]`` lack it."""
-        own = self.projections[k](self.features(self.features.names[k], held[has]))
-        return own.new_zeros(len(held), own.shape[1]).index_copy(0, has.nonzero().squeeze(1), own)
+    def _projected(self, k: int, has: Tensor) -> Tensor:
+        """One modality's features at width d, ``[n, d]``, of the items with any, ``has [n]`` says which with this."""
+        own = self.projections[k](self.features.held(self.features.names[k])[1])
+        return own.new_zeros(len(has), own.shape[1]).index_copy(0, has.nonzero().squeeze(1), own)
 
     def _fused(self, behaviour: Tensor) -> Tensor:
         """V, ``[U + I, d]``."""
