@@ -98,10 +98,12 @@ class DRAGON(GraphRecommender):
         users = (users.unflatten(1, (weight.shape[1], -1)) * weight.unsqueeze(2)).flatten(1)
         if self.user_graph is not None:
             users = users + propagate(self.user_graph, users)
-        similar = items
-        for _ in range(self.n_item_layers if self.item_graph is not None else 0):
-            similar = propagate(self.item_graph, similar)
-        return users, items + similar if self.item_graph is not None else items
+        if self.item_graph is not None:
+            similar = items
+            for _ in range(self.n_item_layers):
+                similar = propagate(self.item_graph, similar)
+            items = items + similar
+        return users, items
 
     def score_parts(self, users: Tensor, items: Tensor) -> dict[str, dict[str, Tensor]]:
         """By the modalities of user and item."""

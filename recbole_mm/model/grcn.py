@@ -22,7 +22,7 @@ against it. So without modalities it is a convolution of ids.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -68,14 +68,18 @@ class GRCN(GraphRecommender):
         users, items = torch.stack([dataset.inter_feat[f] for f in (self.USER_ID, self.ITEM_ID)]).unique(
             dim=1
         )
-        self.to_users, self.to_items = Edges(users, items, self.n_users), Edges(items, users, self.n_items)
+        self.to_users = Edges(users, items, self.n_users, self.n_items)
+        self.to_items = Edges(items, users, self.n_items, self.n_users)
 
     def _routed(self, name: str) -> tuple[list[Tensor], list[Tensor]]:
         """Of one modality the contents of users ``[U, c]`` and items ``[I, c]``; P of edges to users and to items."""
         present = self.features.present[:, self.modalities.index(name)]
         sent, received = present[self.to_users.sender], present[self.to_items.receiver]
         item = F.normalize(F.leaky_relu(self.projections[name](self.features(name))), dim=1)
-        item, user = masked(item, present), F.normalize(self.preference[name].weight, dim=1)
+        item, user = (
+            masked(item, present),
+            F.normalize(cast(nn.Embedding, self.preference[name]).weight, dim=1),
+        )
         for _ in range(self.n_routing):
             share = self.to_users.softmax(self.to_users.scores(user, item), sent)
             user = F.normalize(user + self.to_users.sums(share, item), dim=1)

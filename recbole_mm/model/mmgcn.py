@@ -19,7 +19,7 @@ their other items; it hears of its users as the others do. Without any modality 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -65,10 +65,14 @@ class MMGCN(GraphRecommender):
         )
         self.first = nn.ModuleList(first)
 
+    def _branch(self, name: str) -> Branch:
+        return cast(Branch, self.branches[name])
+
     def _by_modality(self) -> dict[str, Tensor]:
         """Nodes ``[U + I, d]`` of each modality."""
         found = {}
-        for k, (name, branch) in enumerate(self.branches.items()):
+        for k, name in enumerate(self.branches):
+            branch = self._branch(name)
             content = branch.preference.weight.new_zeros(self.n_items, branch.preference.embedding_dim)
             if self.features.names:
                 content = masked(self.projections[name](self.features(name)), self.features.present[:, k])
@@ -95,7 +99,7 @@ class MMGCN(GraphRecommender):
         if not self.reg_weight:
             return loss
         free = [self.node(ids) for ids in (users, self.n_users + items, self.n_users + negatives)]
-        free += [branch.preference(users) for branch in self.branches.values()]
+        free += [self._branch(name).preference(users) for name in self.branches]
         return loss + self.reg_weight * half_squares(*free)
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
@@ -122,7 +126,8 @@ class Branch(nn.Module):
     def forward(self, content: Tensor, ids: Tensor, first: FixedGraph, graph: FixedGraph) -> Tensor:
         """``content [I, latent]``, ``ids [U + I, d]`` -> ``[U + I, d]``."""
         nodes = F.normalize(torch.cat([self.preference.weight, content]), dim=1)
-        for depth, (neighbour, own, together) in enumerate(self.maps):  # type: ignore[misc]
+        for depth, maps in enumerate(self.maps):
+            neighbour, own, together = cast(nn.ModuleList, maps)
             heard = F.leaky_relu(propagate(graph if depth else first, neighbour(nodes)))
             nodes = F.leaky_relu(together(heard) + F.leaky_relu(own(nodes)) + ids)
         return nodes

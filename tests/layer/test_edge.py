@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
+from recbole_mm.layer import edge
 from recbole_mm.layer.edge import Edges
 
 RECEIVERS, SENDERS = torch.tensor([2, 0, 0, 3, 2, 2]), torch.tensor([1, 1, 0, 2, 0, 2])
@@ -12,10 +14,12 @@ RECEIVERS, SENDERS = torch.tensor([2, 0, 0, 3, 2, 2]), torch.tensor([1, 1, 0, 2,
 def make() -> tuple[Edges, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
     own, others = (torch.randn(n, 3, dtype=torch.double, generator=generator) for n in (5, 3))
-    return Edges(RECEIVERS, SENDERS, 5), own.requires_grad_(), others.requires_grad_()
+    return Edges(RECEIVERS, SENDERS, 5, 3), own.requires_grad_(), others.requires_grad_()
 
 
-def test_softmax_and_sums_are_those_of_each_receiver() -> None:
+@pytest.mark.parametrize("block", [2, 1 << 16])
+def test_softmax_and_sums_are_those_of_each_receiver(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr(edge, "_BLOCK", block)
     edges, own, others = make()
     kept = edges.sender != 2  # then receiver 3 has none, as 1 and 4
     weights = edges.softmax(1000 * edges.scores(own, others), kept)
