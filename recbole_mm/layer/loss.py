@@ -27,16 +27,32 @@ def info_nce(positive: Tensor, negatives: Tensor, temperature: float) -> Tensor:
     return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
 
 
-def bpr(positive: Tensor, negatives: Tensor) -> Tensor:
-    r"""BPR (Rendle et al. 2009), the mean of :math:`-\log\sigma(s^+ - s^-)`; ``positive [B]``, ``negatives [B, N]``."""
+def bpr(positive: Tensor, negatives: Tensor, counted: Tensor | None = None) -> Tensor:
+    r"""BPR (Rendle et al. 2009), the mean of :math:`-\log\sigma(s^+ - s^-)`; ``positive [B]``, ``negatives [B, N]``.
+
+    With ``counted [B, N]`` over these pairs alone; without any 0.
+    """
     assert negatives.shape[0] == positive.shape[0] and positive.dim() == 1
-    return F.softplus(negatives - positive.unsqueeze(1)).mean()
+    losses = F.softplus(negatives - positive.unsqueeze(1))
+    if counted is None:
+        return losses.mean()
+    assert counted.shape == losses.shape
+    return losses.masked_fill(~counted, 0.0).sum() / counted.sum().clamp(min=1)
 
 
-def bce(positive: Tensor, negatives: Tensor) -> Tensor:
-    r"""Binary cross-entropy, the mean over ``positive [B]`` and ``negatives [B, N]`` of :math:`-\log\sigma(\pm s)`."""
+def half_squares(*vectors: Tensor) -> Tensor:
+    """L2 per positive, ``½ Σ ‖·‖² / B``, of the vectors ``[B, d]`` of a batch's users, items, negatives."""
+    return sum(v.square().sum() for v in vectors) / (2 * len(vectors[0]))  # type: ignore[return-value]
+
+
+def bce(positive: Tensor, negatives: Tensor, weight: Tensor | None = None) -> Tensor:
+    r"""Binary cross-entropy, the mean over ``positive [B]`` and ``negatives [B, N]`` of :math:`-\log\sigma(\pm s)`.
+
+    ``weight [B]``: what the terms of a row are multiplied by.
+    """
     assert negatives.shape[0] == positive.shape[0] and positive.dim() == 1
-    return F.softplus(torch.cat([-positive.unsqueeze(1), negatives], dim=1)).mean()
+    terms = F.softplus(torch.cat([-positive.unsqueeze(1), negatives], dim=1))
+    return (terms if weight is None else weight.unsqueeze(1) * terms).mean()
 
 
 def gbce(positive: Tensor, negatives: Tensor, t: float, sampling_rate: float | Tensor) -> Tensor:

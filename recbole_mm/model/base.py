@@ -45,10 +45,9 @@ speak. A user's items or reviews are ``layer.history.UserHistory``; losses are i
 **What else a model may say** of itself, with the defaults, is in ``model.traits``: names of its loss terms, figures
 for the history, learning rates, rows that belong to ids.
 
-**Test**: ``class TestX(ModelContract): model = "X"`` (``recbole_mm.testing``); a model in this folder is found by
-``tests/model/test_contract.py`` without that. Then a test of the formula itself against plain loops, as
-``tests/model/test_vbpr.py``. Read ``vbpr.py`` for features, ``gce.py`` for a graph (:class:`GraphRecommender`),
-``cmc.py`` for histories.
+**Test**: ``class TestX(ModelContract): model = "X"`` (``recbole_mm.testing``); ``tests/model/test_contract.py`` finds a
+model in this folder without that. Then the formula itself against plain loops, as ``tests/model/test_vbpr.py``. Read
+``vbpr.py`` for features, ``gce.py`` for a graph (:class:`GraphRecommender`), ``cmc.py`` for histories.
 """
 
 from __future__ import annotations
@@ -65,6 +64,7 @@ from recbole_mm.errors import WrongUse
 from recbole_mm.layer.catalogue import DomainSoftmax
 from recbole_mm.layer.feature import FeatureTable
 from recbole_mm.layer.history import OrderedHistory
+from recbole_mm.layer.lightgcn import LightGCN
 from recbole_mm.layer.scoring import score_every_item
 from recbole_mm.model.traits import Traits
 from recbole_mm.run.model_key import describe
@@ -266,6 +266,12 @@ class GraphRecommender(TwoTowerRecommender):
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
         self._node_cache: tuple[Tensor, ...] | None = None
+
+    def light_gcn(self, config: Any, dataset: Any) -> LightGCN:
+        """``embedding_size`` wide, ``n_layers`` over the graph of the training pairs."""
+        users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
+        sizes = self.n_users, self.n_items, config["embedding_size"], config["n_layers"]
+        return LightGCN(users, items, *sizes)
 
     def nodes(self) -> tuple[Tensor, ...]:
         """Vectors of all users ``[U, d]`` and all items ``[I, d]``, and of other nodes where there are any."""

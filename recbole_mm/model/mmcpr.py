@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from recbole_mm.layer.attention import BagAttention, PositionAttention, mean_of_present
 from recbole_mm.layer.gather import gather_distinct
-from recbole_mm.layer.graph import propagate, to_torch
+from recbole_mm.layer.graph import mean_of_layers, to_torch
 from recbole_mm.layer.history import Bags, Taken, UserHistory
 from recbole_mm.layer.loss import bce, symmetric_info_nce
 from recbole_mm.layer.projection import masked
@@ -103,11 +103,8 @@ class MMCPR(TwoTowerRecommender):
         """The mean over the layers of LightGCN, ``[U, d]`` or ``[I, d]``; kept in evaluation."""
         if kind in self._graph_cache:
             return self._graph_cache[kind]
-        layers = [self.user_id.weight if kind == "user" else self.item_id.weight]
-        graph = getattr(self, f"{kind}_graph")
-        for _ in range(self.n_layers if graph is not None else 0):
-            layers.append(propagate(graph, layers[-1]))
-        mean = torch.stack(layers).mean(dim=0)
+        ids, graph = getattr(self, f"{kind}_id").weight, getattr(self, f"{kind}_graph")
+        mean = mean_of_layers(graph, ids, self.n_layers if graph is not None else 0)
         if not (self.training or torch.is_grad_enabled()):
             self._graph_cache[kind] = mean
         return mean

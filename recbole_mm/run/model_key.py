@@ -24,23 +24,23 @@ _SIZES = """
     order_len order_list out_dims pool_kernel_size pretrain_epochs prototype_size rank save_step shared_size
     short_item_length steps t_cin t_depth token_num_threhold token_num_threshold total_anneal_steps train_kg_step
     train_rec_step ui_embedding_size user_embedding_size user_hidden_size_list vae_anneal_steps weight_size
-    xgb_num_boost_round
+    xgb_num_boost_round n_hyperedges
 """
 _COUNTS = """
     anneal_steps context_hops hyper_layers item_agg_layer lightgcn_layer low_layers_num n_hop n_hops n_iter n_layers
-    sampling_steps split_to step warm_up_step
+    sampling_steps split_to step warm_up_step n_item_layers n_modal_layers
 """
 _SHARES = """
     adaptor_dropout_prob attn_dropout_prob corruption_ratio drop_ex drop_im drop_ratio dropout dropout_prob
     dropout_probs eta ft_ratio global_ratio hidden_dropout_prob item_drop_ratio item_dropout l1_ratio mask_ratio
     mess_dropout mess_dropout_rate message_dropout modality_dropout node_dropout node_dropout_rate sess_dropout
-    spatial_ratio
+    spatial_ratio frozen_share
 """
 _WEIGHTS = """
     aap_weight align_weight anneal_cap cl_weight cor_weight feature_noise id_std initializer_range kg_weight lambda1
     lambda2 lambda3 ls_weight map_weight mip_weight mixture_weights modal_align_weight negative_weight noise_max
     noise_min noise_scale noise_std proto_reg reg_loss_ratio reg_weight reg_weight_1 reg_weight_2 reg_weights
-    second_order_loss_weight shrink sim_regularity sp_weight ssl_reg ssl_weight vae_anneal_cap w_max w_min
+    second_order_loss_weight shrink sim_regularity sp_weight ssl_reg ssl_weight vae_anneal_cap w_max w_min modal_weight
 """
 _SCALES = "layer_norm_eps logit_scale resolution rho ssl_tau ssl_temp tau tau_ratio temperature topk_factor"
 _SHARE, _WEIGHT = Key(low=0, high=1), Key(low=0)
@@ -64,13 +64,17 @@ NAMED: dict[str, Key] = {
     **dict.fromkeys(["lgb_early_stopping_rounds", "xgb_early_stopping_rounds"], Key((int,), low=1)),
     **dict.fromkeys(["pooling_type", "pooling_type_layer_1", "pooling_type_layer_2"], Key(choices=("max", "average"))),
     **dict.fromkeys(["contrast", "fredom_type"], _FREQUENCIES),
-    **dict.fromkeys(["has_residual", "norm", "use_filter"], Key((bool,))),
+    **dict.fromkeys(["has_residual", "norm", "pruning", "use_filter"], Key((bool,))),
     **dict.fromkeys(["xgb_silent", "xgb_verbose_eval"], Key((bool, int))),
     "accum": Key(choices=("stack", "sum")),
     "aggregator_type": Key(choices=("gcn", "graphsage", "bi")),
     "algorithm": Key(choices=("concat", "prod")),
+    "content_weight": _SHARE,
     "dnn_type": Key(choices=("trm", "ave")),
+    "combination": Key(choices=("max", "mean", "concat")),
+    "connect_way": Key(choices=("concat", "mean")),
     "domain_loss": Key(choices=("mse", "mse_norm", "infonce")),
+    "domain_weights": Key((dict,), each=Key((int, float), low=0)),
     "feature_learning_rate": Key((int, float), low=0, open=True),
     "dense_memory_mib": Key((int, float), low=0),
     "fields": Key((dict,), each=Key((list, tuple), each=Key((str,)))),
@@ -90,7 +94,11 @@ NAMED: dict[str, Key] = {
     "knn_method": Key(choices=("item", "user")),
     "loss_function": Key(choices=("inner_product", "transe")),
     "loss_type": Key(choices=("BPR", "CE")),
+    "map_users": Key(choices=("cold", "all")),
+    "mapping_function": Key(choices=("linear", "non_linear")),
     "mean_type": Key(choices=("x0", "eps")),
+    "modality_weights": Key((dict,), each=_SHARE),
+    "n_routing": Key(low=0, whole=True),
     "neigh_info_method": Key(choices=("random", "knn", "louvain")),
     "noise_schedule": Key(choices=("linear", "linear-var", "cosine", "binomial")),
     "order": Key(low=1, high=2, whole=True),
@@ -101,6 +109,7 @@ NAMED: dict[str, Key] = {
     "pretrain_valid": Key(choices=("loss", "probe")),
     "precision": Key(choices=("float32", "float64")),
     "pooling_mode": Key(choices=("mean", "max", "sum")),
+    **dict.fromkeys(["reg_exponent", "unobserved_weight"], _WEIGHT),
     "reranker_CAN_NUM": Key(
         (int, str), test=lambda value: all(each.strip().isdecimal() for each in str(value).split(",")),
         form="whole numbers such as 100 or 100,20",
@@ -110,10 +119,12 @@ NAMED: dict[str, Key] = {
     "selected_features": Key((list,), each=Key((str,))),
     "sim": Key((str,), choices=("dot", "cos")),
     "softmax_over": Key(choices=("negatives", "domain")),
+    "ssl_task": Key(choices=("fac", "fd", "fm")),
     "structure": Key(choices=("parallel", "stacked")),
     "teacher": Key(choices=("CrossNet", "CINComp")),
     "train_stage": Key(choices=("pretrain", "inductive", "transductive")),
     "train_method": Key(choices=("after_pretrain", "no_pretrain")),
+    "user_graph_k": Key(low=1, whole=True),
     "user_text": Key(choices=("items", "reviews")),
     "weight_mode": Key(choices=("", "dynamic", "static", "max_logits")),
     "xgb_nthread": Key((int,), low=-1),
@@ -121,7 +132,8 @@ NAMED: dict[str, Key] = {
 
 #: where the same name is something else
 OF_MODEL: dict[tuple[str, str], Key] = {
-    **dict.fromkeys([("AsymKNN", "alpha"), ("AsymKNN", "beta"), ("CMC", "lambda")], _SHARE),
+    **dict.fromkeys([("AsymKNN", "alpha"), ("AsymKNN", "beta")], _SHARE),
+    **dict.fromkeys([("BiTGCF", "lambda"), ("CMC", "lambda"), ("UniCDR", "lambda")], _SHARE),
     **dict.fromkeys([("KGCN", "aggregator"), ("KGNNLS", "aggregator")], Key(choices=("sum", "neighbor", "concat"))),
     ("SimpleX", "aggregator"): Key(choices=("mean", "user_attention", "self_attention")),
     ("CDAE", "loss_type"): Key(choices=("MSE", "BCE")),

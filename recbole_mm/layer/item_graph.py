@@ -1,0 +1,168 @@
+"""Graphs of items by their features: each item is linked to the items nearest to it; sparse, never I × I."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from typing import Any
+
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from recbole_mm.errors import WrongUse
+from recbole_mm.layer.feature import FeatureTable
+from recbole_mm.layer.graph import BLOCK_BYTES, FixedGraph, nearest_neighbours, symmetric_weights, to_torch
+
+
+def nearest_edges(vectors: Tensor, nodes: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Each node's edges to the k nearest by cosine, itself the first of them (as LATTICE and FREEDOM count k).
+
+    Args:
+        vectors: ``[n, D]``.
+        nodes: their ids, ``[n]``.
+        k: with fewer nodes, all of them.
+
+    Returns:
+        (edges ``[2, n · min(k, n)]`` from a node to a near one, their cosines ``[n · min(k, n)]``), a node's one after
+        the other.
+    """
+    near = torch.arange(len(vectors), device=vectors.device).unsqueeze(1)
+    cosines = torch.ones(near.shape, device=vectors.device)
+    if (others := min(k, len(vectors)) - 1) > 0:
+        ids, values = nearest_neighbours(vectors, others)
+        near, cosines = torch.cat([near, ids], dim=1), torch.cat([cosines, values], dim=1)
+    edges = torch.stack([nodes.unsqueeze(1).expand_as(near).flatten(), nodes[near.flatten()]])
+    return edges, cosines.flatten()
+
+
+def similarity_graph(features: FeatureTable, name: str, k: int, binary: bool) -> Tensor:
+    r"""``D^{-1/2} S D^{-1/2}`` of one modality, S an item's k nearest by cosine (itself among them), D its rows' sums.
+
+    Args:
+        features: of the items.
+        name: the modality.
+        k: edges of an item; an item without this modality has none, and none leads to it.
+        binary: S_ij is 1 (FREEDOM), else the cosine, negative ones as 0 (LATTICE, MGCN).
+
+    Returns:
+        sparse COO ``[I, I]``, coalesced, not symmetric.
+    """
+    held, vectors = features.held(name)
+    edges, cosines = nearest_edges(vectors, held, k)
+    n = len(features.present)
+    weights = symmetric_weights(edges, torch.ones_like(cosines) if binary else cosines.clamp(min=0), n)
+    return torch.sparse_coo_tensor(edges, weights, (n, n), check_invariants=False).coalesce()
+
+
+def named_weights(names: Sequence[str], given: Mapping[str, float] | None) -> Tensor:
+    """``[M]``: what ``given`` says of the modalities; those that it does not name share alike what is left of 1.
+
+    Raises:
+        WrongUse: they are more than 1 together.
+    """
+    known = {name: float(weight) for name, weight in (given or {}).items() if name in names}
+    left = 1 - sum(known.values())
+    if left < -1e-6:
+        raise WrongUse(f"modality_weights: expected at most 1 together, got {known}")
+    share = max(left, 0.0) / max(len(names) - len(known), 1)
+    return torch.tensor([known.get(name, share) for name in names])
+
+
+def frozen_graph(features: FeatureTable, k: int, modality_weights: Mapping[str, float] | None) -> FixedGraph:
+    """FREEDOM's: the binary graphs of all modalities, weighted by `named_weights` over those that an item has.
+
+    Raises:
+        WrongUse: as of `named_weights`.
+    """
+    weights = named_weights(features.names, modality_weights)
+    graphs = [similarity_graph(features, name, k, binary=True) for name in features.names]
+    return FixedGraph(mixed_graph(graphs, shares_of_present(features.present, weights)))
+
+
+def shares_of_present(present: Tensor, weights: Tensor) -> Tensor:
+    """``weights [M]`` of the modalities for each item, over those it has, to sum 1; ``[I, M]``, zeros for none."""
+    own = present * weights
+    return own / own.sum(dim=1, keepdim=True).clamp(min=1e-12)
+
+
+def softmax_of_present(present: Tensor, logits: Tensor | None) -> Tensor:
+    """A softmax over the modalities that each of ``present [n, M]`` has; zeros for none.
+
+    *Shapes*: logits ``[M]`` for all or ``[n, M]``; None: all alike.
+    """
+    logits = torch.zeros(present.shape[1], device=present.device) if logits is None else logits
+    left_out = ~present & present.any(dim=1, keepdim=True)
+    return present * torch.softmax(logits.expand(present.shape).masked_fill(left_out, -torch.inf), dim=1)
+
+
+def mixed_graph(graphs: Sequence[Tensor], shares: Tensor) -> Tensor:
+    """``Σ_m diag(share_m) S^m``: graphs of one modality each, sparse ``[I, I]``, and ``shares [I, M]``."""
+    scaled = []
+    for graph, share in zip(graphs, shares.unbind(dim=1), strict=True):
+        edges = graph.indices()
+        scaled.append(
+            torch.sparse_coo_tensor(
+                edges, graph.values() * share[edges[0]], graph.shape, check_invariants=False
+            )
+        )
+    return torch.stack(scaled).sum(dim=0).coalesce() if len(scaled) > 1 else scaled[0].coalesce()
+
+
+def greatest_graph(graphs: Sequence[Tensor]) -> Tensor:
+    """The largest of the weights of each edge, which are not negative; sparse COO ``[I, I]``, coalesced."""
+    matrices = [sp.csr_matrix((g.values().numpy(), g.indices().numpy()), g.shape) for g in graphs]
+    return to_torch(reduce(lambda a, b: a.maximum(b), matrices))
+
+
+def pair_products(edges: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """``⟨left_a, right_b⟩`` of each edge (a, b): ``edges [2, e]``, ``left [n, d]``, ``right [m, d]`` -> ``[e]``.
+
+    In blocks, the way back too, which are products with sparse matrices.
+    """
+    products: Tensor = _PairProducts.apply(edges, left, right)
+    return products
+
+
+def weighted_product(edges: Tensor, weights: Tensor, vectors: Tensor) -> Tensor:
+    """A v of the sparse ``A [n, n]`` with ``weights [e]`` at ``edges [2, e]`` and ``vectors [n, d]``.
+
+    Gradients flow to the weights of the edges alone: torch's own way back makes a dense n × n.
+    """
+    product: Tensor = _WeightedProduct.apply(edges, weights, vectors)
+    return product
+
+
+def _blockwise(edges: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    blocks = edges.split(max(1, BLOCK_BYTES // (8 * left.shape[1])), dim=1)
+    return torch.cat([(left[a] * right[b]).sum(dim=1) for a, b in blocks])
+
+
+def _sparse(edges: Tensor, weights: Tensor, shape: tuple[int, int]) -> Tensor:
+    return torch.sparse_coo_tensor(edges, weights, shape, check_invariants=False)
+
+
+class _PairProducts(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, edges: Tensor, left: Tensor, right: Tensor) -> Tensor:
+        ctx.save_for_backward(edges, left, right)
+        return _blockwise(edges, left, right)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:
+        edges, left, right = ctx.saved_tensors
+        matrix = _sparse(edges, gradient, (len(left), len(right)))
+        return None, torch.sparse.mm(matrix, right), torch.sparse.mm(matrix.t(), left)
+
+
+class _WeightedProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, edges: Tensor, weights: Tensor, vectors: Tensor) -> Tensor:
+        ctx.save_for_backward(edges, weights, vectors)
+        return torch.sparse.mm(_sparse(edges, weights, (len(vectors), len(vectors))), vectors)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:
+        edges, weights, vectors = ctx.saved_tensors
+        turned = _sparse(edges.flip(0), weights, (len(vectors), len(vectors)))
+        return None, _blockwise(edges, gradient, vectors), torch.sparse.mm(turned, gradient)

@@ -1,0 +1,133 @@
+r"""FREEDOM: a frozen graph of similar items, and a graph of users and items thinned out anew each epoch.
+
+"A Tale of Two Graphs: Freezing and Denoising Graph Structures for Multimodal Recommendation", Zhou and Shen, ACM MM
+2023, arXiv 2211.06924.
+
+.. math::
+    S = \sum_m \alpha_m D_m^{-1/2} S^m D_m^{-1/2} \qquad h_i = (S^{L_{ii}} E)_i \qquad
+    \hat x_{ui} = \tilde e_u^\top (\tilde e_i + h_i) \\
+    L = -\log\sigma(\hat x_{ui} - \hat x_{uj}) - \lambda \sum_m \log\sigma(\tilde e_u^\top (f_i^m - f_j^m))
+    \qquad f^m = W_m x^m + b_m
+
+Given (section 3): S^m is 1 from an item to its k nearest by cosine, else 0; :math:`\tilde e` is LightGCN (mean of the
+layers) over ids E; in training over a share 1 - ρ of the edges, drawn each epoch without replacement by
+:math:`p \propto 1/\sqrt{d_u d_i}` and normalised by the degrees that are left; in evaluation over all of them.
+Inferred, with the authors' public code: an item is among its own k; D has the sums of S's rows; h is the last layer.
+Inferred: of an item without a modality the weights α are those of the others, brought to 1, and without any its h is
+0; the BPR of a modality is the mean over the pairs whose two items have it; of more than two modalities those that
+``modality_weights`` does not name share what is left.
+
+The public code differs in that it trains the features x themselves; here they stay what they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor, nn
+
+from recbole_mm.layer.clock import EpochClock
+from recbole_mm.layer.graph import FixedGraph, propagate
+from recbole_mm.layer.item_graph import frozen_graph
+from recbole_mm.layer.loss import bpr
+from recbole_mm.layer.projection import masked
+from recbole_mm.layer.scoring import candidate_scores
+from recbole_mm.model.base import GraphRecommender, item_features
+
+
+class FREEDOM(GraphRecommender):
+    """LightGCN over a thinned graph, plus what each item's nearest items by content are.
+
+    Switches: ``drop_ratio: 0`` (all edges), ``modal_weight: 0`` (λ), ``n_item_layers: 0`` (h is an item's own id).
+    """
+
+    multimodal = True
+    scores_from_features = True
+
+    def __init__(self, config: Any, dataset: Any):
+        super().__init__(config, dataset)
+        self.features = item_features(config, dataset)
+        self.modalities = self.features.names
+        self.drop_ratio, self.seed = config["drop_ratio"], config["seed"]
+        self.modal_weight, self.n_item_layers = config["modal_weight"], config["n_item_layers"]
+        self.modality_weights = config["modality_weights"]
+        self._has_modal = self.modal_weight > 0 and bool(self.modalities)
+        self.loss_terms = ("bpr", "modal") if self._has_modal else ("bpr",)
+        self.ids = self.light_gcn(config, dataset)
+        self.clock = EpochClock(len(dataset.inter_feat))
+        self._thinned: tuple[int, FixedGraph] | None = None
+        self.item_graph = None
+        if self.modalities:
+            self.item_graph = frozen_graph(self.features, config["graph_k"], self.modality_weights)
+        projected = self.modalities if self._has_modal else []
+        self.projections = nn.ModuleDict(
+            {m: nn.Linear(self.features.widths[m], config["embedding_size"]) for m in projected}
+        )
+        self.features.read_by(self.projections)
+
+    def _graph(self) -> FixedGraph:
+        """The users' and items' graph: in training that of this epoch."""
+        epoch = self.clock.epoch
+        if not self.training or not self.drop_ratio:
+            return self.ids.graph
+        if self._thinned is None or self._thinned[0] != epoch:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+            self._thinned = epoch, self.ids.graph_of(self.ids.thinned(self.drop_ratio, generator))
+        return self._thinned[1]
+
+    def _neighbours(self) -> Tensor:
+        """h, ``[I, d]``."""
+        hidden = self.ids.item.weight
+        if self.item_graph is None:
+            return torch.zeros_like(hidden)
+        for _ in range(self.n_item_layers):
+            hidden = propagate(self.item_graph, hidden)
+        return hidden
+
+    def nodes(self) -> tuple[Tensor, ...]:
+        """Users ``[U, d]``, items with h ``[I, d]``."""
+        users, items = self.ids(self._graph())
+        return users, items + self._neighbours()
+
+    def score_parts(self, users: Tensor, items: Tensor) -> dict[str, dict[str, Tensor]]:
+        """By the item's own vector and by h."""
+        user_emb, item_emb = self.ids(self._graph())
+        parts = {"id": item_emb, "similar items": self._neighbours()}
+        return {"item": {name: (user_emb[users] * part[items]).sum(dim=1) for name, part in parts.items()}}
+
+    def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
+        """(BPR, λ Σ_m BPR by modality), the last where it applies."""
+        users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        all_users, all_items = self.all_nodes()
+        user_emb = all_users[users]
+        losses = [
+            bpr((user_emb * all_items[items]).sum(dim=1), candidate_scores(user_emb, all_items, negatives))
+        ]
+        if self._has_modal:
+            distinct, rows = self.distinct_items(items, negatives)
+            losses.append(self.modal_weight * self._by_modality(user_emb, distinct, *rows))
+        self.clock.count(len(users))
+        return tuple(losses)
+
+    def _by_modality(self, user_emb: Tensor, items: Tensor, pos: Tensor, neg: Tensor) -> Tensor:
+        """Σ_m BPR of the projected features; ``pos [B]`` and ``neg [B, N]`` are rows of ``items``."""
+        present, total = self.features.mask(items), user_emb.new_zeros(())
+        for k, name in enumerate(self.modalities):
+            vectors = masked(self.projections[name](self.features(name, items)), present[:, k])
+            positive = (user_emb * vectors[pos]).sum(dim=1)
+            both = present[pos, k].unsqueeze(1) & present[neg, k]
+            total = total + bpr(positive, candidate_scores(user_emb, vectors, neg), both)
+        return total
+
+    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
+        """The ids."""
+        return self.ids.id_rows("ids")
+
+    def without_effect(self) -> list[str]:
+        """Weights of modalities that there are not, where there are several to weigh."""
+        unknown = [m for m in self.modality_weights or {} if m not in self.modalities]
+        if len(self.modalities) < 2 or not unknown:
+            return []
+        return [f"FREEDOM: there are no vectors of {', '.join(unknown)}, which modality_weights names"]
