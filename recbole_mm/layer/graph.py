@@ -99,6 +99,17 @@ def symmetric_weights(edges: Tensor, weights: Tensor, n_nodes: int) -> Tensor:
     return weights * scale[edges[0]] * scale[edges[1]]
 
 
+def mean_of_neighbours(edges: Tensor, n_nodes: int) -> FixedGraph:
+    """``D^{-1} A``, ``[n_nodes, n_nodes]``: rows that add up to 1, or of zeros.
+
+    Args:
+        edges: ``[2, e]``, distinct, from a receiver (the row) to a sender.
+        n_nodes: number of nodes.
+    """
+    weights = 1.0 / torch.bincount(edges[0], minlength=n_nodes)[edges[0]]
+    return FixedGraph(torch.sparse_coo_tensor(edges, weights, (n_nodes, n_nodes), check_invariants=False))
+
+
 def symmetrically_normalized(adjacency: Any) -> Any:
     """``D^{-1/2} A D^{-1/2}`` of a symmetric scipy matrix; a node without an edge keeps a row of zeros."""
     degree = np.asarray(adjacency.sum(axis=1)).ravel()
@@ -159,6 +170,28 @@ def co_interaction_graph(
     kept = [_heaviest(_weights(counts, first, min_common, log_degree), k) for first, counts in _common(met)]
     graph = sp.vstack(kept, format="csr")
     return symmetrically_normalized(graph.maximum(graph.T)).tocsr().astype(np.float32)
+
+
+def common_shares(nodes: np.ndarray, others: np.ndarray, n_nodes: int, k: int) -> Any:
+    """Each node's k nodes with the most others in common (of equal ones the lower ids), and the softmax of how many.
+
+    Args:
+        nodes, others, n_nodes: as of :func:`co_interaction_graph`.
+        k: as many as there are, up to these.
+
+    Returns:
+        scipy CSR ``[n_nodes, n_nodes]`` float32; rows add up to 1, or are empty.
+    """
+    kept = []
+    for first, counts in _common(incidence(nodes, others, n_nodes)):
+        other = counts.row + first != counts.col
+        cells = counts.data[other], (counts.row[other], counts.col[other])
+        kept.append(_heaviest(sp.csr_matrix(cells, shape=counts.shape), k))
+    graph = sp.vstack(kept, format="csr")
+    row = np.repeat(np.arange(n_nodes), np.diff(graph.indptr))
+    power = np.exp(graph.data - graph.max(axis=1).toarray().ravel()[row])
+    graph.data = (power / np.bincount(row, power, n_nodes)[row]).astype(np.float32)
+    return graph
 
 
 def _common(met: Any) -> Iterator[tuple[int, Any]]:

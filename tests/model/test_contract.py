@@ -40,7 +40,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 #: the fewest modalities that a model learns from
-FEWEST = {"CPMM": 1, "UniSRec": 1}
+FEWEST = {"CPMM": 1, "ContentKNN": 1, "UniSRec": 1}
 
 for _name in OURS:
     for _domains in (1, 2, 3):

@@ -1,0 +1,130 @@
+r"""DRAGON: users and items in a graph of both, then in a graph of their own kind ("Enhancing Dyadic Relations with
+Homogeneous Graphs for Multimodal Recommendation", Zhou et al., ECAI 2023, arXiv 2301.12097).
+
+.. math::
+    \tilde x^m = \sum_{l=0}^{L} A^l x^m \qquad x^m_i = \overline{\mathrm{MLP}_m(f^m_i)} \\
+    x_u = [\alpha_{u1} \tilde x^1_u ; \ldots ; \alpha_{uM} \tilde x^M_u] \qquad
+    x_i = [\tilde x^1_i ; \ldots ; \tilde x^M_i] \\
+    \hat x_{ui} = (x_u + \textstyle\sum_{v} C_{uv} x_v)^\top (x_i + (S^{L_{ii}} x)_i)
+
+with free vectors of users in each modality (of unit length, the bar), A LightGCN's graph, C the softmax of the numbers
+of items that u and each of the k users with the most in common with u share, S FREEDOM's frozen graph of similar items;
+BPR, with L2 on the users' free vectors and their weights α.
+
+Given: that; users' modalities are weighed, items' not. Inferred, with the public code: the MLP, D → 4 d → d with
+LeakyReLU; α are free numbers from 1 / M (the code: from a softmax of random ones); it takes two layers of A whatever it
+is told, fills up the users of someone with fewer than k by drawing some again (here the softmax is over those there
+are), and its L2 is a mean over numbers, 2 / d of this one. Inferred: an item without a modality starts from zeros in
+it, and its weights in S are those of its others. Without modalities items have free vectors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from recbole.data.interaction import Interaction
+from torch import Tensor, nn
+
+from recbole_mm.layer.graph import (
+    FixedGraph,
+    common_shares,
+    mean_of_layers,
+    normalized_adjacency,
+    propagate,
+    to_torch,
+)
+from recbole_mm.layer.item_graph import mixed_graph, named_weights, shares_of_present, similarity_graph
+from recbole_mm.layer.loss import bpr, half_squares
+from recbole_mm.layer.projection import masked
+from recbole_mm.layer.scoring import candidate_scores
+from recbole_mm.model.base import GraphRecommender, item_features
+
+
+class DRAGON(GraphRecommender):
+    """Three graphs one after the other: of users and items, of users, of items.
+
+    Switches: ``use_user_graph: False`` (no C), ``n_item_layers: 0`` (no S).
+    """
+
+    multimodal = True
+    scores_from_features = True
+
+    def __init__(self, config: Any, dataset: Any):
+        super().__init__(config, dataset)
+        self.features = item_features(config, dataset)
+        self.modalities, width = self.features.names, config["embedding_size"]
+        self.reg_weight, self.n_item_layers = config["reg_weight"], config["n_item_layers"]
+        self.n_layers = config["n_layers"]
+        blocks = self.modalities or ["id"]
+        self.preference = nn.Embedding(self.n_users, width * len(blocks))
+        nn.init.xavier_normal_(self.preference.weight)
+        self.share = nn.Embedding.from_pretrained(
+            torch.full((self.n_users, len(blocks)), 1 / len(blocks)), freeze=False
+        )
+        self.item_id = None if self.modalities else nn.Embedding(self.n_items, width)
+        self.projections = nn.ModuleDict({m: _mlp(self.features.widths[m], width) for m in self.modalities})
+        self.features.read_by(self.projections)
+        users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
+        size = self.n_users + self.n_items
+        self.graph = FixedGraph(
+            normalized_adjacency(users, self.n_users + items, size, False), symmetric=True
+        )
+        self.user_graph = self.item_graph = None
+        if config["use_user_graph"]:
+            shares = common_shares(users, items, self.n_users, config["user_graph_k"])
+            self.user_graph = FixedGraph(to_torch(shares))
+        if self.modalities and self.n_item_layers:
+            weights = named_weights(self.modalities, config["modality_weights"])
+            graphs = [similarity_graph(self.features, m, config["graph_k"], True) for m in self.modalities]
+            shares = shares_of_present(self.features.present, weights)
+            self.item_graph = FixedGraph(mixed_graph(graphs, shares))
+
+    def _starts(self) -> Tensor:
+        """Layer 0 of the modalities side by side, ``[U + I, M d]``."""
+        items = [] if self.item_id is None else [F.normalize(self.item_id.weight, dim=1)]
+        for k, name in enumerate(self.modalities):
+            content = masked(self.projections[name](self.features(name)), self.features.present[:, k])
+            items.append(F.normalize(content, dim=1))
+        users = self.preference.weight.unflatten(1, (len(items), -1))
+        return torch.cat([F.normalize(users, dim=2).flatten(1), torch.cat(items, dim=1)])
+
+    def nodes(self) -> tuple[Tensor, ...]:
+        """``[U, M d]`` and ``[I, M d]``."""
+        layers = mean_of_layers(self.graph, self._starts(), self.n_layers) * (self.n_layers + 1)
+        users, items = layers.split([self.n_users, self.n_items])
+        weight = self.share.weight
+        users = (users.unflatten(1, (weight.shape[1], -1)) * weight.unsqueeze(2)).flatten(1)
+        if self.user_graph is not None:
+            users = users + propagate(self.user_graph, users)
+        if self.item_graph is not None:
+            similar = items
+            for _ in range(self.n_item_layers):
+                similar = propagate(self.item_graph, similar)
+            items = items + similar
+        return users, items
+
+    def score_parts(self, users: Tensor, items: Tensor) -> dict[str, dict[str, Tensor]]:
+        """By the modalities of user and item."""
+        all_users, all_items = self.all_nodes()
+        names = self.modalities or ["id"]
+        parts = (all_users[users] * all_items[items]).unflatten(1, (len(names), -1)).sum(dim=2)
+        return {"modality": dict(zip(names, parts.unbind(dim=1), strict=True))}
+
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
+        """BPR plus ``reg_weight`` · ½‖·‖² per positive of the users' free vectors and weights."""
+        users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        all_users, all_items = self.all_nodes()
+        user_emb = all_users[users]
+        loss = bpr((user_emb * all_items[items]).sum(dim=1), candidate_scores(user_emb, all_items, negatives))
+        return loss + self.reg_weight * half_squares(self.preference(users), self.share(users))
+
+    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
+        """The users' free vectors and weights; items' without modalities."""
+        rows = {f"{name}.weight": [("user", 1)] for name in ("preference", "share")}
+        return rows if self.modalities else {**rows, "item_id.weight": [("item", 1)]}
+
+
+def _mlp(in_features: int, width: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(in_features, 4 * width), nn.LeakyReLU(), nn.Linear(4 * width, width))

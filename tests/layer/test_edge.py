@@ -1,0 +1,42 @@
+"""Messages along edges against loops, and their gradients against those of the loops."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from recbole_mm.layer import edge
+from recbole_mm.layer.edge import Edges
+
+RECEIVERS, SENDERS = torch.tensor([2, 0, 0, 3, 2, 2]), torch.tensor([1, 1, 0, 2, 0, 2])
+
+
+def make() -> tuple[Edges, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    own, others = (torch.randn(n, 3, dtype=torch.double, generator=generator) for n in (5, 3))
+    return Edges(RECEIVERS, SENDERS, 5, 3), own.requires_grad_(), others.requires_grad_()
+
+
+@pytest.mark.parametrize("block", [2, 1 << 16])
+def test_softmax_and_sums_are_those_of_each_receiver(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr(edge, "_BLOCK", block)
+    edges, own, others = make()
+    kept = edges.sender != 2  # then receiver 3 has none, as 1 and 4
+    weights = edges.softmax(1000 * edges.scores(own, others), kept)
+    expected = torch.zeros(5, 3, dtype=torch.double)
+    for node in (0, 2):
+        near = [s for r, s in zip(RECEIVERS.tolist(), SENDERS.tolist(), strict=True) if r == node and s != 2]
+        share = torch.softmax(1000 * others[near] @ own[node], dim=0)
+        expected[node] = share @ others[near]
+    found = edges.sums(weights, others)
+    torch.testing.assert_close(found, expected)
+    gradients = torch.autograd.grad(found.square().sum(), (own, others))
+    torch.testing.assert_close(gradients, torch.autograd.grad(expected.square().sum(), (own, others)))
+
+
+def test_mean_weights_make_means() -> None:
+    edges, _, others = make()
+    found = edges.sums(edges.mean_weights().double(), others)
+    torch.testing.assert_close(found[2], others.mean(dim=0))
+    torch.testing.assert_close(found[0], others[:2].mean(dim=0))
+    assert not found[[1, 4]].any()
