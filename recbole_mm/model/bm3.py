@@ -53,12 +53,10 @@ class BM3(GraphRecommender):
         terms = {"rec": True, "modal": bool(self.modalities), "reg": self.reg_weight > 0}
         self.loss_terms = tuple(name for name, there in terms.items() if there)
         self.ids = self.light_gcn(config, dataset)
-        self.predictor = nn.Linear(width, width)
+        self.predictor = _linear(width, width)
         self.projections = nn.ModuleDict(
-            {m: nn.Linear(self.features.widths[m], width) for m in self.modalities}
+            {m: _linear(self.features.widths[m], width) for m in self.modalities}
         )
-        for linear in (self.predictor, *self.projections.values()):
-            nn.init.xavier_normal_(linear.weight)
         self.features.read_by(self.projections)
 
     def nodes(self) -> tuple[Tensor, ...]:
@@ -112,3 +110,9 @@ class BM3(GraphRecommender):
 def _distance(predicted: Tensor, target: Tensor) -> Tensor:
     """C, ``[n]``."""
     return 1 - F.cosine_similarity(predicted, target, dim=1)
+
+
+def _linear(in_features: int, out_features: int) -> nn.Linear:
+    linear = nn.Linear(in_features, out_features)
+    nn.init.xavier_normal_(linear.weight)
+    return linear

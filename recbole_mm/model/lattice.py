@@ -21,7 +21,7 @@ graph is a dense matrix of all items; here it never is.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -105,7 +105,7 @@ class LATTICE(GraphRecommender):
         """Forget the edges too."""
         super().forget_cached()
         for graph in self.learned:
-            graph.forget()
+            cast(LearnedGraph, graph).forget()
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
         """The ids."""
