@@ -12,10 +12,10 @@ is the product of user and item, the loss BPR with L2.
 
 Given: all that, in the element-wise form of the combination and the mean form of the aggregation, which the paper finds
 best. Inferred, with the public code: features are mapped to one width, layer 0 has unit length, the modalities' mean
-(the paper: their sum). The code maps images alone, to 256, takes three layers whatever it is told, has biases in W_2 and
-W_3, and its L2 is a mean over numbers, 2 / d of this one. Inferred: an item without a modality has no feature to send, so
-in the first layer its users' mean is over their other items; it hears of its users as the others do. Without any
-modality there is one graph, of ids.
+(the paper: their sum). The code maps images alone, to 256, takes three layers whatever it is told, has biases in W_2
+and W_3, and its L2 is a mean over numbers, 2 / d of this one. Inferred: an item without a modality has no feature to
+send, so in the first layer its users' mean is over their other items; it hears of its users as the others do. Without
+any modality there is one graph, of ids.
 """
 
 from __future__ import annotations
