@@ -11,6 +11,13 @@ from torch import Tensor
 from recbole_mm.layer.loss import symmetric_info_nce
 
 
+def idle_transfer(model: str, seen: Tensor) -> list[str]:
+    """A sentence for a model that transfers between a user's domains where ``seen [U, K]`` has nobody in several."""
+    if bool((seen.sum(dim=1) > 1).any()):
+        return []
+    return [f"{model}: no user has training rows in several domains, so nothing is transferred between them"]
+
+
 def cross_domain_mix(vectors: Tensor, seen: Tensor, own_share: float) -> Tensor:
     """λ of a domain's own vector, 1 - λ of the mean of the user's other present domains.
 

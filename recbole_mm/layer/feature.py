@@ -77,6 +77,13 @@ class FeatureTable(nn.Module):
         assert items is not None
         return torch.from_numpy(self._sources[name].take(items.cpu().numpy())).to(items.device)
 
+    def held(self, name: str) -> tuple[Tensor, Tensor]:
+        """The items that have a modality, ``[n]``, and their vectors ``[n, D]``: no copy where id 0 alone has none."""
+        present = self.present[:, self.names.index(name)]
+        items = present.nonzero().squeeze(1)
+        whole = self.resident and name not in self.encoders and len(items) == len(present) - 1
+        return items, self(name)[1:] if whole and not present[0] else self(name, items)
+
     def source(self, name: str) -> FeatureSource:
         """Where the vectors of a modality come from."""
         return self._sources[name]

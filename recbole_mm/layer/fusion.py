@@ -11,6 +11,16 @@ from torch import Tensor, nn
 from recbole_mm.layer.projection import masked
 
 
+def gate(width: int) -> nn.Sequential:
+    """``σ(W x + b)``, ``[..., d] -> [..., d]``."""
+    return nn.Sequential(nn.Linear(width, width), nn.Sigmoid())
+
+
+def query(width: int, out: int) -> nn.Sequential:
+    """``V tanh(W x + b)``, ``[..., d] -> [..., out]``: logits of an attention."""
+    return nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, out, bias=False))
+
+
 class SumFusion(nn.Module):
     """Sum over the present modalities plus the id term: ``E = Σ_m p_m f_m + e`` (CMC, given)."""
 
@@ -32,7 +42,7 @@ class GateFusion(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.score = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1, bias=False))
+        self.score = query(width, 1)
 
     def forward(self, modal: Tensor, present: Tensor, id_emb: Tensor) -> Tensor:
         """``modal [n, M, d]``, ``present [n, M]``, ``id_emb [n, d]`` -> ``[n, d]``."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
+import scipy.sparse as sp
 import torch
 from torch import Tensor
 
 from recbole_mm.errors import WrongUse
 from recbole_mm.layer.feature import FeatureTable
-from recbole_mm.layer.graph import BLOCK_BYTES, nearest_neighbours, symmetric_weights
+from recbole_mm.layer.graph import BLOCK_BYTES, FixedGraph, nearest_neighbours, symmetric_weights, to_torch
 
 
 def nearest_edges(vectors: Tensor, nodes: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -46,8 +48,8 @@ def similarity_graph(features: FeatureTable, name: str, k: int, binary: bool) ->
     Returns:
         sparse COO ``[I, I]``, coalesced, not symmetric.
     """
-    held = features.present[:, features.names.index(name)].nonzero().squeeze(1)
-    edges, cosines = nearest_edges(features(name, held), held, k)
+    held, vectors = features.held(name)
+    edges, cosines = nearest_edges(vectors, held, k)
     n = len(features.present)
     weights = symmetric_weights(edges, torch.ones_like(cosines) if binary else cosines.clamp(min=0), n)
     return torch.sparse_coo_tensor(edges, weights, (n, n), check_invariants=False).coalesce()
@@ -65,6 +67,17 @@ def named_weights(names: Sequence[str], given: Mapping[str, float] | None) -> Te
         raise WrongUse(f"modality_weights: expected at most 1 together, got {known}")
     share = max(left, 0.0) / max(len(names) - len(known), 1)
     return torch.tensor([known.get(name, share) for name in names])
+
+
+def frozen_graph(features: FeatureTable, k: int, modality_weights: Mapping[str, float] | None) -> FixedGraph:
+    """FREEDOM's: the binary graphs of all modalities, weighted by `named_weights` over those that an item has.
+
+    Raises:
+        WrongUse: as of `named_weights`.
+    """
+    weights = named_weights(features.names, modality_weights)
+    graphs = [similarity_graph(features, name, k, binary=True) for name in features.names]
+    return FixedGraph(mixed_graph(graphs, shares_of_present(features.present, weights)))
 
 
 def shares_of_present(present: Tensor, weights: Tensor) -> Tensor:
@@ -94,6 +107,12 @@ def mixed_graph(graphs: Sequence[Tensor], shares: Tensor) -> Tensor:
             )
         )
     return torch.stack(scaled).sum(dim=0).coalesce() if len(scaled) > 1 else scaled[0].coalesce()
+
+
+def greatest_graph(graphs: Sequence[Tensor]) -> Tensor:
+    """The largest of the weights of each edge, which are not negative; sparse COO ``[I, I]``, coalesced."""
+    matrices = [sp.csr_matrix((g.values().numpy(), g.indices().numpy()), g.shape) for g in graphs]
+    return to_torch(reduce(lambda a, b: a.maximum(b), matrices))
 
 
 def pair_products(edges: Tensor, left: Tensor, right: Tensor) -> Tensor:

@@ -24,7 +24,6 @@ class LearnedGraph(nn.Module):
         k: edges of an item, to itself the first.
     """
 
-    held: Tensor
     chosen_by: Tensor
     chosen_in: Tensor
 
@@ -32,19 +31,17 @@ class LearnedGraph(nn.Module):
         super().__init__()
         self.name, self.k = name, k
         self.projection = nn.Linear(features.widths[name], width)
-        held = features.present[:, features.names.index(name)].nonzero().squeeze(1)
-        self.register_buffer("held", held, persistent=False)
         self.register_buffer("chosen_by", self._matrix())
         self.register_buffer("chosen_in", torch.tensor(-1))
         self._edges: tuple[int, Tensor] | None = None
 
     def forward(self, features: FeatureTable, clock: EpochClock) -> tuple[Tensor, Tensor]:
         """Edges ``[2, e]`` between items, and their weights ``[e]``, with gradients."""
-        vectors = features(self.name, self.held)
+        held, vectors = features.held(self.name)
         edges = self._chosen(vectors, clock) if self.training else self._nearest(vectors, self._matrix())
         unit = F.normalize(self.projection(vectors), dim=1)
         cosines = pair_products(edges, unit, unit).clamp(min=0)
-        return self.held[edges], symmetric_weights(edges, cosines, len(self.held))
+        return held[edges], symmetric_weights(edges, cosines, len(held))
 
     def forget(self) -> None:
         """Forget the edges: other weights may have been loaded."""

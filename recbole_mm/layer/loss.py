@@ -45,10 +45,14 @@ def half_squares(*vectors: Tensor) -> Tensor:
     return sum(v.square().sum() for v in vectors) / (2 * len(vectors[0]))  # type: ignore[return-value]
 
 
-def bce(positive: Tensor, negatives: Tensor) -> Tensor:
-    r"""Binary cross-entropy, the mean over ``positive [B]`` and ``negatives [B, N]`` of :math:`-\log\sigma(\pm s)`."""
+def bce(positive: Tensor, negatives: Tensor, weight: Tensor | None = None) -> Tensor:
+    r"""Binary cross-entropy, the mean over ``positive [B]`` and ``negatives [B, N]`` of :math:`-\log\sigma(\pm s)`.
+
+    ``weight [B]``: what the terms of a row are multiplied by.
+    """
     assert negatives.shape[0] == positive.shape[0] and positive.dim() == 1
-    return F.softplus(torch.cat([-positive.unsqueeze(1), negatives], dim=1)).mean()
+    terms = F.softplus(torch.cat([-positive.unsqueeze(1), negatives], dim=1))
+    return (terms if weight is None else weight.unsqueeze(1) * terms).mean()
 
 
 def gbce(positive: Tensor, negatives: Tensor, t: float, sampling_rate: float | Tensor) -> Tensor:

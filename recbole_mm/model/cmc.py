@@ -27,7 +27,7 @@ from recbole_mm.errors import WrongUse
 from recbole_mm.layer.domain import DOMAIN_LOSSES, cross_domain_mix, domain_agreement, domain_parts
 from recbole_mm.layer.fusion import FUSIONS
 from recbole_mm.layer.gather import gather_distinct
-from recbole_mm.layer.history import Bags, Taken, UserHistory
+from recbole_mm.layer.history import Bags, Taken, UserHistory, seen_domains
 from recbole_mm.layer.loss import bpr, info_nce, pairwise_info_nce
 from recbole_mm.layer.projection import Projector
 from recbole_mm.layer.scoring import candidate_scores
@@ -102,9 +102,8 @@ class CMC(TwoTowerRecommender):
         """Which items X_u^{m,d} is the mean of, and in which domains a user is seen; from training rows alone."""
         users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
         domain = self.item_domain.numpy()[items]
-        seen = np.zeros((self.n_users, self.n_domains), dtype=bool)
-        seen[users, domain] = True
-        self.register_buffer("seen", torch.from_numpy(seen), persistent=False)
+        seen = seen_domains(users, domain, self.n_users, self.n_domains)
+        self.register_buffer("seen", seen, persistent=False)
         # [d * M + k]: domain d, modality k
         parts = [
             self._taken(m, users, items, domain == d) for d in range(self.n_domains) for m in self.modalities

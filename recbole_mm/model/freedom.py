@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from recbole_mm.layer.clock import EpochClock
 from recbole_mm.layer.graph import FixedGraph, propagate
-from recbole_mm.layer.item_graph import mixed_graph, named_weights, shares_of_present, similarity_graph
+from recbole_mm.layer.item_graph import frozen_graph
 from recbole_mm.layer.loss import bpr
 from recbole_mm.layer.projection import masked
 from recbole_mm.layer.scoring import candidate_scores
@@ -58,17 +58,14 @@ class FREEDOM(GraphRecommender):
         self.ids = self.light_gcn(config, dataset)
         self.clock = EpochClock(len(dataset.inter_feat))
         self._thinned: tuple[int, FixedGraph] | None = None
-        self.item_graph = self._item_graph(config) if self.modalities else None
+        self.item_graph = None
+        if self.modalities:
+            self.item_graph = frozen_graph(self.features, config["graph_k"], self.modality_weights)
         projected = self.modalities if self._has_modal else []
         self.projections = nn.ModuleDict(
             {m: nn.Linear(self.features.widths[m], config["embedding_size"]) for m in projected}
         )
         self.features.read_by(self.projections)
-
-    def _item_graph(self, config: Any) -> FixedGraph:
-        weights = named_weights(self.modalities, self.modality_weights)
-        graphs = [similarity_graph(self.features, m, config["graph_k"], binary=True) for m in self.modalities]
-        return FixedGraph(mixed_graph(graphs, shares_of_present(self.features.present, weights)))
 
     def _graph(self) -> FixedGraph:
         """The users' and items' graph: in training that of this epoch."""

@@ -48,6 +48,7 @@ class LGMRec(GraphRecommender):
     multimodal = True
     scores_from_features = True
     present: Tensor
+    counts: Tensor
 
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
@@ -64,11 +65,10 @@ class LGMRec(GraphRecommender):
         self.loss_terms = tuple(name for name, there in terms.items() if there)
         self.block = scores_in(config["softmax_memory_mib"])
         self.ids = self.light_gcn(config, dataset)
-        self.taken = self.ids.user_graph(0) if names else None
-        counts = propagate(self.taken, self.features.present.float()) if self.taken is not None else None
+        self.user_graph = self.ids.user_graph(0)
+        counts = propagate(self.user_graph, self.features.present.float())
         self.register_buffer("counts", counts, persistent=False)
-        of_users = self.features.present.new_zeros(self.n_users, 0) if counts is None else counts > 0
-        self.register_buffer("present", torch.cat([of_users, self.features.present]), persistent=False)
+        self.register_buffer("present", torch.cat([counts > 0, self.features.present]), persistent=False)
         self.local = self._maps(width)
         self.hyper = self._maps(config["n_hyperedges"]) if self._has_global else nn.ModuleList()
         self.features.read_by(self.local, self.hyper)
@@ -82,8 +82,7 @@ class LGMRec(GraphRecommender):
 
     def _mapped(self, k: int, *maps: nn.Module) -> list[Tensor]:
         """Products of one modality's features with ``maps``, ``[I, ·]``, zeros where there are none."""
-        held = self.features.present[:, k].nonzero().squeeze(1)
-        vectors = self.features(self.features.names[k], held)
+        held, vectors = self.features.held(self.features.names[k])
         found = [each(vectors) for each in maps]
         return [x.new_zeros(self.n_items, x.shape[1]).index_copy(0, held, x) for x in found]
 
@@ -91,7 +90,7 @@ class LGMRec(GraphRecommender):
         """G of users, then items, ``[U + I, d]``, from the items' ``logits [I, K]`` and vectors by id ``[I, d]``."""
         of_users, of_items = self.present[:, k].split([self.n_users, self.n_items])
         item_shares = self.membership(logits, of_items)
-        user_shares = self.membership(propagate(self.taken, logits), of_users)
+        user_shares = self.membership(propagate(self.user_graph, logits), of_users)
         return torch.cat(through_hyperedges(user_shares, item_shares, items, self.hyper_layers))
 
     def nodes(self) -> tuple[Tensor, ...]:
@@ -100,7 +99,7 @@ class LGMRec(GraphRecommender):
         local, found = by_id, []
         for k in range(len(self.features.names)):
             mapped, *logits = self._mapped(k, self.local[k], *([self.hyper[k]] if self._has_global else []))
-            start = propagate(self.taken, mapped) / self.counts[:, k : k + 1].clamp(min=1)
+            start = propagate(self.user_graph, mapped) / self.counts[:, k : k + 1].clamp(min=1)
             modal = torch.cat([start, mapped])
             for _ in range(self.n_modal_layers):
                 modal = propagate(self.ids.graph, modal)

@@ -29,7 +29,8 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
-from recbole_mm.layer.graph import FixedGraph, propagate
+from recbole_mm.layer.fusion import gate, query
+from recbole_mm.layer.graph import FixedGraph
 from recbole_mm.layer.item_graph import similarity_graph, softmax_of_present
 from recbole_mm.layer.loss import bpr, half_squares, in_batch_info_nce
 from recbole_mm.layer.projection import masked
@@ -57,25 +58,24 @@ class MGCN(GraphRecommender):
         terms = {"bpr": True, "contrast": self.cl_weight > 0, "reg": self.reg_weight > 0}
         self.loss_terms = tuple(name for name, there in terms.items() if there)
         self.ids = self.light_gcn(config, dataset)
+        graphs = [similarity_graph(self.features, m, config["graph_k"], binary=False) for m in names]
+        self.user_graph = self.ids.user_graph(0.5)
+        self.register_buffer("present", self._present(), persistent=False)
+        self._build(config, graphs, width)
+
+    def _build(self, config: Any, graphs: list[Tensor], width: int) -> None:
+        """The parts behind the ids, from the graph of each modality."""
         self.purifiers = nn.ModuleList(
             [
-                nn.Sequential(
-                    nn.Linear(self.features.widths[m], width), nn.Linear(width, width), nn.Sigmoid()
-                )
-                for m in names
+                nn.Sequential(nn.Linear(self.features.widths[m], width), *gate(width))
+                for m in self.features.names
             ]
         )
         self.features.read_by(self.purifiers)
-        graphs = [similarity_graph(self.features, m, config["graph_k"], binary=False) for m in names]
         self.item_graphs = nn.ModuleList([FixedGraph(graph) for graph in graphs])
-        self.user_graph = self.ids.user_graph(0.5) if names else None
-        self.preferences = nn.ModuleList(
-            [nn.Sequential(nn.Linear(width, width), nn.Sigmoid()) for _ in names]
-        )
+        self.preferences = nn.ModuleList([gate(width) for _ in graphs])
         # with one modality it is all that is shared
-        several = [nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1, bias=False)]
-        self.attention = nn.Sequential(*several) if len(names) > 1 else None
-        self.register_buffer("present", self._present(), persistent=False)
+        self.attention = query(width, 1) if len(graphs) > 1 else None
 
     def _present(self) -> Tensor:
         """Which modalities a user's training items or an item have, ``[U + I, M]``."""
@@ -84,23 +84,29 @@ class MGCN(GraphRecommender):
         of_users = torch.zeros(self.n_users, of_items.shape[1]).index_add(0, users, of_items[items].float())
         return torch.cat([of_users > 0, of_items])
 
-    def _modal(self, k: int, name: str) -> Tensor:
-        """One modality's vectors of users, then items, ``[U + I, d]``."""
-        held = self.features.present[:, k].nonzero().squeeze(1)
+    def _purified(self, held: Tensor, gates: Tensor) -> Tensor:
+        """The ids of the items ``held [n]`` under ``gates [n, d]``, ``[I, d]``."""
         ids = self.ids.item.weight
-        pure = ids[held] * self.purifiers[k](self.features(name, held))
-        items = torch.zeros_like(ids).index_copy(0, held, pure)
+        return torch.zeros_like(ids).index_copy(0, held, ids[held] * gates)
+
+    def _spread(self, graph: nn.Module, items: Tensor) -> Tensor:
+        """Over similar items, then to users: users, then items, ``[U + I, d]``."""
         for _ in range(self.n_item_layers):
-            items = propagate(self.item_graphs[k], items)
-        assert self.user_graph is not None
+            items = graph(items)
         return torch.cat([self.user_graph(items), items])
+
+    def _modal(self, k: int, name: str) -> Tensor:
+        """One modality's vectors, ``[U + I, d]``."""
+        held, vectors = self.features.held(name)
+        pure = self._purified(held, self.purifiers[k](vectors))
+        return self._spread(self.item_graphs[k], pure)
 
     def _fused(self, behaviour: Tensor) -> Tensor:
         """V ``[U + I, d]``, by the vectors of users and items by id ``[U + I, d]``."""
         modal = torch.stack([self._modal(k, name) for k, name in enumerate(self.features.names)], dim=1)
         logits = None if self.attention is None else self.attention(modal).squeeze(-1)
         shared = (softmax_of_present(self.present, logits).unsqueeze(-1) * modal).sum(dim=1)
-        liked = torch.stack([gate(behaviour) for gate in self.preferences], dim=1)
+        liked = torch.stack([each(behaviour) for each in self.preferences], dim=1)
         own = masked((modal - shared.unsqueeze(1)) * liked, self.present).sum(dim=1)
         return (shared + own) / (1 + self.present.sum(dim=1, keepdim=True))
 

@@ -15,7 +15,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
-from recbole_mm.layer.loss import bpr
+from recbole_mm.layer.loss import bpr, half_squares
 from recbole_mm.layer.projection import masked
 from recbole_mm.layer.scoring import candidate_scores
 from recbole_mm.model.base import TwoTowerRecommender, item_features
@@ -108,7 +108,7 @@ class VBPR(TwoTowerRecommender):
         free = [self.user_id(users), self.item_id(items), self.item_id(negatives[:, 0])]
         if self.user_taste is not None:
             free.append(self.user_taste(users))
-        return loss + self.reg_weight * sum(v.square().sum() for v in free) / (2 * len(users))
+        return loss + self.reg_weight * half_squares(*free)
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
         """γ, β and θ."""

@@ -1,17 +1,20 @@
-"""``recbole-mm report``: a comparison, or some runs, as one HTML page."""
+"""``recbole-mm report``: a comparison, or some runs, as one HTML page; the records of many as a leaderboard."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
 from typing import Any
 
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import Failure, WrongUse
 from recbole_mm.files import write_text
+from recbole_mm.quick_start.preset import load_preset, preset_names
 from recbole_mm.quick_start.showcase import showcase_of
+from recbole_mm.report.leaderboard import leaderboard
 from recbole_mm.report.page import curves, page
 from recbole_mm.report.paired import PairedTest, equal_rows, paired_tests
 from recbole_mm.run.comparison import FILE, At, Comparison, Plan, Row, read_plan
@@ -20,6 +23,7 @@ from recbole_mm.run.question import OneQuestion, Question
 
 PAGE, CURVES = "report.html", "curves.html"
 COLUMNS = 3  # of the metrics of a run, where no comparison names those of a table
+BOARD = "zoo"  # how the presets begin whose tables the leaderboard shows before anything of them is run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,11 +32,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "folders", nargs="+", metavar="FOLDER", help="of a comparison, or of one or more runs"
     )
     parser.add_argument("--out", metavar="FILE", help="the page (default: report.html in the first folder)")
+    parser.add_argument(
+        "--leaderboard",
+        metavar="FILE",
+        help="write every table of the records */result.json in the folders as Markdown, with what is missing",
+    )
 
 
 def main(args: argparse.Namespace) -> int:
     """Write the page and say where it is."""
     first = Path(args.folders[0])
+    if args.leaderboard:
+        return _write_leaderboard(args.folders, Path(args.leaderboard))
     if (first / FILE).is_file() and len(args.folders) == 1:
         plan, runs, errors = read_plan(first)
     else:
@@ -42,6 +53,31 @@ def main(args: argparse.Namespace) -> int:
     out = Path(args.out) if args.out else (first if first.is_dir() else first.parent) / PAGE
     write_page(out, comparison, tests, [*notes, *equal_rows(comparison)], runs)
     print(f"{os.path.relpath(out)}: {out.stat().st_size / 1e6:.1f} MB, open it in a browser")
+    return 0
+
+
+def _write_leaderboard(folders: Sequence[str], out: Path) -> int:
+    records: dict[str, Any] = {}
+    for file in (file for folder in folders for file in sorted(Path(folder).glob("*/result.json"))):
+        try:
+            records[file.parent.name] = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise Failure(f"{file}: the record cannot be read ({error}); copy it again") from error
+    if not records:
+        raise WrongUse(
+            f"{', '.join(folders)}: no record */result.json there; copy result.json of a comparison into a folder of "
+            "its own there"
+        )
+    presets = {}
+    for name in preset_names():
+        if name.startswith(BOARD):
+            preset = load_preset([name])
+            labels = [entry.get("label", entry["model"]) for entry in preset.rows]
+            for dataset in dict.fromkeys([preset.dataset, *preset.datasets]):
+                presets[name, str(dataset)] = labels
+    command = f"recbole-mm report {' '.join(folders)} --leaderboard {out}"
+    write_text(out, leaderboard(records, presets, command))
+    print(f"{os.path.relpath(out)}: {len(records)} records")
     return 0
 
 

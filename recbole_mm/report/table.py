@@ -110,7 +110,7 @@ def main_table(comparison: Comparison, tests: Sequence[PairedTest]) -> str:
             f"{sum(epochs) / len(epochs):.0f}" if epochs else "–",
         ]
         body.append([*line, duration(mean_seconds(row)), *(_effort(row) if searched else [])])
-    return _github(header, body)
+    return github(header, body)
 
 
 def _effort(row: RowResult) -> list[str]:
@@ -183,7 +183,7 @@ def test_cells(t: PairedTest) -> list[str]:
 
 def tests_table(tests: Sequence[PairedTest]) -> str:
     """Every paired test: difference, bootstrap interval, t, Wilcoxon, Holm."""
-    return _github(TESTS_HEAD, [test_cells(test) for test in tests])
+    return github(TESTS_HEAD, [test_cells(test) for test in tests])
 
 
 def controls_table(comparison: Comparison, tests: Sequence[PairedTest]) -> str | None:
@@ -208,7 +208,7 @@ def controls_table(comparison: Comparison, tests: Sequence[PairedTest]) -> str |
             p = _p_against(p_holm, row, parent)
             marks = marks_of(row, parent, columns, tests)
             body.append([name, *_metric_cells(row, columns, best, marks), change, p])
-    return _github(["features", *columns, f"{headline} vs complete", "p (Holm)"], body)
+    return github(["features", *columns, f"{headline} vs complete", "p (Holm)"], body)
 
 
 def missing_table(comparison: Comparison) -> str | None:
@@ -222,7 +222,7 @@ def missing_table(comparison: Comparison) -> str | None:
             name = [parent.label, f"{row.missing or 0:.0%}"]
             body.append([*name, *cells, change] if row.runs else [*name, *_failed(row, len(cells) + 2)[1:]])
     header = ["model", "masked", *comparison.columns, f"{comparison.headline} vs complete"]
-    return _github(header, body) if body else None
+    return github(header, body) if body else None
 
 
 def markdown(comparison: Comparison, tests: Sequence[PairedTest], untested: Sequence[str] = ()) -> str:
@@ -253,7 +253,8 @@ def on_terminal(
     return f"{text}\n{count(left, 'more paired test')} in {file}\n" if left else text
 
 
-def _github(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+def github(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown, its first column to the left."""
     safe = [[cell.replace("|", "\\|") for cell in line] for line in body]
     align = ["left", *["right"] * (len(header) - 1)]
     return tabulate(

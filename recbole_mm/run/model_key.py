@@ -71,7 +71,10 @@ NAMED: dict[str, Key] = {
     "algorithm": Key(choices=("concat", "prod")),
     "content_weight": _SHARE,
     "dnn_type": Key(choices=("trm", "ave")),
+    "combination": Key(choices=("max", "mean", "concat")),
+    "connect_way": Key(choices=("concat", "mean")),
     "domain_loss": Key(choices=("mse", "mse_norm", "infonce")),
+    "domain_weights": Key((dict,), each=Key((int, float), low=0)),
     "feature_learning_rate": Key((int, float), low=0, open=True),
     "dense_memory_mib": Key((int, float), low=0),
     "fields": Key((dict,), each=Key((list, tuple), each=Key((str,)))),
@@ -91,6 +94,8 @@ NAMED: dict[str, Key] = {
     "knn_method": Key(choices=("item", "user")),
     "loss_function": Key(choices=("inner_product", "transe")),
     "loss_type": Key(choices=("BPR", "CE")),
+    "map_users": Key(choices=("cold", "all")),
+    "mapping_function": Key(choices=("linear", "non_linear")),
     "mean_type": Key(choices=("x0", "eps")),
     "modality_weights": Key((dict,), each=_SHARE),
     "n_routing": Key(low=0, whole=True),
@@ -127,7 +132,8 @@ NAMED: dict[str, Key] = {
 
 #: where the same name is something else
 OF_MODEL: dict[tuple[str, str], Key] = {
-    **dict.fromkeys([("AsymKNN", "alpha"), ("AsymKNN", "beta"), ("CMC", "lambda")], _SHARE),
+    **dict.fromkeys([("AsymKNN", "alpha"), ("AsymKNN", "beta")], _SHARE),
+    **dict.fromkeys([("BiTGCF", "lambda"), ("CMC", "lambda"), ("UniCDR", "lambda")], _SHARE),
     **dict.fromkeys([("KGCN", "aggregator"), ("KGNNLS", "aggregator")], Key(choices=("sum", "neighbor", "concat"))),
     ("SimpleX", "aggregator"): Key(choices=("mean", "user_attention", "self_attention")),
     ("CDAE", "loss_type"): Key(choices=("MSE", "BCE")),

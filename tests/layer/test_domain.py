@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from recbole_mm.layer.domain import DOMAIN_LOSSES, cross_domain_mix
+from recbole_mm.layer.domain import DOMAIN_LOSSES, cross_domain_mix, idle_transfer
 
 SEEN = torch.tensor([[1, 1, 1], [1, 0, 1], [0, 1, 0], [0, 0, 0]], dtype=torch.bool)
 
@@ -28,6 +28,13 @@ def test_mix_follows_the_protocol(vectors: torch.Tensor) -> None:
             else:
                 expected = torch.stack(others).mean(0) if others else vectors[u, d]
             torch.testing.assert_close(mixed[u, d], expected)
+
+
+def test_a_transfer_without_an_overlap_is_said() -> None:
+    assert idle_transfer("X", SEEN) == []
+    assert idle_transfer("X", SEEN[2:]) == [
+        "X: no user has training rows in several domains, so nothing is transferred between them"
+    ]
 
 
 @pytest.mark.parametrize("name", ["mse", "mse_norm"])

@@ -117,6 +117,18 @@ def test_light_graph_convolution_is_the_mean_of_its_layers() -> None:
     assert [f"ids.{name}" for name in part.state_dict()] == list(part.id_rows("ids"))
 
 
+@pytest.mark.parametrize("absent", [[0], [0, 2], [2], []])
+def test_what_items_hold_is_a_view_where_all_but_padding_hold_it(absent: list[int]) -> None:
+    present = torch.ones(5, 1, dtype=torch.bool)
+    present[absent] = False
+    features = FeatureTable({"text": Source(torch.arange(10.0).view(5, 2))}, present)
+    items, vectors = features.held("text")
+    assert items.tolist() == [i for i in range(5) if i not in absent]
+    assert vectors.equal(features("text", items))
+    shared = vectors.untyped_storage().data_ptr() == features("text").untyped_storage().data_ptr()
+    assert shared == (absent == [0])
+
+
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_gradients_of_a_fixed_graph_are_those_of_the_dense_product(symmetric: bool) -> None:
     generator = torch.Generator().manual_seed(1)

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from recbole_mm.layer.loss import bce, bpr, gbce, info_nce, symmetric_info_nce
+from recbole_mm.layer.loss import bce, bpr, gbce, half_squares, info_nce, symmetric_info_nce
 
 DTYPES = [torch.float32, torch.float64]
 
@@ -61,6 +61,21 @@ def test_gbce(scores: tuple[torch.Tensor, torch.Tensor], t: float, rate: float) 
 
 def test_gbce_of_t_0_is_bce(scores: tuple[torch.Tensor, torch.Tensor]) -> None:
     torch.testing.assert_close(gbce(*scores, 0.0, 0.01), bce(*scores))
+
+
+def test_bce_weighs_rows(scores: tuple[torch.Tensor, torch.Tensor]) -> None:
+    positive, negatives = scores
+    weight, total = [0.5, 0.0, 1.0, 2.0, 3.0], 0.0
+    for w, p, row in zip(weight, positive.tolist(), negatives.tolist(), strict=True):
+        total -= w * math.log(1 / (1 + math.exp(-p)))
+        total -= w * sum(math.log(1 - 1 / (1 + math.exp(-n))) for n in row)
+    close(bce(positive, negatives, torch.tensor(weight, dtype=positive.dtype)), total / 25)
+
+
+def test_half_squares_per_row_of_the_first(scores: tuple[torch.Tensor, torch.Tensor]) -> None:
+    rows = scores[1]
+    total = sum(x * x for row in rows.tolist() for x in row)
+    close(half_squares(rows, rows.repeat(3, 1)), 4 * total / 2 / 5)
 
 
 def test_bpr_refuses_to_broadcast_a_column() -> None:
