@@ -7,10 +7,10 @@ r"""ContentKNN: items like those that a user took, by content, by who took them,
 
 :math:`M_{ij}` are the modalities that both items have, :math:`\bar f^m` is the mean over the items that have m, N_k(i)
 the k items of the training rows with the largest :math:`s_{ij} > 0`, h ``shrink``. w = 0 is RecBole's ItemKNN (Aiolli
-2013; it adds 1e-6 to the denominator), w = 1 knows items that nobody has taken yet. One mixture of both similarities is
-the hybrid of Deldjoo et al. 2019 and of Ferrari Dacrema et al. 2019 (arXiv 1907.06902), who join rows of interactions
-and of content instead (inferred here). Items without a modality in common are as alike as any two: cosines of centred
-vectors are 0 on average.
+2013; it adds 1e-6 to the denominator), w = 1 knows items that nobody has taken yet. The hybrid among the baselines of
+Ferrari Dacrema et al. 2019 (arXiv 1907.06902) joins an item's interactions and features in one vector;
+the mixture of two similarities is ours (inferred). Items without a modality in common are as alike as any two: cosines
+of centred vectors are about 0 on average.
 """
 
 from __future__ import annotations
