@@ -15,9 +15,9 @@ user and item, the loss BPR with L2.
 Given: routing, affinities in both directions, their largest by confidence, soft pruning, propagation of the ids along
 them, ids and contents side by side. Inferred, with the public code: the confidence is the sender's, contents hear of
 their neighbours once more at the end. In MMRec's form of it the messages of the routing go to items and are left out,
-so that users stay where they are, and ids have two layers whatever it is told. Inferred: items without a modality are
-no neighbours in it and have zeros there; an edge to an item without any has weight 1 / |N|, as no content speaks
-against it. So without modalities it is a convolution of ids.
+so that users stay where they are, ids have two layers whatever it is told, and L2 is a mean over numbers, 2 / d of this
+one. Inferred: items without a modality are no neighbours in it and have zeros there; an edge to an item without any has
+weight 1 / |N|, as no content speaks against it. So without modalities it is a convolution of ids.
 """
 
 from __future__ import annotations

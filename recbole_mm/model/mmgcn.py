@@ -12,9 +12,10 @@ is the product of user and item, the loss BPR with L2.
 
 Given: all that, in the element-wise form of the combination and the mean form of the aggregation, which the paper finds
 best. Inferred, with the public code: features are mapped to one width, layer 0 has unit length, the modalities' mean
-(the paper: their sum); the code maps only images and takes three layers whatever it is told, and its maps W_2 and W_3
-have biases. Inferred: an item without a modality has no feature to send, so in the first layer its users' mean is over
-their other items; it hears of its users as the others do. Without any modality there is one graph, of ids.
+(the paper: their sum). The code maps images alone, to 256, takes three layers whatever it is told, has biases in W_2
+and W_3, and its L2 is a mean over numbers, 2 / d of this one. Inferred: an item without a modality has no feature to
+send, so in the first layer its users' mean is over their other items; it hears of its users as the others do. Without
+any modality there is one graph, of ids.
 """
 
 from __future__ import annotations
@@ -125,9 +126,12 @@ class Branch(nn.Module):
 
     def forward(self, content: Tensor, ids: Tensor, first: FixedGraph, graph: FixedGraph) -> Tensor:
         """``content [I, latent]``, ``ids [U + I, d]`` -> ``[U + I, d]``."""
-        nodes = F.normalize(torch.cat([self.preference.weight, content]), dim=1)
+        # users and items apart in layer 0, which is the widest
+        parts = [F.normalize(self.preference.weight, dim=1), F.normalize(content, dim=1)]
         for depth, maps in enumerate(self.maps):
             neighbour, own, together = cast(nn.ModuleList, maps)
-            heard = F.leaky_relu(propagate(graph if depth else first, neighbour(nodes)))
-            nodes = F.leaky_relu(together(heard) + F.leaky_relu(own(nodes)) + ids)
-        return nodes
+            sent = torch.cat([neighbour(part) for part in parts])
+            heard = F.leaky_relu(propagate(graph if depth else first, sent), inplace=True)
+            kept = F.leaky_relu(torch.cat([own(part) for part in parts]), inplace=True)
+            parts = [F.leaky_relu(together(heard) + kept + ids, inplace=True)]
+        return torch.cat(parts)

@@ -186,11 +186,19 @@ def _say_overruled(rows: Sequence[Row], given: Settings) -> None:
 
 def _same(label: str, config: Config, first: str, of_first: Config) -> None:
     for key in (key for keys in _EQUAL.values() for key in keys):
-        if config[key] != of_first[key]:
+        own, others = _asked(config, key), _asked(of_first, key)
+        if own != others:
             raise WrongUse(
-                f"{label} would run with {key}: {config[key]}, {first} with {of_first[key]}; "
+                f"{label} would run with {key}: {own}, {first} with {others}; "
                 f"give one value for all (--{key}=...)"
             )
+
+
+def _asked(config: Config, key: str) -> Any:
+    """The value of a key as far as it has an effect: files or ``split`` make the parts, whatever ``eval_args`` say."""
+    if key == "eval_args" and (config["split"] or config["benchmark_filename"]):
+        return {"mode": config[key]["mode"]}
+    return config[key]
 
 
 def _common(config: Config) -> dict[str, Any]:

@@ -41,7 +41,9 @@ def solve(
     return found
 
 
-@pytest.mark.parametrize("settings", [{}, {"reg_exponent": 0.0}, {"unobserved_weight": 0.0}, {"embedding_size": 40}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"reg_exponent": 0.0}, {"unobserved_weight": 0.0}, {"embedding_size": 40}]
+)
 def test_vectors_are_the_least_squares_of_each_side_in_turn(tmp_path: Path, settings: dict[str, Any]) -> None:
     built = make(tmp_path, **settings)
     model, pairs = built.model, rows_of(built)

@@ -220,7 +220,7 @@ def test_the_order_and_the_numbering_of_the_rows_do_not_matter(tmp_path: Path) -
 
 def table_of(tmp_path: Path, models: list[str], **settings: Any) -> dict[str, Any]:
     given = {**write_shop(tmp_path / "data"), **SMALL, **FULL, **settings}
-    for key in ("checkpoint_dir", "metrics", "topk"):
+    for key in ("checkpoint_dir", "metrics", "topk", *(key for key in settings if settings[key] is None)):
         given.pop(key)
     compare(models, "shop", 1, metrics=["ndcg@5"], out=tmp_path / "out", config_dict=given)
     return json.loads((tmp_path / "out/result.json").read_text())
@@ -260,6 +260,10 @@ def test_a_table_of_several_questions_is_refused(tmp_path: Path) -> None:
         compare(["BPR", "SASRecF"], "shop", 1, metrics=["ndcg@5"], out=tmp_path / "out", config_dict=given)
     assert not (tmp_path / "out/table.md").exists()
     assert len(list((tmp_path / "out/runs").glob("*/record.json"))) == 1  # SASRecF was not trained
+
+
+def test_families_that_split_otherwise_by_themselves_share_a_given_split(tmp_path: Path) -> None:
+    table_of(tmp_path, ["BPR", "SASRec"], split={"random": [0.6, 0.2, 0.2]}, eval_args=None)
 
 
 def test_recboles_masking_is_another_question(tmp_path: Path) -> None:
