@@ -67,7 +67,7 @@ def _table(key: tuple[str, str, str], records: Mapping[str, Record], labels: Seq
             at = row["label"]
             if at not in best or len(row["per_seed"]) >= best[at][0]:
                 best[at] = len(row["per_seed"]), name, row
-    columns = next((record["metrics"][:COLUMNS] for record in records.values()), [])
+    columns: Sequence[str] = next((record["metrics"][:COLUMNS] for record in records.values()), [])
     rows = list(dict.fromkeys([*labels, *best]))
     body = [_line(row, columns, best, records) for row in rows]
     parts = [f"## {key[0]} on {key[1]}"]

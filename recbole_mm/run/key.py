@@ -194,7 +194,7 @@ KEYS: dict[str, Key] = {
     "loss_decimal_place": Key(low=0),
     "transform": Key((str,), choices=_TRANSFORMS),
     "double_tower": _FLAG,
-    "train_neg_sample_args": Key(parts=_NEGATIVES),
+    "train_neg_sample_args": Key((dict,), parts=_NEGATIVES),
     "learning_rate": Key(low=0, open=True),
     "lr_scheduler": Key((str,), choices=("cosine",)),
     "lr_warmup_epochs": Key(low=0),
