@@ -47,7 +47,8 @@ def checked(
     pair = described.test is is_intervals and isinstance(value, (list, tuple))
     if number or pair:  # [5,10] and (5,10) are read as lists, by yaml and by Python
         value = str(value)
-    if value is None and (described.choices or described.syntax):  # `none` was read as a value
+    # where None is no value, `none` is one, or what is there stays
+    if value is None and (described.choices or described.syntax) and not described.optional:
         value = "none" if "none" in described.choices else default
     if isinstance(value, tuple) and list in kinds and tuple not in kinds:
         value = list(value)

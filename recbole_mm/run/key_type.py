@@ -27,7 +27,7 @@ class Key:
     parts      the names inside a mapping, each with what it may hold
     each       what the elements of a list and the values of a mapping may hold
     needed     it may not be None, whatever its default
-    optional   as a part or an element, it may be None
+    optional   it may be None: a part, an element, or a key whose None is a value of its own
     fields     it names fields of the atomic files, as elements or as keys, and these are: ``known``, ``loaded``,
                ``float``, of ``inter``
     shared     the same for all lines of a table and never searched, being a part of this: ``budget``, ``split``,

@@ -211,6 +211,15 @@ def test_right_values_are_taken(model: str, key: str, value: Any) -> None:
     assert checked(key, kind, value, default, text=None, whole=kind.whole)[1] is None
 
 
+def test_a_none_that_is_a_value_overrules_what_another_layer_says() -> None:
+    """It did nothing: vectors of CPMM, whose own yaml says l2, could not stay as they are."""
+    choosing = [key for key, kind in KEYS.items() if kind.choices and common().get(key, "") is None]
+    assert {"feature_scaling", "lr_scheduler", "domain_rule"} <= set(choosing)
+    for key in choosing:
+        assert checked(key, KEYS[key], None, "another", text=None, whole=False) == (None, None), key
+    assert checked("learner", KEYS["learner"], None, "adam", text=None, whole=False) == ("adam", None)
+
+
 WRONG = {
     "user_inter_num_interval=5": "expected intervals such as [5,inf) or (0,1];[3,4), got '5'",
     "user_inter_num_interval=(5 inf)": "expected intervals such as [5,inf) or (0,1];[3,4), got '(5 inf)'",
