@@ -16,6 +16,7 @@ the losses of a batch of each domain, here a batch mixes their rows.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise, permutations
 from typing import Any
 
@@ -95,16 +96,19 @@ class CoNet(TripletRecommender):
         of_users = [torch.cat([user_emb, each], dim=1).unsqueeze(1) for each in taken]
         of_items = F.pad(self.item_id(items), (user_emb.shape[1], 0))
         first = self._sums(0, of_users, heed)
-        for d, own in enumerate(self.own[0]):
+        for d, own in enumerate(self._networks(0)):
             if d == domain:
                 first[d] = first[d] + F.linear(of_items, own.weight)
             else:
                 first[d] = first[d] + heed[..., d, domain, None] * self.cross[0](of_items)
         return self._outputs(first, heed)[domain]
 
+    def _networks(self, layer: int) -> Iterable[nn.Linear]:
+        return self.own[layer]  # type: ignore[return-value]
+
     def _sums(self, layer: int, hidden: list[Tensor], heed: Tensor) -> list[Tensor]:
         """What comes to the units of ``layer`` in each network, ``[..., h]``, from ``hidden`` of the one before."""
-        sums = [linear(each) for linear, each in zip(self.own[layer], hidden, strict=True)]
+        sums = [linear(each) for linear, each in zip(self._networks(layer), hidden, strict=True)]
         if self.n_domains > 1:
             told = [self.cross[layer](each) for each in hidden]
             for d, other in permutations(range(self.n_domains), 2):
