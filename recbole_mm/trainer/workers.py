@@ -41,7 +41,7 @@ class Workers:
             raise WrongUse("--workers: batches must be made in the process that trains; leave `worker` out")
         if not isinstance(loader.collate_fn, Shard):
             counted = getattr(loader, "targets_of", len)
-            loader.collate_fn = Shard(loader.collate_fn, counted, self.rank, self.size)
+            loader.collate_fn = Shard(loader.collate_fn, self.rank, self.size, counted)
         self._shard = loader.collate_fn
         rng = np.random.default_rng([seed, epoch, self.rank])
         np.random.seed(int(rng.integers(2**32)))
@@ -114,7 +114,7 @@ class Shard:
     """
 
     def __init__(
-        self, collate: Callable[[list[int]], Any], counted: Callable[[Any], int], rank: int, size: int
+        self, collate: Callable[[list[int]], Any], rank: int, size: int, counted: Callable[[Any], int] = len
     ) -> None:
         self._collate, self._counted, self._rank, self._size = collate, counted, rank, size
         self.weight = 1.0
