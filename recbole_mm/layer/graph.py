@@ -83,6 +83,13 @@ def propagate(graph: Tensor | FixedGraph, vectors: Tensor) -> Tensor:
         return torch.sparse.mm(graph, vectors.float())
 
 
+def last_layer(graph: Tensor | FixedGraph, vectors: Tensor, n_layers: int) -> Tensor:
+    """``vectors [n, d]`` after n_layers products with ``graph [n, n]``."""
+    for _ in range(n_layers):
+        vectors = propagate(graph, vectors)
+    return vectors
+
+
 def mean_of_layers(graph: Tensor | FixedGraph, vectors: Tensor, n_layers: int) -> Tensor:
     """LightGCN's sum: the mean of ``vectors [n, d]`` and of their first n_layers products with ``graph [n, n]``."""
     total = layer = vectors

@@ -21,6 +21,13 @@ def candidate_scores(user_emb: Tensor, item_emb: Tensor, candidates: Tensor) -> 
     return torch.einsum("bd,bkd->bk", user_emb, item_emb[candidates])
 
 
+def score_candidates(
+    score_pairs: Callable[[Tensor, Tensor], Tensor], users: Tensor, candidates: Tensor
+) -> Tensor:
+    """Scores ``[B, K]`` of ``users [B]`` with their ``candidates [B, K]``; ``score_pairs`` as in `score_every_item`."""
+    return score_pairs(users.repeat_interleave(candidates.shape[1]), candidates.flatten()).view_as(candidates)
+
+
 def score_every_item(
     score_pairs: Callable[[Tensor, Tensor], Tensor], users: Tensor, n_items: int, pairs: int
 ) -> Tensor:

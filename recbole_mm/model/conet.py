@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from recbole_mm.layer.domain import idle_transfer
 from recbole_mm.layer.history import Taken, UserHistory
 from recbole_mm.layer.loss import bce
+from recbole_mm.layer.scoring import score_candidates
 from recbole_mm.model.base import TripletRecommender
 
 
@@ -125,8 +126,7 @@ class CoNet(TripletRecommender):
         """Cross-entropy, plus ``reg_weight`` · Σ ‖H‖₁."""
         users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
         candidates = torch.cat([items.unsqueeze(1), negatives], dim=1)
-        pairs = users.repeat_interleave(candidates.shape[1]), candidates.flatten()
-        scores = self.score_pairs(*pairs).view_as(candidates)
+        scores = score_candidates(self.score_pairs, users, candidates)
         loss = bce(scores[:, 0], scores[:, 1:])
         return loss + self.reg_weight * sum(matrix.abs().sum() for matrix in self.cross.parameters())
 

@@ -30,12 +30,13 @@ from torch import Tensor, nn
 from recbole_mm.layer.graph import (
     FixedGraph,
     common_shares,
+    last_layer,
     mean_of_layers,
     normalized_adjacency,
     propagate,
     to_torch,
 )
-from recbole_mm.layer.item_graph import mixed_graph, named_weights, shares_of_present, similarity_graph
+from recbole_mm.layer.item_graph import frozen_graph
 from recbole_mm.layer.loss import bpr, half_squares
 from recbole_mm.layer.projection import masked
 from recbole_mm.layer.scoring import candidate_scores
@@ -76,10 +77,7 @@ class DRAGON(GraphRecommender):
             shares = common_shares(users, items, self.n_users, config["user_graph_k"])
             self.user_graph = FixedGraph(to_torch(shares))
         if self.modalities and self.n_item_layers:
-            weights = named_weights(self.modalities, config["modality_weights"])
-            graphs = [similarity_graph(self.features, m, config["graph_k"], True) for m in self.modalities]
-            shares = shares_of_present(self.features.present, weights)
-            self.item_graph = FixedGraph(mixed_graph(graphs, shares))
+            self.item_graph = frozen_graph(self.features, config["graph_k"], config["modality_weights"])
 
     def _starts(self) -> Tensor:
         """Layer 0 of the modalities side by side, ``[U + I, M d]``."""
@@ -99,10 +97,7 @@ class DRAGON(GraphRecommender):
         if self.user_graph is not None:
             users = users + propagate(self.user_graph, users)
         if self.item_graph is not None:
-            similar = items
-            for _ in range(self.n_item_layers):
-                similar = propagate(self.item_graph, similar)
-            items = items + similar
+            items = items + last_layer(self.item_graph, items, self.n_item_layers)
         return users, items
 
     def score_parts(self, users: Tensor, items: Tensor) -> dict[str, dict[str, Tensor]]:

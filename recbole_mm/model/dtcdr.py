@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from recbole_mm.layer.domain import idle_transfer
 from recbole_mm.layer.history import seen_domains
 from recbole_mm.layer.loss import bce
+from recbole_mm.layer.scoring import score_candidates
 from recbole_mm.model.base import TripletRecommender, check_choices
 
 
@@ -83,8 +84,7 @@ class DTCDR(TripletRecommender):
         """Cross-entropy."""
         users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
         candidates = torch.cat([items.unsqueeze(1), negatives], dim=1)
-        pairs = users.repeat_interleave(candidates.shape[1]), candidates.flatten()
-        scores = self.score_pairs(*pairs).view_as(candidates)
+        scores = score_candidates(self.score_pairs, users, candidates)
         return bce(scores[:, 0], scores[:, 1:])
 
     def without_effect(self) -> list[str]:

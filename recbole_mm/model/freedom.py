@@ -29,7 +29,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.layer.clock import EpochClock
-from recbole_mm.layer.graph import FixedGraph, propagate
+from recbole_mm.layer.graph import FixedGraph, last_layer
 from recbole_mm.layer.item_graph import frozen_graph
 from recbole_mm.layer.loss import bpr
 from recbole_mm.layer.projection import masked
@@ -79,12 +79,10 @@ class FREEDOM(GraphRecommender):
 
     def _neighbours(self) -> Tensor:
         """h, ``[I, d]``."""
-        hidden = self.ids.item.weight
+        ids = self.ids.item.weight
         if self.item_graph is None:
-            return torch.zeros_like(hidden)
-        for _ in range(self.n_item_layers):
-            hidden = propagate(self.item_graph, hidden)
-        return hidden
+            return torch.zeros_like(ids)
+        return last_layer(self.item_graph, ids, self.n_item_layers)
 
     def nodes(self) -> tuple[Tensor, ...]:
         """Users ``[U, d]``, items with h ``[I, d]``."""

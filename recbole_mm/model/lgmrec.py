@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
-from recbole_mm.layer.graph import propagate
+from recbole_mm.layer.graph import last_layer, propagate
 from recbole_mm.layer.hypergraph import Membership, through_hyperedges
 from recbole_mm.layer.loss import bpr, half_squares
 from recbole_mm.layer.scoring import candidate_scores
@@ -100,9 +100,7 @@ class LGMRec(GraphRecommender):
         for k in range(len(self.features.names)):
             mapped, *logits = self._mapped(k, self.local[k], *([self.hyper[k]] if self._has_global else []))
             start = propagate(self.user_graph, mapped) / self.counts[:, k : k + 1].clamp(min=1)
-            modal = torch.cat([start, mapped])
-            for _ in range(self.n_modal_layers):
-                modal = propagate(self.ids.graph, modal)
+            modal = last_layer(self.ids.graph, torch.cat([start, mapped]), self.n_modal_layers)
             local = local + F.normalize(modal, dim=1)
             found += [self._globally(k, each, by_id[self.n_users :]) for each in logits]
         whole = local + self.alpha * F.normalize(torch.stack(found).sum(dim=0), dim=1) if found else local

@@ -23,14 +23,14 @@ and takes the other rows of the same user or item in the batch for negatives of 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.layer.fusion import gate, query
-from recbole_mm.layer.graph import FixedGraph
+from recbole_mm.layer.graph import FixedGraph, last_layer
 from recbole_mm.layer.item_graph import similarity_graph, softmax_of_present
 from recbole_mm.layer.loss import bpr, half_squares, in_batch_info_nce
 from recbole_mm.layer.projection import masked
@@ -91,8 +91,7 @@ class MGCN(GraphRecommender):
 
     def _spread(self, graph: nn.Module, items: Tensor) -> Tensor:
         """Over similar items, then to users: users, then items, ``[U + I, d]``."""
-        for _ in range(self.n_item_layers):
-            items = graph(items)
+        items = last_layer(cast(FixedGraph, graph), items, self.n_item_layers)
         return torch.cat([self.user_graph(items), items])
 
     def _modal(self, k: int, name: str) -> Tensor:
