@@ -11,6 +11,7 @@ from typing import Any
 from recbole_mm.config.family import no_negatives, takes_no_negatives
 from recbole_mm.config.known import hyper_parameters, keys_read, own_keys, source_texts
 from recbole_mm.config.properties import load_internal, properties_dir, recbole_dir
+from recbole_mm.config.sequence import cuts_padding
 from recbole_mm.data.build import without_blocks
 from recbole_mm.data.shifted import SAMPLED, sequence_loss
 from recbole_mm.data.ties import by_time
@@ -104,7 +105,7 @@ def _lines(config: Any) -> Iterator[str]:
         reasons = [
             why for keys, why, holds in _RULES if key in keys.split() and key not in read and holds(config)
         ]
-        if key == "loader" and value == "fast":
+        if key == "loader" and value == "fast" and not cuts_padding(config):
             reasons += filter(None, [without_blocks(config)])
         # a person's own model may hand its configuration on to other code
         if known and key in _of_models() and key not in read:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from recbole.utils import ModelType
+
 from recbole_mm.errors import WrongUse
-from recbole_mm.model.traits import CAUSAL, is_causal
+from recbole_mm.model.traits import CAUSAL, is_causal, is_padding_free
 
 
 def shifted_sequences(plan: Any) -> None:
@@ -45,6 +47,13 @@ def shifted_sequences(plan: Any) -> None:
     if plan.get("sequence_split") == "prefixes" and not plan.get("benchmark_filename"):
         plan.set("sequence_split", "interactions")
         plan.notes.append(f"{plan.name}: sequence_split: interactions ({key}: shifted)")
+
+
+def cuts_padding(config: Any) -> bool:
+    """Whether training leaves out the padding behind prefixes (``loader: fast``)."""
+    prefixes = config["MODEL_TYPE"] == ModelType.SEQUENTIAL and config["train_sequences"] == "prefix"
+    fast = config["loader"] == "fast" and config["single_spec"]
+    return bool(prefixes and fast and is_padding_free(config.model_class))
 
 
 def sequences_of_files(plan: Any, inter: Mapping[str, str]) -> None:

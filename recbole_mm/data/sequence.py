@@ -26,6 +26,8 @@ _log = getLogger("recbole_mm.data")
 PLACE = "_place"  # of a row in the order of time; any split carries it along
 BY_PARTS, BY_PREFIXES = "interactions", "prefixes"
 SHIFTED = "shifted"
+#: keys of the columns that ``transform: mask_itemseq`` adds for the masked places of a sequence, padded in front
+MASKED = ("MASK_INDEX", "POS_ITEMS", "NEG_ITEMS")
 
 
 @dataclass(frozen=True)
@@ -211,3 +213,24 @@ def _windows(order: np.ndarray, start: np.ndarray, stop: np.ndarray, size: int) 
     windows = np.full(at.shape, -1, dtype=np.int64)
     windows[inside] = order[at[inside]]
     return windows
+
+
+def without_padding(dataset: Any, rows: Interaction) -> Interaction:
+    """``rows`` with their lists as long as the longest sequence among them, and the most masked places of one.
+
+    RecBole takes a masked place 0 for padding, and so it counts for none here.
+    """
+    config, columns = dataset.config, dict(rows.interaction)
+    longest = int(rows[config["ITEM_LIST_LENGTH_FIELD"]].max())
+    padded = rows[dataset.iid_field + config["LIST_SUFFIX"]].shape[1]
+    masked = [config[key] for key in MASKED]
+    if masked[0] in columns:
+        asked = max(int((columns[masked[0]] > 0).sum(dim=1).max()), 1)
+    for name, values in columns.items():
+        if name in masked:
+            columns[name] = values[:, -asked:].contiguous()
+        elif name == config["INVERSE_ITEM_SEQ"]:  # padded in front, by transform: inverse_itemseq
+            columns[name] = values[:, -longest:].contiguous()
+        elif name.endswith(config["LIST_SUFFIX"]) and values.shape[1] == padded:
+            columns[name] = values[:, :longest].contiguous()
+    return Interaction(columns)

@@ -10,11 +10,12 @@ import torch
 from recbole.model.general_recommender import NeuMF
 from torch import Tensor
 
+from recbole_mm.data.sequence import without_padding
 from recbole_mm.errors import Failure
 from recbole_mm.evaluator.context import ContextPairs, FieldsAreRead
 from recbole_mm.evaluator.neumf import neumf_scores
 from recbole_mm.layer.transformer import SMALL_BATCH_PADDING, length_buckets
-from recbole_mm.model.traits import is_causal
+from recbole_mm.model.traits import is_padding_free
 
 
 class Scorer:
@@ -24,7 +25,7 @@ class Scorer:
         """``pairs``: how many (query, item) pairs one call of ``predict`` may get."""
         self.model, self.items, self.pairs = model, items, max(pairs, 1)
         self.dataset = eval_data._dataset
-        self._causal = is_causal(type(model))
+        self._padding_free = is_padding_free(type(model))
         tensors = chain(model.parameters(), model.buffers())
         self.device = next((tensor.device for tensor in tensors), torch.device("cpu"))
         self._item_features: Any = None
@@ -55,16 +56,12 @@ class Scorer:
         return scores
 
     def _full_sort(self, interaction: Any) -> Tensor:
-        """``full_sort_predict``; of a causal model by sequences of about one length, without what is behind them."""
-        if not self._causal:
+        """``full_sort_predict``; of sequences of about one length, without their padding, where a model allows."""
+        if not self._padding_free:
             return self.model.full_sort_predict(interaction)  # type: ignore[no-any-return]
-        length = interaction[self.model.ITEM_SEQ_LEN]
-        padded, scores = interaction[self.model.ITEM_SEQ].shape[1], None
+        length, scores = interaction[self.model.ITEM_SEQ_LEN], None
         for rows in length_buckets(length, SMALL_BATCH_PADDING):
-            part, longest = interaction[rows], int(length[rows].max())
-            for name in part.columns:
-                if name.endswith(self.dataset.config["LIST_SUFFIX"]) and part[name].shape[1] == padded:
-                    part.interaction[name] = part[name][:, :longest]
+            part = without_padding(self.dataset, interaction[rows])
             found = self._shaped(self.model.full_sort_predict(part), len(rows))
             if scores is None:
                 scores = found.new_empty(len(length), self.items)

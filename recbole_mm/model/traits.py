@@ -15,6 +15,8 @@ from recbole_mm.layer.feature import FeatureTable
 
 #: RecBole's models that are ``causal`` though they do not say so
 CAUSAL = frozenset(["FDSA", "GRU4Rec", "GRU4RecF", "GRU4RecKG", "SASRec", "SASRecF"])
+#: those that are ``padding_free``
+PADDING_FREE = CAUSAL | {"BERT4Rec", "CORE", "GCSAN", "NARM", "SRGNN"}
 
 
 class Traits:
@@ -31,6 +33,9 @@ class Traits:
     #: a sequential model whose ``forward(item_seq, item_seq_len)`` ends in RecBole's ``gather_indexes`` over positions
     #: that depend on the items up to them alone, so that it may learn from each (``train_sequences: shifted``)
     causal: bool = False
+    #: a sequential model whose scores and loss, a mean over the rows, are the same with any length of padding behind a
+    #: sequence; every causal one is
+    padding_free: bool = False
     #: trains on batches of items of `recbole_mm.data.dataloader.ItemDataLoader`
     item_batches: bool = False
 
@@ -104,8 +109,17 @@ class Traits:
 
 def is_causal(model_class: type) -> bool:
     """Whether a model's class may learn from every position of a sequence; what extends RecBole's says so itself."""
-    known = model_class.__module__.startswith("recbole.") and model_class.__name__ in CAUSAL
-    return known or bool(trait(model_class, "causal"))
+    return _is_known(model_class, CAUSAL) or bool(trait(model_class, "causal"))
+
+
+def is_padding_free(model_class: type) -> bool:
+    """Whether the padding behind sequences may be cut off for a model's class."""
+    known = _is_known(model_class, PADDING_FREE)
+    return known or is_causal(model_class) or bool(trait(model_class, "padding_free"))
+
+
+def _is_known(model_class: type, names: frozenset[str]) -> bool:
+    return model_class.__module__.startswith("recbole.") and model_class.__name__ in names
 
 
 def pretrains(model: Any) -> bool:

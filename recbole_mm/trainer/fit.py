@@ -7,12 +7,14 @@ from contextlib import nullcontext
 from logging import getLogger
 from typing import Any
 
+from recbole_mm.config.sequence import cuts_padding
 from recbole_mm.data.part import part_loaders
 from recbole_mm.data.shifted import ShiftedDataLoader
 from recbole_mm.errors import Interrupted, WrongUse
 from recbole_mm.run.folder import RunFolder
 from recbole_mm.trainer.callback import Callback, EpochLog, HistoryFile, RecBoleReports
 from recbole_mm.trainer.checkpoint import write_checkpoint
+from recbole_mm.trainer.prefix import PrefixObjective
 from recbole_mm.trainer.resume import last_state, restore
 from recbole_mm.trainer.shifted import ShiftedObjective
 from recbole_mm.trainer.stage import Stage, Stages
@@ -151,6 +153,8 @@ class StagedFit(_Base):
             stage.loader = loader
             if isinstance(loader, ShiftedDataLoader):
                 stage.objective = ShiftedObjective(self.config, self.model, loader)
+            elif cuts_padding(self.config):
+                stage.objective = PrefixObjective(self.config, self.model, loader._dataset)
         if not self._resumed:
             self._save_last(-1)
         while True:

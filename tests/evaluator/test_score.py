@@ -10,7 +10,7 @@ from recbole.model.general_recommender import NeuMF
 
 from recbole_mm.evaluator.neumf import neumf_scores
 from recbole_mm.evaluator.score import Scorer
-from recbole_mm.model.traits import CAUSAL
+from recbole_mm.model.traits import PADDING_FREE
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,9 @@ def test_only_the_candidates_are_scored(build, name: str, pairs: int) -> None:
     assert torch.isinf(some).sum() == 3 * (test._dataset.item_num - len(candidates))
 
 
-@pytest.mark.parametrize("name", sorted(CAUSAL - {"GRU4RecKG"}))
+@pytest.mark.parametrize("name", sorted(PADDING_FREE - {"GRU4RecKG"}))
 @torch.no_grad()
-def test_a_causal_model_reads_no_padding(build, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_padding_is_read_where_a_model_allows(build, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fields = {"selected_features": ["class"]} if name != "SASRec" else {}
     columns = {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "class"]}
     config, model, _, (_, _, test) = build(
@@ -93,8 +93,8 @@ def test_a_causal_model_reads_no_padding(build, name: str, monkeypatch: pytest.M
 
 
 @torch.no_grad()
-def test_a_model_that_is_not_causal_gets_its_rows_as_they_are(build) -> None:
-    _, model, _, (_, _, test) = build("BERT4Rec", train_neg_sample_args=None)
+def test_a_model_that_reads_padding_gets_its_rows_as_they_are(build) -> None:
+    _, model, _, (_, _, test) = build("LightSANs", train_neg_sample_args=None)
     model.eval()
     queries = test._dataset[:20]
     found = Scorer(model, test, model.n_items, 4096)(queries)
