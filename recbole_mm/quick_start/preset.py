@@ -36,6 +36,7 @@ _ROW_KEYS: dict[str, type | tuple[type, ...]] = {
     "baseline": bool,
     "settings": dict,
     "published": dict,
+    "against": (str, list),
 }
 _DATASET_KEYS: dict[str, type | tuple[type, ...]] = {"config": dict, "models": dict, "rows": dict}
 _PUBLISHED_KEYS: dict[str, type | tuple[type, ...]] = {"source": str, "columns": dict}
@@ -124,6 +125,13 @@ def rows_of(preset: Preset, models: Sequence[str] | None = None) -> list[Row]:
     Raises ``WrongUse`` when there is none, or one label stands for two rows.
     """
     entries = [{"label": entry["model"], **entry} for entry in preset.rows]
+    known = [entry["label"] for entry in entries]
+    for entry in entries:
+        for label in _labels(entry):
+            if label not in known or label == entry["label"]:
+                raise WrongUse(
+                    f"row '{entry['label']}': against: {label} is no other row{suggest(label, known)}"
+                )
     if models:
         by_label = {entry["label"]: entry for entry in entries}
         entries = [by_label.get(name, {"label": _short(name), "model": name}) for name in models]
@@ -142,9 +150,15 @@ def rows_of(preset: Preset, models: Sequence[str] | None = None) -> list[Row]:
             settings=dict(entry.get("settings") or {}),
             baseline=bool(entry.get("baseline", is_recbole(get_model(entry["model"])))),
             published={k: float(v) for k, v in (entry.get("published") or {}).items()},
+            against=_labels(entry),
         )
         for entry in entries
     ]
+
+
+def _labels(entry: Settings) -> list[str]:
+    against = entry.get("against") or []
+    return [against] if isinstance(against, str) else [str(label) for label in against]
 
 
 def _short(model: str) -> str:

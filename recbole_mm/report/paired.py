@@ -1,4 +1,4 @@
-"""Paired tests over queries: every row against the reference, every control against its own row."""
+"""Paired tests over queries: rows against the reference and what they name, controls against their own row."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def families(comparison: Comparison) -> list[list[tuple[RowResult, RowResult]]]:
     """Pairs (row, what it is tested against), each list corrected together.
 
     Our rows against the reference (all rows, where the preset names it); our rows against every other baseline;
-    the controls and the masked features of a row against that row.
+    the controls and the masked features of a row against that row; rows against those that they name, unless that pair
+    is in an earlier list.
     """
     found: list[list[tuple[RowResult, RowResult]]] = []
     reference = reference_row(comparison)
@@ -62,7 +63,21 @@ def families(comparison: Comparison) -> list[list[tuple[RowResult, RowResult]]]:
         found.append([(row, other) for other in rows if other.baseline for row in ours])
     for parent in comparison.main_rows:
         found.append([(row, parent) for row in comparison.rows if row.of == parent.label])
+    known = {(row.label, against.label) for pairs in found for row, against in pairs}
+    found.append(
+        [
+            (row, against)
+            for row, against in named_pairs(comparison)
+            if (row.label, against.label) not in known
+        ]
+    )
     return [[(row, against) for row, against in pairs if row.runs and against.runs] for pairs in found]
+
+
+def named_pairs(comparison: Comparison) -> list[tuple[RowResult, RowResult]]:
+    """The rows with each of those that they are to be tested ``against``, as far as the comparison has them."""
+    rows = {row.label: row for row in comparison.main_rows}
+    return [(row, rows[label]) for row in rows.values() for label in row.against if label in rows]
 
 
 def paired_tests(comparison: Comparison) -> tuple[list[PairedTest], list[str]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
-from recbole_mm.report.paired import PairedTest, headline_p, query_column
+from recbole_mm.report.paired import PairedTest, headline_p, named_pairs, query_column
 from recbole_mm.report.statistics import (
     mean_seconds,
     order_sentences,
@@ -177,7 +177,7 @@ def test_cells(t: PairedTest) -> list[str]:
     """A test by the columns of ``TESTS_HEAD``."""
     return [
         *(t.row, t.reference, t.metric, str(t.queries), f"{t.difference:+.4f}"),
-        *(f"[{t.low:+.4f}, {t.high:+.4f}]", p_text(t.p_t), p_text(t.p_wilcoxon), p_text(t.p_holm)),
+        *(_interval(t), p_text(t.p_t), p_text(t.p_wilcoxon), p_text(t.p_holm)),
     ]
 
 
@@ -211,6 +211,28 @@ def controls_table(comparison: Comparison, tests: Sequence[PairedTest]) -> str |
     return github(["features", *columns, f"{headline} vs complete", "p (Holm)"], body)
 
 
+def pairs_table(comparison: Comparison, tests: Sequence[PairedTest]) -> str | None:
+    """The rows beside those that they name: change, difference and interval of the headline; None without any."""
+    headline = comparison.headline
+    found = {(t.row, t.reference): t for t in tests if t.metric == query_column(headline)}
+    body = []
+    for row, against in named_pairs(comparison):
+        line = [row.label, against.label, percent(relative_change(row, against, headline))]
+        if test := found.get((row.label, against.label)):
+            sign = mark(test.p_holm, test.difference, smaller_is_better(headline))
+            line += [f"{test.difference:+.4f} {sign}".rstrip(), _interval(test), p_text(test.p_holm)]
+        body.append([*line, *["–"] * (6 - len(line))])
+    return (
+        github(["row", "against", headline, "difference", "95 % interval", "p (Holm)"], body)
+        if body
+        else None
+    )
+
+
+def _interval(test: PairedTest) -> str:
+    return f"[{test.low:+.4f}, {test.high:+.4f}]"
+
+
 def missing_table(comparison: Comparison) -> str | None:
     """The curve over masked features: one line a model and share; None when it was not asked for."""
     body = []
@@ -226,12 +248,13 @@ def missing_table(comparison: Comparison) -> str | None:
 
 
 def markdown(comparison: Comparison, tests: Sequence[PairedTest], untested: Sequence[str] = ()) -> str:
-    """The whole report: title, main table, notes, controls, curve, paired tests."""
+    """The whole report: title, main table, notes, named pairs, controls, curve, paired tests."""
     about = caption_text(comparison.caption)
     parts = [f"## {comparison.preset or 'Comparison'} on {comparison.dataset}"]
     parts += [about, main_table(comparison, tests)]
     parts += ["\n".join(f"- {note}" for note in [*footnotes(comparison), *untested])]
     for title, table in (
+        ("Row by row", pairs_table(comparison, tests)),
         ("Do the features help?", controls_table(comparison, tests)),
         ("Features masked", missing_table(comparison)),
         ("Paired tests", tests_table(tests) if tests else None),

@@ -29,7 +29,7 @@ class Row:
 
     ``of`` names the row that a control belongs to, ``control`` says which control it is, ``missing`` the share of
     masked features when it is a point of the curve. ``search`` says how its settings were found: trials, epochs,
-    seconds, searcher, scheduler, point.
+    seconds, searcher, scheduler, point. ``against`` are labels of other rows that it is tested against as well.
     """
 
     label: str
@@ -41,6 +41,7 @@ class Row:
     control: str | None = None
     missing: float | None = None
     search: Mapping[str, Any] | None = None
+    against: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

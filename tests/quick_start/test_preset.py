@@ -110,6 +110,14 @@ def test_a_malformed_preset_is_one_line_with_the_place(tmp_path, text, words):
     assert "\n" not in message
 
 
+@pytest.mark.parametrize(("against", "said"), [("BPRR", "did you mean 'BPR'?"), ("EASE", "no other row")])
+def test_a_row_that_names_no_other_row_is_refused(tmp_path, against, said):
+    text = f"rows: [{{model: BPR}}, {{model: EASE, against: [BPR, {against}]}}]"
+    with pytest.raises(WrongUse, match=r"^row 'EASE': against: ") as caught:
+        rows_of(load_preset([write(tmp_path / "p.yaml", text)]))
+    assert said in str(caught.value)
+
+
 def test_an_unknown_preset_proposes_one():
     with pytest.raises(WrongUse, match="did you mean 'cmc-ablation'"):
         load_preset(["cmc-ablations"])

@@ -72,6 +72,22 @@ def test_a_named_reference_is_tested_against_every_row():
     assert [(test.row, test.reference) for test in tests] == [("a", "complete"), ("b", "complete")]
 
 
+def test_a_row_is_tested_against_those_it_names_once_and_by_themselves():
+    rng = np.random.default_rng(5)
+    values = {label: rng.random(20) for label in ("LightGCN", "BPR", "BPR (raw)", "BPR (CPMM)")}
+    names = {"BPR (raw)": ["BPR"], "BPR (CPMM)": ["BPR", "BPR (raw)", "LightGCN", "not run"]}
+    rows = [row(label, [value], against=names.get(label, ())) for label, value in values.items()]
+    tests, notes = paired_tests(Comparison(rows, ["ndcg@10"], "toy", [0], reference="LightGCN"))
+    pairs = [("BPR (raw)", "BPR"), ("BPR (CPMM)", "BPR"), ("BPR (CPMM)", "BPR (raw)")]
+    assert notes == []
+    assert [(test.row, test.reference) for test in tests] == [
+        *((r, "LightGCN") for r in [*values][1:]),
+        *pairs,
+    ]
+    raw = [stats.ttest_rel(values[one], values[other]).pvalue for one, other in pairs]
+    assert min(test.p_holm for test in tests[3:]) == pytest.approx(min(1, 3 * min(raw)))
+
+
 def test_what_cannot_be_paired_is_said_and_not_tested():
     rng = np.random.default_rng(3)
     base, longer = row("base", [rng.random(20)], baseline=True), row("longer", [rng.random(21)])

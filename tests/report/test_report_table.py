@@ -16,6 +16,7 @@ from recbole_mm.report.table import (
     markdown,
     missing_table,
     on_terminal,
+    pairs_table,
 )
 from recbole_mm.report.text import duration, figure, mark, p_text
 from recbole_mm.run.comparison import Comparison, RowResult
@@ -80,6 +81,18 @@ def test_the_line_of_a_row_holds_mean_and_spread_published_change_and_p():
         *("ItemKNN", "0.1000", "–", "**0.5000**", "-50.0%", "", "0.2000", "10", "30 s"),
     ]
     assert cells(table, "BPR†")[3:6] == ["**0.5000**", "", ""]
+
+
+def test_rows_stand_beside_those_they_name():
+    rows = [row("BPR", 0.2), row("BPR (CPMM)", 0.3, against=["BPR", "EASE"]), row("EASE", 0.1)]
+    comparison = replace(toy(), rows=rows, reference="EASE")
+    table = pairs_table(comparison, [test_of("BPR (CPMM)", 0.004)])
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    assert lines == [
+        ["BPR (CPMM)", "BPR", "+50.0%", "+0.1000 ▲", "[+0.0500, +0.1500]", ".004"],
+        ["BPR (CPMM)", "EASE", "+200.0%", "–", "–", "–"],
+    ]
+    assert pairs_table(toy(), []) is None
 
 
 def test_rows_that_look_equal_are_equally_bold_and_a_lone_row_is_not():
