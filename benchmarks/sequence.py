@@ -1,12 +1,13 @@
-"""SASRec on every position against RecBole's prefixes, and its memory with many items; one JSON line a case.
+"""SASRec on windows and on unpadded prefixes against RecBole's, its memory with many items; one JSON line a case.
 
     python benchmarks/sequence.py --data dataset [--dataset beauty] [--batches 20] [--seconds 600]
 
 ``ratio_recbole``: the time of an epoch of RecBole's loader and model, with autograd's anomaly mode as RecBole leaves it
 on, over that of ours, both from the median of some batches, taken in turn, and the number of batches in an epoch;
 ``ratio_mended``: the same with the mode off, as it is after ``import recbole_mm``; ``peak_mib``: the most memory of the
-process until then. ``--seconds`` trains both for so long and prints their best validation. ``--cases memory`` needs no
-data: an epoch with full softmax over 100,000 items in a process of its own.
+process until then. ``prefix`` are RecBole's rows without their padding (``loader: fast``), the other cases losses of
+``train_sequences: shifted``. ``--seconds`` trains RecBole's form and each case for so long and prints their best.
+``--cases memory`` needs no data: an epoch with full softmax over 100,000 items in a process of its own.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from recbole_mm.config.sequence import cuts_padding
 from recbole_mm.quick_start.session import Session
 from recbole_mm.run.spec import RunSpec
 from recbole_mm.trainer import Callback
+from recbole_mm.trainer.prefix import PrefixObjective
 from recbole_mm.trainer.shifted import ShiftedObjective
 
 SETTINGS: dict[str, Any] = {
@@ -37,7 +40,8 @@ SETTINGS: dict[str, Any] = {
     "sequence_split": "interactions", "MAX_ITEM_LIST_LENGTH": 50, "hidden_size": 64, "hidden_dropout_prob": 0.3,
     "attn_dropout_prob": 0.3, "show_progress": False, "metrics": ["NDCG"], "topk": [10], "valid_metric": "NDCG@10",
 }  # fmt: skip
-SHIFTED: dict[str, dict[str, Any]] = {
+CASES: dict[str, dict[str, Any]] = {
+    "prefix": {"loader": "fast"},
     "ce": {"train_sequences": "shifted"},
     "sampled_softmax": {
         "train_sequences": "shifted", "sequence_loss": "sampled_softmax", "sequence_negatives": 1024,
@@ -48,10 +52,11 @@ ITEMS, USERS, EVENTS = 100_000, 20_000, 23
 
 def steps(made: Session) -> Iterator[float]:
     """Seconds of each training step, its batch made included, epoch after epoch."""
-    shifted = made.config["train_sequences"] == "shifted"
-    loss = (
-        ShiftedObjective(made.config, made.model, made.train_data) if shifted else made.model.calculate_loss
-    )
+    loss: Any = made.model.calculate_loss
+    if made.config["train_sequences"] == "shifted":
+        loss = ShiftedObjective(made.config, made.model, made.train_data)
+    elif cuts_padding(made.config):
+        loss = PrefixObjective(made.config, made.model, made.train_data._dataset)
     made.model.train()
     start = time.perf_counter()
     while True:
@@ -67,14 +72,14 @@ def steps(made: Session) -> Iterator[float]:
 
 def epoch_times(data: dict[str, Any], dataset: str, case: str, batches: int) -> dict[str, Any]:
     """RecBole's batches of 2048 rows, ours of as many targets."""
-    recbole, shifted = (
+    recbole, own = (
         Session.build(
             RunSpec("SASRec", dataset, {**SETTINGS, **data, "train_batch_size": 2048, **form}, seed=1)
         )
-        for form in ({}, SHIFTED[case])
+        for form in ({}, CASES[case])
     )
-    ours, theirs = steps(shifted), steps(recbole)
-    ways = [(shifted, ours, False), (recbole, theirs, True), (recbole, theirs, False)]
+    ours, theirs = steps(own), steps(recbole)
+    ways = [(own, ours, False), (recbole, theirs, True), (recbole, theirs, False)]
     seconds: list[list[float]] = [[], [], []]
     for _ in range(batches + 1):
         for (_, timer, anomaly), found in zip(ways, seconds, strict=True):
@@ -84,7 +89,7 @@ def epoch_times(data: dict[str, Any], dataset: str, case: str, batches: int) -> 
         median(found[1:]) * len(made.train_data) for found, (made, *_) in zip(seconds, ways, strict=True)
     )
     return {
-        "model": f"SASRec shifted {case}", "epoch_seconds": round(epoch, 2),
+        "model": f"SASRec {case}", "epoch_seconds": round(epoch, 2),
         "ratio_recbole": round(alone / epoch, 2), "ratio_mended": round(mended / epoch, 2), "peak_mib": peak_mib(),
     }  # fmt: skip
 
@@ -100,15 +105,18 @@ class Deadline(Callback):
         return time.perf_counter() > self.end
 
 
-def equal_time(data: dict[str, Any], dataset: str, case: str, seconds: float) -> dict[str, Any]:
-    """Best validation NDCG@10 of both forms after the same time, validation included."""
-    best = {}
-    for name, form in (("valid_recbole", {}), ("valid_ours", SHIFTED[case])):
-        given = {**SETTINGS, **data, "train_batch_size": 2048, "epochs": 1000, "stopping_step": 1000, **form}
-        made = Session.build(RunSpec("SASRec", dataset, given, seed=1), [Deadline(seconds)])
-        with torch.autograd.set_detect_anomaly(name == "valid_recbole"):
-            best[name] = made.run(test=False, saved=False).record["best_valid_score"]
-    return {"model": f"SASRec shifted {case}", "seconds": seconds, **best}
+def best_in(data: dict[str, Any], dataset: str, case: str | None, seconds: float) -> dict[str, Any]:
+    """Best validation NDCG@10 after so long, validation included; RecBole's form where there is no case."""
+    form = CASES[case] if case else {}
+    given = {**SETTINGS, **data, "train_batch_size": 2048, "epochs": 1000, "stopping_step": 1000, **form}
+    made = Session.build(RunSpec("SASRec", dataset, given, seed=1), [Deadline(seconds)])
+    start = time.perf_counter()
+    with torch.autograd.set_detect_anomaly(not case):  # as RecBole leaves it
+        record = made.run(test=False, saved=False).record
+    return {
+        "model": f"SASRec {case}" if case else "SASRec, RecBole", "epochs": record["epochs_run"],
+        "seconds": round(time.perf_counter() - start), "valid": record["best_valid_score"],
+    }  # fmt: skip
 
 
 def memory() -> dict[str, Any]:
@@ -127,12 +135,12 @@ def memory() -> dict[str, Any]:
         )
         frame.to_csv(folder / "many.inter", sep="\t", index=False)
         del frame, taken
-        given = {**SETTINGS, **SHIFTED["ce"], "data_path": name, "epochs": 1, "train_batch_size": 2048}
+        given = {**SETTINGS, **CASES["ce"], "data_path": name, "epochs": 1, "train_batch_size": 2048}
         made = Session.build(RunSpec("SASRec", "many", given, seed=1))
         before = peak_mib()
         made.trainer.fit(made.train_data, None, saved=False, verbose=False)
         items = made.train_data._dataset.item_num - 1
-    return {"model": "SASRec shifted ce", "items": items, "peak_mib_before": before, "peak_mib": peak_mib()}
+    return {"model": "SASRec ce", "items": items, "peak_mib_before": before, "peak_mib": peak_mib()}
 
 
 def peak_mib() -> int:
@@ -144,22 +152,21 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", default="dataset", help="folder of the data set's folder")
     parser.add_argument("--dataset", default="beauty")
-    parser.add_argument("--cases", default="ce,sampled_softmax,memory")
+    parser.add_argument("--cases", default="prefix,ce,sampled_softmax,memory")
     parser.add_argument("--batches", type=int, default=20)
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     data = {"data_path": arguments.data, "use_gpu": torch.cuda.is_available()}
+    if arguments.seconds:
+        for case in (None, *arguments.cases.replace(",memory", "").split(",")):
+            print(json.dumps(best_in(data, arguments.dataset, case, arguments.seconds)), flush=True)
+        return
     for case in arguments.cases.split(","):
         if case == "memory" and not arguments.here:
             subprocess.run([sys.executable, __file__, "--cases", "memory", "--here"], check=True)
             continue
-        if case == "memory":
-            line = memory()
-        elif arguments.seconds:
-            line = equal_time(data, arguments.dataset, case, arguments.seconds)
-        else:
-            line = epoch_times(data, arguments.dataset, case, arguments.batches)
+        line = memory() if case == "memory" else epoch_times(data, arguments.dataset, case, arguments.batches)
         print(json.dumps(line), flush=True)
 
 
