@@ -1,0 +1,118 @@
+"""An epoch of ours beside one of MMRec's, same data and sizes, its own loader; one JSON line a model.
+
+    PYTHONPATH=pyg python benchmarks/zoo.py --mmrec MMRec --data dataset --modality modality [--dataset hm]
+
+See beside_mmrec.py for MMRec and what it needs. ``ratio_mmrec``: seconds of MMRec's epoch over ours, medians of epochs
+taken in turn, negatives drawn and weights stepped. It trains the features as well, as it does by default; ours do not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from beside_mmrec import THEIRS, Settings, import_theirs
+
+from recbole_mm.quick_start.session import Session
+from recbole_mm.run.spec import RunSpec
+
+#: settings of MMRec's form beside those of beside_mmrec.py; ours have the same
+CASES: dict[str, dict[str, Any]] = {
+    "LightGCN": {"reg_weight": 1e-4, "is_multimodal_model": False},
+    "FREEDOM": {"reg_weight": 1e-3, "dropout": 0.8, "knn_k": 10},
+    "BM3": {"reg_weight": 0.1, "dropout": 0.3, "cl_weight": 2.0, "n_layers": 1, "use_neg_sampling": False},
+}
+SIZE = 2048
+
+
+def theirs_of(name: str, made: Session, folder: Path) -> tuple[Any, Any]:
+    """MMRec's model and loader over the training rows of ``made``."""
+    dataset = made.train_data._dataset
+    rows = dataset.inter_feat
+    frame = pd.DataFrame(
+        {"user": rows["user_id"].numpy() - 1, "item": rows["item_id"].numpy() - 1, "part": 0}
+    )
+    (folder / "toy").mkdir(exist_ok=True)
+    frame.to_csv(folder / "toy" / "toy.inter", sep="\t", index=False)
+    for modality in made.model.features.names if hasattr(made.model, "features") else ():
+        vectors = made.model.features(modality, torch.arange(1, dataset.item_num))
+        np.save(folder / "toy" / f"{modality}.npy", vectors.numpy())
+    given = {
+        "data_path": f"{folder}/", "inter_file_name": "toy.inter", "inter_splitting_label": "part",
+        "field_separator": "\t", "use_neg_sampling": True, "train_batch_size": SIZE, **CASES[name],
+    }  # fmt: skip
+    config = Settings(THEIRS, **given)
+    whole = importlib.import_module("utils.dataset").RecDataset(config)
+    whole.item_num, whole.user_num = dataset.item_num - 1, dataset.user_num - 1
+    str(whole)  # counts the rows, which its loader reads
+    loader = importlib.import_module("utils.dataloader").TrainDataLoader(
+        config, whole, batch_size=SIZE, shuffle=True
+    )
+    model = getattr(importlib.import_module(f"models.{name.lower()}"), name)(config, loader)
+    return model, loader
+
+
+def their_epoch(model: Any, loader: Any, optimizer: torch.optim.Optimizer) -> None:
+    """As its trainer goes."""
+    model.train()
+    model.pre_epoch_processing()
+    for batch in loader:
+        optimizer.zero_grad()
+        loss = model.calculate_loss(batch)
+        loss.item()
+        loss.backward()
+        optimizer.step()
+
+
+def seconds(epoch: Any, *given: Any) -> float:
+    start = time.perf_counter()
+    epoch(*given)
+    return time.perf_counter() - start
+
+
+def beside(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The times of epochs taken in turn."""
+    given = {
+        "data_path": arguments.data, "modality_path": arguments.modality, "train_batch_size": SIZE, "use_gpu": False,
+        "show_progress": False, "embedding_size": 64, "n_layers": CASES[name].get("n_layers", 2),
+        "loader": arguments.loader,
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        made = Session.build(RunSpec(name, arguments.dataset, given, seed=1))
+        model, loader = theirs_of(name, made, Path(folder))
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        made.model.train()
+        ours, theirs = [], []
+        for epoch in range(arguments.epochs + 1):
+            ours.append(seconds(made.trainer._train_epoch, made.train_data, epoch))
+            theirs.append(seconds(their_epoch, model, loader, optimizer))
+    mean = median(ours[1:]), median(theirs[1:])
+    return {"model": name, "seconds": round(mean[0], 2), "ratio_mmrec": round(mean[1] / mean[0], 2)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--mmrec", type=Path, required=True, help="a clone of MMRec")
+    parser.add_argument("--data", default="dataset")
+    parser.add_argument("--modality", default="modality")
+    parser.add_argument("--dataset", default="hm")
+    parser.add_argument("--models", default=",".join(CASES))
+    parser.add_argument("--loader", default="recbole")
+    parser.add_argument("--epochs", type=int, default=3)
+    arguments = parser.parse_args()
+    import_theirs(arguments.mmrec)
+    for name in arguments.models.split(","):
+        print(json.dumps(beside(name, arguments)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
