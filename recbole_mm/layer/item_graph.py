@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
-from typing import Any
 
 import scipy.sparse as sp
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from recbole_mm.errors import WrongUse
 from recbole_mm.layer.feature import FeatureTable
-from recbole_mm.layer.graph import BLOCK_BYTES, FixedGraph, nearest_neighbours, symmetric_weights, to_torch
+from recbole_mm.layer.graph import FixedGraph, nearest_neighbours, symmetric_weights, to_torch
 
 
 def nearest_edges(vectors: Tensor, nodes: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -113,56 +112,3 @@ def greatest_graph(graphs: Sequence[Tensor]) -> Tensor:
     """The largest of the weights of each edge, which are not negative; sparse COO ``[I, I]``, coalesced."""
     matrices = [sp.csr_matrix((g.values().numpy(), g.indices().numpy()), g.shape) for g in graphs]
     return to_torch(reduce(lambda a, b: a.maximum(b), matrices))
-
-
-def pair_products(edges: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """``⟨left_a, right_b⟩`` of each edge (a, b): ``edges [2, e]``, ``left [n, d]``, ``right [m, d]`` -> ``[e]``.
-
-    In blocks, the way back too, which are products with sparse matrices.
-    """
-    products: Tensor = _PairProducts.apply(edges, left, right)
-    return products
-
-
-def weighted_product(edges: Tensor, weights: Tensor, vectors: Tensor) -> Tensor:
-    """A v of the sparse ``A [n, n]`` with ``weights [e]`` at ``edges [2, e]`` and ``vectors [n, d]``.
-
-    Gradients flow to the weights of the edges alone: torch's own way back makes a dense n × n.
-    """
-    product: Tensor = _WeightedProduct.apply(edges, weights, vectors)
-    return product
-
-
-def _blockwise(edges: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    blocks = edges.split(max(1, BLOCK_BYTES // (8 * left.shape[1])), dim=1)
-    return torch.cat([(left[a] * right[b]).sum(dim=1) for a, b in blocks])
-
-
-def _sparse(edges: Tensor, weights: Tensor, shape: tuple[int, int]) -> Tensor:
-    return torch.sparse_coo_tensor(edges, weights, shape, check_invariants=False)
-
-
-class _PairProducts(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, edges: Tensor, left: Tensor, right: Tensor) -> Tensor:
-        ctx.save_for_backward(edges, left, right)
-        return _blockwise(edges, left, right)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:
-        edges, left, right = ctx.saved_tensors
-        matrix = _sparse(edges, gradient, (len(left), len(right)))
-        return None, torch.sparse.mm(matrix, right), torch.sparse.mm(matrix.t(), left)
-
-
-class _WeightedProduct(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, edges: Tensor, weights: Tensor, vectors: Tensor) -> Tensor:
-        ctx.save_for_backward(edges, weights, vectors)
-        return torch.sparse.mm(_sparse(edges, weights, (len(vectors), len(vectors))), vectors)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:
-        edges, weights, vectors = ctx.saved_tensors
-        turned = _sparse(edges.flip(0), weights, (len(vectors), len(vectors)))
-        return None, _blockwise(edges, gradient, vectors), torch.sparse.mm(turned, gradient)

@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbole_mm.layer.clock import EpochClock
+from recbole_mm.layer.edge import Edges
 from recbole_mm.layer.feature import FeatureTable
 from recbole_mm.layer.graph import symmetric_weights
-from recbole_mm.layer.item_graph import nearest_edges, pair_products
+from recbole_mm.layer.item_graph import nearest_edges
 
 
 class LearnedGraph(nn.Module):
@@ -33,15 +34,16 @@ class LearnedGraph(nn.Module):
         self.projection = nn.Linear(features.widths[name], width)
         self.register_buffer("chosen_by", self._matrix())
         self.register_buffer("chosen_in", torch.tensor(-1))
-        self._edges: tuple[int, Tensor] | None = None
+        self._edges: tuple[int, Edges] | None = None
 
-    def forward(self, features: FeatureTable, clock: EpochClock) -> tuple[Tensor, Tensor]:
-        """Edges ``[2, e]`` between items, and their weights ``[e]``, with gradients."""
+    def forward(self, features: FeatureTable, clock: EpochClock) -> tuple[Edges, Tensor]:
+        """Edges to the I items from those near to them, and weights ``[e]`` with gradients."""
         held, vectors = features.held(self.name)
-        edges = self._chosen(vectors, clock) if self.training else self._nearest(vectors, self._matrix())
+        edges = self._chosen(features, clock) if self.training else self._nearest(features, self._matrix())
         unit = F.normalize(self.projection(vectors), dim=1)
-        cosines = pair_products(edges, unit, unit).clamp(min=0)
-        return held[edges], symmetric_weights(edges, cosines, len(held))
+        unit = unit.new_zeros(len(features.present), unit.shape[1]).index_copy(0, held, unit)
+        cosines = edges.scores(unit, unit).clamp(min=0)
+        return edges, symmetric_weights(torch.stack([edges.receiver, edges.sender]), cosines, len(unit))
 
     def forget(self) -> None:
         """Forget the edges: other weights may have been loaded."""
@@ -53,17 +55,18 @@ class LearnedGraph(nn.Module):
         return torch.cat(parts, dim=1).detach()
 
     @torch.no_grad()
-    def _chosen(self, vectors: Tensor, clock: EpochClock) -> Tensor:
+    def _chosen(self, features: FeatureTable, clock: EpochClock) -> Edges:
         epoch = clock.epoch
         if int(self.chosen_in) != epoch:
             self.chosen_in.fill_(epoch)
             self.chosen_by.copy_(self._matrix())
         if self._edges is None or self._edges[0] != epoch:
-            self._edges = epoch, self._nearest(vectors, self.chosen_by)
+            self._edges = epoch, self._nearest(features, self.chosen_by)
         return self._edges[1]
 
     @torch.no_grad()
-    def _nearest(self, vectors: Tensor, matrix: Tensor) -> Tensor:
-        """Numbers of rows of ``vectors``, ``[2, e]``."""
-        rows = torch.arange(len(vectors), device=vectors.device)
-        return nearest_edges(F.linear(vectors, matrix[:, :-1], matrix[:, -1]), rows, self.k)[0]
+    def _nearest(self, features: FeatureTable, matrix: Tensor) -> Edges:
+        held, vectors = features.held(self.name)
+        items, near = nearest_edges(F.linear(vectors, matrix[:, :-1], matrix[:, -1]), held, self.k)[0]
+        size = len(features.present)
+        return Edges(items, near, size, size)

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from recbole_mm.layer.clock import EpochClock
 from recbole_mm.layer.graph import FixedGraph
-from recbole_mm.layer.item_graph import similarity_graph, softmax_of_present, weighted_product
+from recbole_mm.layer.item_graph import similarity_graph, softmax_of_present
 from recbole_mm.layer.learned_graph import LearnedGraph
 from recbole_mm.layer.loss import bpr, half_squares
 from recbole_mm.layer.scoring import candidate_scores
@@ -75,7 +75,7 @@ class LATTICE(GraphRecommender):
         for _ in range(self.n_item_layers):
             walked = [self.frozen_share * graph(hidden) for graph in self.frozen]
             for m, (edges, weights) in enumerate(graphs):
-                walked[m] = walked[m] + (1 - self.frozen_share) * weighted_product(edges, weights, hidden)
+                walked[m] = walked[m] + (1 - self.frozen_share) * edges.sums(weights, hidden)
             hidden = (shares.unsqueeze(-1) * torch.stack(walked, dim=1)).sum(dim=1)
         return F.normalize(hidden, dim=1)
 

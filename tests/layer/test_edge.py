@@ -7,6 +7,7 @@ import torch
 
 from recbole_mm.layer import edge
 from recbole_mm.layer.edge import Edges
+from recbole_mm.layer.graph import symmetric_weights
 
 RECEIVERS, SENDERS = torch.tensor([2, 0, 0, 3, 2, 2]), torch.tensor([1, 1, 0, 2, 0, 2])
 
@@ -40,3 +41,24 @@ def test_mean_weights_make_means() -> None:
     torch.testing.assert_close(found[2], others.mean(dim=0))
     torch.testing.assert_close(found[0], others[:2].mean(dim=0))
     assert not found[[1, 4]].any()
+
+
+@pytest.mark.parametrize("block", [1, 1 << 20])
+def test_gradients_of_weights_and_vectors_are_those_of_the_dense_formula(
+    monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(edge, "_BLOCK", block)
+    generator = torch.Generator().manual_seed(4)
+    edges = torch.tensor([[0, 0, 1, 2, 3, 3, 3], [0, 2, 1, 2, 0, 2, 3]])
+    along = Edges(*edges, 4, 4)
+    unit, vectors, out = (torch.randn(4, 3, generator=generator, requires_grad=True) for _ in range(3))
+    weights = symmetric_weights(edges, along.scores(unit, unit).square(), 4)
+    loss = (along.sums(weights, vectors) * out).sum()
+    found = torch.autograd.grad(loss, (unit, vectors))
+    dense = torch.zeros(4, 4).index_put(tuple(edges), torch.tensor(1.0)) * (unit @ unit.t()).square()
+    degree = dense.sum(dim=1)
+    product = (dense / (degree.unsqueeze(0) * degree.unsqueeze(1)).sqrt()) @ vectors
+    expected = torch.autograd.grad((product * out).sum(), (unit, vectors))
+    torch.testing.assert_close(loss, (product * out).sum())
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b)

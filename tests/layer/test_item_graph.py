@@ -9,15 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from recbole_mm.layer import item_graph
 from recbole_mm.layer.feature import FeatureTable
-from recbole_mm.layer.graph import FixedGraph, propagate, symmetric_weights
+from recbole_mm.layer.graph import FixedGraph, propagate
 from recbole_mm.layer.item_graph import (
     mixed_graph,
-    pair_products,
     shares_of_present,
     similarity_graph,
-    weighted_product,
 )
 from recbole_mm.layer.lightgcn import LightGCN
 
@@ -142,23 +139,3 @@ def test_gradients_of_a_fixed_graph_are_those_of_the_dense_product(symmetric: bo
     (gradient,) = torch.autograd.grad((found * weights).sum(), vectors)
     torch.testing.assert_close(gradient, dense.t() @ weights)
     assert not list(graph.state_dict()) and propagate(graph, vectors).equal(found)
-
-
-@pytest.mark.parametrize("block", [1, 1 << 20])
-def test_gradients_of_learned_edges_are_those_of_the_dense_formula(
-    monkeypatch: pytest.MonkeyPatch, block: int
-) -> None:
-    monkeypatch.setattr(item_graph, "BLOCK_BYTES", block)
-    generator = torch.Generator().manual_seed(4)
-    edges = torch.tensor([[0, 0, 1, 2, 3, 3, 3], [0, 2, 1, 2, 0, 2, 3]])
-    unit, vectors, out = (torch.randn(4, 3, generator=generator, requires_grad=True) for _ in range(3))
-    weights = symmetric_weights(edges, pair_products(edges, unit, unit).square(), 4)
-    loss = (weighted_product(edges, weights, vectors) * out).sum()
-    found = torch.autograd.grad(loss, (unit, vectors))
-    dense = torch.zeros(4, 4).index_put(tuple(edges), torch.tensor(1.0)) * (unit @ unit.t()).square()
-    degree = dense.sum(dim=1)
-    product = (dense / (degree.unsqueeze(0) * degree.unsqueeze(1)).sqrt()) @ vectors
-    expected = torch.autograd.grad((product * out).sum(), (unit, vectors))
-    torch.testing.assert_close(loss, (product * out).sum())
-    for a, b in zip(found, expected, strict=True):
-        torch.testing.assert_close(a, b)
