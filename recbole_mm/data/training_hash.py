@@ -1,4 +1,4 @@
-"""What a pre-training learned from, as one number: a store made from other training rows has seen this run's test.
+"""What a model learned from: a store or weights made from other training rows may have seen this run's test.
 
 It stands as ``training_rows`` in the manifest of a store that a pre-training wrote. Vectors of the items alone (their
 text, their images) have none.
@@ -10,6 +10,7 @@ import hashlib
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from recbole_mm.modality import review_key
 
@@ -36,6 +37,24 @@ def training_hash(part: Any) -> str:
         lines = map(review_key, tokens[0][block // width], tokens[1][block % width])
         digest.update("".join(f"{line}\n" for line in lines).encode())
     return digest.hexdigest()
+
+
+def pair_hashes(part: Any, *phases: str) -> np.ndarray:
+    """A number for each distinct pair of the ``phases``, made of its tokens, so that any data set has the same; sorted.
+
+    *Shapes*: returns uint64 ``[n]``. The sizes of data sets are far from those where two pairs would share a number.
+    """
+    keys = (
+        "recbole_mm users",
+        "recbole_mm items",
+    )  # of 16 characters, so that a token is another number in each
+    of_token = [
+        pd.util.hash_array(np.asarray(part.field2id_token[field], dtype=object), hash_key=key)
+        for field, key in zip((part.uid_field, part.iid_field), keys, strict=True)
+    ]
+    pairs = [part.pairs[phase] for phase in phases if phase in part.pairs]
+    found = [of_token[0][users] ^ of_token[1][items] for users, items in pairs]
+    return np.unique(np.concatenate([np.zeros(0, dtype=np.uint64), *found]))
 
 
 def _ranked(tokens: Any) -> tuple[np.ndarray, np.ndarray]:

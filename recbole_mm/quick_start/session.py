@@ -29,7 +29,7 @@ from recbole_mm.run.folder import BEST, RunFolder, RunResult
 from recbole_mm.run.question import Question
 from recbole_mm.run.spec import RunSpec
 from recbole_mm.serve.recommend import Recommender
-from recbole_mm.trainer import Callback, get_trainer, load_model, read_checkpoint, warm_start
+from recbole_mm.trainer import Callback, get_trainer, load_model, read_checkpoint, start_pairs, warm_start
 from recbole_mm.trainer.tracking import KEYS as TRACKED
 from recbole_mm.trainer.tracking import trackers
 
@@ -148,7 +148,9 @@ class Session:
         """
         session = cls(spec, callbacks, test, prepared)
         if spec.init_from:
-            warm_start(session.model, session.train_data._dataset, str(_weights(spec.init_from)))
+            start, part = str(_weights(spec.init_from)), session.train_data._dataset
+            session.trainer.started_from = start_pairs(part, start)
+            warm_start(session.model, part, start)
         return session
 
     @classmethod

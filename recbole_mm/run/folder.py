@@ -5,6 +5,7 @@
 ``history.jsonl``  a line an epoch
 ``best.pth``       the best weights on validation
 ``last.pth``       all that a run needs to go on; gone once it has ended
+``trained_on.npy`` a number for each training pair, for runs that start from these weights
 ``queries.parquet``, ``groups.parquet``  test metrics by query and by group
 ``showcase.json``  lists of some users and a map of the items, for pages
 ``record.json``    scores, settings, versions; written last, so where it is the run is whole
@@ -26,6 +27,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -34,7 +36,7 @@ from recbole_mm.files import append_line, read_lines, remove_litter, replacing, 
 from recbole_mm.run.spec import RunSpec
 
 FORMAT = 1
-BEST, LAST = "best.pth", "last.pth"
+BEST, LAST, TRAINED_ON = "best.pth", "last.pth", "trained_on.npy"
 TABLES = ("queries", "groups")
 
 
@@ -180,9 +182,14 @@ class RunFolder:
 
     def start_history(self, records: Sequence[dict[str, Any]]) -> None:
         """Begin the history anew with ``records``, those of a run that is taken up."""
-        for name in (BEST, LAST, "history.jsonl", "record.json"):
+        for name in (BEST, LAST, TRAINED_ON, "history.jsonl", "record.json"):
             remove_litter(self.path / name)
         write_text(self.path / "history.jsonl", "".join(json.dumps(each) + "\n" for each in records))
+
+    def write_trained_on(self, pairs: np.ndarray) -> None:
+        """Write the training pairs, as `recbole_mm.data.training_hash.pair_hashes` numbers them."""
+        with replacing(self.path / TRAINED_ON) as temporary, temporary.open("wb") as stream:
+            np.save(stream, pairs)
 
     def append_history(self, record: dict[str, Any]) -> None:
         """Add the record of an epoch."""
@@ -203,7 +210,8 @@ class RunFolder:
         if keep != "all":
             self.last.unlink(missing_ok=True)
         if keep == "none":
-            self.best.unlink(missing_ok=True)
+            for name in (BEST, TRAINED_ON):
+                (self.path / name).unlink(missing_ok=True)
 
 
 def run_folders(parent: str | os.PathLike[str]) -> dict[str, RunFolder]:

@@ -18,7 +18,7 @@ from recbole_mm.trainer.mixin import TrainerMixin
 from recbole_mm.trainer.record import epoch_line
 from recbole_mm.trainer.resume import load_model, read_last
 from recbole_mm.trainer.tree import TreeTrainerMixin
-from recbole_mm.trainer.warm_start import warm_start
+from recbole_mm.trainer.warm_start import start_pairs, warm_start
 from recbole_mm.trainer.workers import Workers
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "load_model",
     "read_checkpoint",
     "read_last",
+    "start_pairs",
     "trained_plainly",
     "warm_start",
 ]

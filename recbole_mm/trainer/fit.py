@@ -7,9 +7,12 @@ from contextlib import nullcontext
 from logging import getLogger
 from typing import Any
 
+import numpy as np
+
 from recbole_mm.config.sequence import cuts_padding
 from recbole_mm.data.part import part_loaders
 from recbole_mm.data.shifted import ShiftedDataLoader
+from recbole_mm.data.training_hash import pair_hashes
 from recbole_mm.errors import Interrupted, WrongUse
 from recbole_mm.run.folder import RunFolder
 from recbole_mm.trainer.callback import Callback, EpochLog, HistoryFile, RecBoleReports
@@ -51,6 +54,8 @@ class StagedFit(_Base):
         self._heard: list[Callback] = []
         self._loaders: dict[str, Any] = {}
         self.tokens: dict[str, str] = {}
+        #: what the first weights learned from, by `pair_hashes`
+        self.started_from = np.zeros(0, dtype=np.uint64)
         self._stopped_by = ""
         self._writes_last = self._resumed = False
         #: the processes that train with this one; None: it is alone
@@ -106,11 +111,14 @@ class StagedFit(_Base):
         """
         self._loaders = _present(train=train_data, valid=valid_data)
         self.know_training(train_data)
-        self.tokens = tokens_of(getattr(train_data, "general_dataloader", train_data)._dataset)
+        part = getattr(train_data, "general_dataloader", train_data)._dataset
+        self.tokens = tokens_of(part)
         if self._resumed and self.outcome and self.epochs:
             return self.best_valid_score, self.best_valid_result
         if saved and self.folder is None and self.writes:
             self.write_to(RunFolder.create(self.checkpoint_dir, self.spec))
+        if saved and self.folder is not None and not self._resumed and hasattr(part, "pairs"):
+            self.folder.write_trained_on(np.union1d(pair_hashes(part, "train"), self.started_from))
         self._writes_last = saved and self.resumable and self.config["save_last"] is not False
         bars = bool(show_progress) and sys.stderr.isatty()
         reports = [RecBoleReports(verbose)] if self.staged else []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from logging import getLogger
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,13 @@ import torch
 from recbole.utils import ModelType
 from torch import Tensor
 
+from recbole_mm.data.training_hash import pair_hashes
 from recbole_mm.errors import WrongUse
 from recbole_mm.model.traits import trait
+from recbole_mm.run.folder import TRAINED_ON, RunFolder
 from recbole_mm.trainer.checkpoint import read_checkpoint
 
+_log = getLogger("recbole_mm.trainer")
 #: blocks of rows of a parameter: ("user" | "item", rows for each) or ("", number of rows)
 Blocks = Sequence[tuple[str, int]]
 
@@ -59,11 +63,39 @@ def warm_start(model: Any, dataset: Any, checkpoint: str) -> None:
             else:
                 of_rows = blocks.get(name) or _inferred(name, value, old[name], here, there)
                 _take_rows(name, value, old[name], of_rows, known, there)
-    getLogger("recbole_mm.trainer").info(
+    _log.info(
         "weights of %s: %s",
         checkpoint,
         ", ".join(f"{(k[1:] >= 0).sum()} of {len(k) - 1} {kind}s" for kind, k in known.items()),
     )
+
+
+def start_pairs(dataset: Any, checkpoint: str) -> np.ndarray:
+    """What the weights in ``checkpoint`` learned from (`recbole_mm.data.training_hash.pair_hashes`).
+
+    Tokens of another data set may be those of other users and items; there a warning must do.
+
+    Raises:
+        WrongUse: among it are pairs that ``dataset``, the training part, holds out.
+    """
+    file = Path(checkpoint).parent / TRAINED_ON
+    if not file.is_file():
+        _log.warning(
+            "init_from: there is no %s, so whether its weights have seen held-out rows is not known", file
+        )
+        return np.zeros(0, dtype=np.uint64)
+    seen = np.load(file)
+    held_out = np.setdiff1d(pair_hashes(dataset, "valid", "test"), pair_hashes(dataset, "train"))
+    if leaked := len(np.intersect1d(held_out, seen)):
+        of, name = RunFolder.open(checkpoint).read_spec().dataset, dataset.config["dataset"]
+        said = (
+            f"init_from: {checkpoint} was trained on {leaked} of the {len(held_out)} pairs that this run holds out for "
+            "validation and test"
+        )
+        if of == name:
+            raise WrongUse(f"{said}; give both the same split, or one by time")
+        _log.warning("%s, if a user and an item of %s are those of the same name in %s", said, of, name)
+    return seen
 
 
 def _inferred(name: str, value: Tensor, old: Tensor, here: dict[str, Any], there: dict[str, Any]) -> Blocks:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -255,6 +256,40 @@ def _vectors(session: Session, state: dict[str, torch.Tensor] | None = None) -> 
     return {
         kind: value.reshape(n, -1) for (kind, value), n in zip(tables.items(), (users, items), strict=True)
     }
+
+
+def test_weights_that_have_seen_what_is_held_out_are_refused(
+    toy: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before, _ = run("BPR", {**toy, "epochs": 1})
+    start = str(folder_of(before))
+    other = {**toy, "split": {"random": [0.6, 0.2, 0.2]}}
+    with pytest.raises(
+        WrongUse, match=r"^init_from: .* was trained on \d+ of the \d+ pairs that this run holds out"
+    ):
+        Session.build(RunSpec.of("BPR", "toy", {**other, "init_from": start}))
+    # what a run learned from goes on with its weights
+    again, _ = run("BPR", {**toy, "epochs": 1, "init_from": start})
+    seen = [np.load(folder_of(each) / "trained_on.npy") for each in (before, again)]
+    assert np.array_equal(*seen) and len(seen[0]) == len(before.train_data._dataset.inter_feat)
+    file = tmp_path / "toy" / "toy.inter"
+    file.write_text(file.read_text().replace("\ttrain", "\tvalid", 1))
+    for folder in (start, str(folder_of(again))):
+        with pytest.raises(WrongUse, match="was trained on 1 of the"):
+            Session.build(RunSpec.of("BPR", "toy", {**toy, "init_from": folder}))
+    spec = Path(start) / "spec.yaml"
+    spec.write_text(spec.read_text().replace("dataset: toy", "dataset: other"))
+    Session.build(RunSpec.of("BPR", "toy", {**toy, "init_from": start}))
+    assert "if a user and an item of other are those of the same name in toy" in caplog.text
+
+
+def test_weights_that_do_not_say_what_they_learned_from_are_taken_with_a_word(
+    toy: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = folder_of(run("BPR", {**toy, "epochs": 1})[0])
+    (folder / "trained_on.npy").unlink()
+    Session.build(RunSpec.of("BPR", "toy", {**toy, "init_from": str(folder)}))
+    assert "whether its weights have seen held-out rows is not known" in caplog.text
 
 
 def test_weights_that_do_not_fit_are_one_line(toy: dict[str, Any]) -> None:
