@@ -44,10 +44,8 @@ def pair_hashes(part: Any, *phases: str) -> np.ndarray:
 
     *Shapes*: returns uint64 ``[n]``. The sizes of data sets are far from those where two pairs would share a number.
     """
-    keys = (
-        "recbole_mm users",
-        "recbole_mm items",
-    )  # of 16 characters, so that a token is another number in each
+    # 16 characters each, as pandas wants; a token is another number among users than among items
+    keys = "recbole_mm users", "recbole_mm items"
     of_token = [
         pd.util.hash_array(np.asarray(part.field2id_token[field], dtype=object), hash_key=key)
         for field, key in zip((part.uid_field, part.iid_field), keys, strict=True)

@@ -64,13 +64,8 @@ def families(comparison: Comparison) -> list[list[tuple[RowResult, RowResult]]]:
     for parent in comparison.main_rows:
         found.append([(row, parent) for row in comparison.rows if row.of == parent.label])
     known = {(row.label, against.label) for pairs in found for row, against in pairs}
-    found.append(
-        [
-            (row, against)
-            for row, against in named_pairs(comparison)
-            if (row.label, against.label) not in known
-        ]
-    )
+    new = [(r, a) for r, a in named_pairs(comparison) if (r.label, a.label) not in known]
+    found.append(new)
     return [[(row, against) for row, against in pairs if row.runs and against.runs] for pairs in found]
 
 
