@@ -15,8 +15,10 @@ from recbole_mm.files import write_text
 from recbole_mm.quick_start.preset import load_preset, preset_names
 from recbole_mm.quick_start.showcase import showcase_of
 from recbole_mm.report.leaderboard import leaderboard
+from recbole_mm.report.modality import gains
 from recbole_mm.report.page import curves, page
 from recbole_mm.report.paired import PairedTest, equal_rows, paired_tests
+from recbole_mm.report.plot import write_gains
 from recbole_mm.run.comparison import FILE, At, Comparison, Plan, Row, read_plan
 from recbole_mm.run.folder import RunFolder
 from recbole_mm.run.question import OneQuestion, Question
@@ -37,13 +39,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write every table of the records */result.json in the folders as Markdown, with what is missing",
     )
+    parser.add_argument(
+        "--modality",
+        metavar="FILE",
+        help="draw what each model of these records has over its controls (ids, shuffled features) as an HTML page",
+    )
 
 
 def main(args: argparse.Namespace) -> int:
     """Write the page and say where it is."""
     first = Path(args.folders[0])
-    if args.leaderboard:
-        return _write_leaderboard(args.folders, Path(args.leaderboard))
+    if args.leaderboard or args.modality:
+        records = _records(args.folders)
+        if args.leaderboard:
+            _write_leaderboard(args.folders, records, Path(args.leaderboard))
+        if args.modality:
+            _write_modality(records, Path(args.modality))
+        return 0
     if (first / FILE).is_file() and len(args.folders) == 1:
         plan, runs, errors = read_plan(first)
     else:
@@ -56,7 +68,8 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _write_leaderboard(folders: Sequence[str], out: Path) -> int:
+def _records(folders: Sequence[str]) -> dict[str, Any]:
+    """Of each comparison its ``result.json``, by the name of its folder."""
     records: dict[str, Any] = {}
     for file in (file for folder in folders for file in sorted(Path(folder).glob("*/result.json"))):
         try:
@@ -68,6 +81,18 @@ def _write_leaderboard(folders: Sequence[str], out: Path) -> int:
             f"{', '.join(folders)}: no record */result.json there; copy result.json of a comparison into a folder of "
             "its own there"
         )
+    return records
+
+
+def _write_modality(records: Mapping[str, Any], out: Path) -> None:
+    found = gains(records)
+    if not len(found):
+        raise WrongUse("--modality: these records hold no controls; recbole-mm compare --controls makes them")
+    write_gains(found, out)
+    print(f"{os.path.relpath(out)}: {len(found)} controls")
+
+
+def _write_leaderboard(folders: Sequence[str], records: Mapping[str, Any], out: Path) -> None:
     presets = {}
     for name in preset_names():
         if name.startswith(BOARD):
@@ -78,7 +103,6 @@ def _write_leaderboard(folders: Sequence[str], out: Path) -> int:
     command = f"recbole-mm report {' '.join(folders)} --leaderboard {out}"
     write_text(out, leaderboard(records, presets, command))
     print(f"{os.path.relpath(out)}: {len(records)} records")
-    return 0
 
 
 def write_page(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from recbole_mm.report.modality import gains, gains_table
 from recbole_mm.report.statistics import spread
 from recbole_mm.report.table import github
 from recbole_mm.report.text import caption_text, figure, p_text
@@ -23,6 +24,8 @@ HEAD = """# Leaderboard
 Made from the records of comparisons by `{command}`; do not edit. Test figures, mean ± standard deviation over the
 seeds, best in bold; p: paired t-test over queries against the row that is named, Holm-corrected. A row without a record
 is *not run*."""
+HELPED = """The complete model minus its control, by the first metric of the table, paired over queries: without the
+modality (ids only), with another item's (shuffled), with noise. ▲ it helps, ▼ it costs, p < .01; △ ▽ p < .05."""
 
 Record = Mapping[str, Any]
 
@@ -50,6 +53,9 @@ def leaderboard(
     order = list(presets)
     ordered = sorted(groups, key=lambda key: (order.index(key[:2]) if key[:2] in order else len(order), key))
     tables = [_table(key, groups[key], presets.get(key[:2], ())) for key in ordered]
+    helped = gains(records)
+    if len(helped):
+        tables.append(f"## Does the modality help?\n\n{HELPED}\n\n{gains_table(helped)}")
     return "\n\n".join([HEAD.format(command=command), *tables]) + "\n"
 
 

@@ -12,8 +12,11 @@ import pandas as pd
 
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import replacing
+from recbole_mm.report.modality import gains_figure
 from recbole_mm.report.statistics import spread
 from recbole_mm.run.comparison import Comparison
+
+_NO_PLOTLY = 'figures need plotly: pip install "recbole_mm[report]"'
 
 
 def loss_frame(comparison: Comparison) -> pd.DataFrame:
@@ -66,6 +69,14 @@ def write_figures(comparison: Comparison, folder: Path) -> list[Path]:
     return written
 
 
+def write_gains(found: pd.DataFrame, path: Path) -> Path:
+    """Write the figure of `recbole_mm.report.modality.gains`, its data beside it."""
+    try:
+        return _write(gains_figure(found), found, path)
+    except ImportError as missing:
+        raise WrongUse(_NO_PLOTLY) from missing
+
+
 def _panels(table: pd.DataFrame, panel: str, x: str, y: str, error: str | None = None) -> Any:
     """One panel for each value of ``panel``, one line for each row."""
     try:
@@ -73,7 +84,7 @@ def _panels(table: pd.DataFrame, panel: str, x: str, y: str, error: str | None =
         from plotly.graph_objects import Scatter
         from plotly.subplots import make_subplots
     except ImportError as missing:
-        raise WrongUse('figures need plotly: pip install "recbole_mm[report]"') from missing
+        raise WrongUse(_NO_PLOTLY) from missing
     names, rows = list(table[panel].unique()), list(table["row"].unique())
     figure = make_subplots(rows=1, cols=len(names), subplot_titles=names)
     for k, name in enumerate(names):

@@ -1,0 +1,81 @@
+"""Does the modality help? Each model over its controls, of all comparisons at once: a table and a figure.
+
+A control (ids only, shuffled features, noise features) is a row of its own in a comparison, tested against the complete
+one query by query; the records (`recbole_mm.report.export.document`) hold these tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from recbole_mm.report.table import github
+from recbole_mm.report.text import mark, p_text
+from recbole_mm.run.metric import smaller_is_better
+
+_COLUMNS = ["table", "model", "metric", "control", "queries", "gain", "low", "high", "p", "seeds", "record"]
+
+
+def gains(records: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """One line a control: what the complete model has more in the headline, its 95 % interval, p (Holm).
+
+    Of a control that several records of a table hold, that of more seeds counts, of as many the later folder.
+    """
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for name, record in sorted(records.items()):
+        table, metric = f"{record['preset'] or 'comparison'} on {record['dataset']}", record["metrics"][0]
+        evaluation = record["evaluation"].get("split")
+        tests = {
+            (test["row"], test["reference"]): test for test in record["tests"] if test["metric"] == metric
+        }
+        for row in record["rows"]:
+            test = tests.get((row["label"], row["control_of"]))
+            if not row.get("control") or test is None:
+                continue
+            line = {
+                "table": table, "model": row["control_of"], "metric": metric, "control": row["control"],
+                "queries": test["queries"], "gain": -test["difference"], "low": -test["high"], "high": -test["low"],
+                "p": test["p_holm"], "seeds": len(row["per_seed"]), "record": name,
+            }  # fmt: skip
+            key = f"{table} {evaluation}", row["control_of"], row["control"]
+            if key not in found or line["seeds"] >= found[key]["seeds"]:
+                found[key] = line
+    return pd.DataFrame(found.values(), columns=_COLUMNS)
+
+
+def gains_table(found: pd.DataFrame) -> str:
+    """Markdown; ▲ the modality helps with p < .01, △ p < .05, ▼ ▽ it costs."""
+    body = [
+        [
+            line.table, line.model, line.control, line.metric,
+            f"{line.gain:+.4f} {mark(line.p, line.gain, smaller_is_better(line.metric))}".rstrip(),
+            f"[{line.low:+.4f}, {line.high:+.4f}]", p_text(line.p), str(line.seeds), line.record,
+        ]
+        for line in found.itertuples()
+    ]  # fmt: skip
+    return github(
+        ["table", "model", "without", "metric", "complete −", "95 % interval", "p (Holm)", "seeds"], body
+    )
+
+
+def gains_figure(found: pd.DataFrame) -> Any:
+    """A plotly figure: a line a model and record, a colour a control, the interval as a bar.
+
+    Raises:
+        ImportError: plotly is not there.
+    """
+    from plotly.graph_objects import Figure, Scatter
+
+    figure = Figure()
+    for name, part in found.groupby("control", sort=False):
+        bars = {"type": "data", "symmetric": False, "array": part["high"] - part["gain"]}
+        bars["arrayminus"] = part["gain"] - part["low"]
+        names = part["model"] + ", " + part["record"]
+        figure.add_trace(
+            Scatter(x=part["gain"], y=names, error_x=bars, name=f"complete − {name}", mode="markers")
+        )
+    figure.add_vline(x=0, line_dash="dot")
+    height = 160 + 40 * found[["record", "model"]].drop_duplicates().shape[0]
+    return figure.update_layout(template="plotly_white", height=height, scattermode="group")
