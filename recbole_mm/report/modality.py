@@ -47,17 +47,26 @@ def gains(records: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 def gains_table(found: pd.DataFrame) -> str:
     """Markdown; ▲ the modality helps with p < .01, △ p < .05, ▼ ▽ it costs."""
-    body = [
-        [
-            line.table, line.model, line.control, line.metric,
-            f"{line.gain:+.4f} {mark(line.p, line.gain, smaller_is_better(line.metric))}".rstrip(),
-            f"[{line.low:+.4f}, {line.high:+.4f}]", p_text(line.p), str(line.seeds), line.record,
-        ]
-        for line in found.itertuples()
-    ]  # fmt: skip
-    return github(
-        ["table", "model", "without", "metric", "complete −", "95 % interval", "p (Holm)", "seeds"], body
-    )
+    head = [
+        "table",
+        "model",
+        "control",
+        "metric",
+        "complete − control",
+        "95 % interval",
+        "p (Holm)",
+        "seeds",
+        "record",
+    ]
+    body = []
+    for line in found.to_dict("records"):
+        sign = mark(line["p"], line["gain"], smaller_is_better(line["metric"]))
+        body.append([
+            *(line[name] for name in ("table", "model", "control", "metric")),
+            f"{line['gain']:+.4f} {sign}".rstrip(), f"[{line['low']:+.4f}, {line['high']:+.4f}]",
+            p_text(line["p"]), str(line["seeds"]), line["record"],
+        ])  # fmt: skip
+    return github(head, body)
 
 
 def gains_figure(found: pd.DataFrame) -> Any:
