@@ -1,9 +1,14 @@
 """An epoch of ours beside one of MMRec's, same data and sizes, its own loader; one JSON line a model.
 
     PYTHONPATH=pyg python benchmarks/zoo.py --mmrec MMRec --data dataset --modality modality [--dataset hm]
+    python benchmarks/zoo.py --memory [--models GRCN,FREEDOM]
 
 See beside_mmrec.py for MMRec and what it needs. ``ratio_mmrec``: seconds of MMRec's epoch over ours, medians of epochs
 taken in turn, negatives drawn and weights stepped. It trains the features as well, as it does by default; ours do not.
+
+``--memory``: ``peak_mib`` of a process that builds a model of ours over 100,000 items with 512 numbers each, 20,000
+users and 400,000 rows, and takes three steps; ``before_mib`` before the model. Nearest neighbours are drawn, not searched:
+neighbours.py measures the search.
 """
 
 from __future__ import annotations
@@ -11,6 +16,9 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import resource
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,6 +30,8 @@ import pandas as pd
 import torch
 from beside_mmrec import THEIRS, Settings, import_theirs
 
+from recbole_mm.layer import item_graph
+from recbole_mm.modality import ModalityStore
 from recbole_mm.quick_start.session import Session
 from recbole_mm.run.spec import RunSpec
 
@@ -32,6 +42,9 @@ CASES: dict[str, dict[str, Any]] = {
     "BM3": {"reg_weight": 0.1, "dropout": 0.3, "cl_weight": 2.0, "n_layers": 1, "use_neg_sampling": False},
 }
 SIZE = 2048
+ITEMS, USERS, ROWS = 100_000, 20_000, 400_000
+#: further models whose memory is measured
+MORE = ("LATTICE", "MGCN", "LGMRec", "SLMRec", "SMORE", "DRAGON", "MMGCN", "GRCN")
 
 
 def theirs_of(name: str, made: Session, folder: Path) -> tuple[Any, Any]:
@@ -99,19 +112,69 @@ def beside(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     return {"model": name, "seconds": round(mean[0], 2), "ratio_mmrec": round(mean[1] / mean[0], 2)}
 
 
+def memory(name: str) -> dict[str, Any]:
+    """In this process."""
+    rng = np.random.default_rng(1)
+    item_graph.nearest_neighbours = drawn_neighbours
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        tokens = np.char.add("i", np.arange(ITEMS).astype(str))
+        vectors = rng.standard_normal((ITEMS, 512), dtype=np.float32)
+        ModalityStore.write(folder / "modality/many/text", vectors, tokens, modality="text", encoder="none")
+        del vectors
+        taken = np.concatenate([np.arange(ITEMS), rng.integers(ITEMS, size=ROWS - ITEMS)])
+        (folder / "many").mkdir()
+        frame = pd.DataFrame({"user_id:token": np.arange(ROWS) % USERS, "item_id:token": tokens[taken]})
+        frame.to_csv(folder / "many/many.inter", sep="\t", index=False)
+        given = {
+            "data_path": text, "modality_path": f"{text}/modality", "modalities": ["text"], "train_batch_size": SIZE,
+            "split": {"random": [0.8, 0.1, 0.1]}, "use_gpu": False, "show_progress": False,
+        }  # fmt: skip
+        del frame, taken, tokens
+        before = peak_mib()
+        made = Session.build(RunSpec(name, "many", given, seed=1))
+        made.model.train()
+        for _, batch in zip(range(3), made.train_data, strict=False):
+            made.trainer.optimizer.zero_grad()
+            losses = made.model.calculate_loss(batch)
+            (sum(losses) if isinstance(losses, tuple) else losses).backward()
+            made.trainer.optimizer.step()
+    return {"model": name, "before_mib": before, "peak_mib": peak_mib()}
+
+
+def drawn_neighbours(vectors: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and cosines ``[n, k]``."""
+    generator = torch.Generator().manual_seed(1)
+    shape = len(vectors), k
+    return torch.randint(len(vectors), shape, generator=generator), torch.rand(shape, generator=generator)
+
+
+def peak_mib() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--mmrec", type=Path, required=True, help="a clone of MMRec")
+    parser.add_argument("--mmrec", type=Path, help="a clone of MMRec")
+    parser.add_argument("--memory", action="store_true", help="the memory of ours alone")
     parser.add_argument("--data", default="dataset")
     parser.add_argument("--modality", default="modality")
     parser.add_argument("--dataset", default="hm")
-    parser.add_argument("--models", default=",".join(CASES))
+    parser.add_argument("--models")
     parser.add_argument("--loader", default="recbole")
     parser.add_argument("--epochs", type=int, default=3)
     arguments = parser.parse_args()
-    import_theirs(arguments.mmrec)
-    for name in arguments.models.split(","):
-        print(json.dumps(beside(name, arguments)), flush=True)
+    names = arguments.models.split(",") if arguments.models else [*CASES, *(MORE if arguments.memory else ())]
+    if arguments.memory and len(names) > 1:  # a process each
+        for name in names:
+            subprocess.run([sys.executable, __file__, "--memory", "--models", name], check=True)
+        return
+    if not arguments.memory and arguments.mmrec is None:
+        parser.error("--mmrec or --memory")
+    if not arguments.memory:
+        import_theirs(arguments.mmrec)
+    for name in names:
+        print(json.dumps(memory(name) if arguments.memory else beside(name, arguments)), flush=True)
 
 
 if __name__ == "__main__":
