@@ -7,8 +7,8 @@ See beside_mmrec.py for MMRec and what it needs. ``ratio_mmrec``: seconds of MMR
 taken in turn, negatives drawn and weights stepped. It trains the features as well, as it does by default; ours do not.
 
 ``--memory``: ``peak_mib`` of a process that builds a model of ours over 100,000 items with 512 numbers each, 20,000
-users and 400,000 rows, and takes three steps; ``before_mib`` before the model. Nearest neighbours are drawn, not searched:
-neighbours.py measures the search.
+users and 400,000 rows, and takes three steps; ``before_mib`` before the model. Nearest neighbours are drawn here:
+neighbours.py measures their search.
 """
 
 from __future__ import annotations

@@ -100,19 +100,29 @@ class MGCN(GraphRecommender):
         pure = self._purified(held, self.purifiers[k](vectors))
         return self._spread(self.item_graphs[k], pure)
 
-    def _fused(self, behaviour: Tensor) -> Tensor:
-        """V ``[U + I, d]``, by the vectors of users and items by id ``[U + I, d]``."""
-        modal = torch.stack([self._modal(k, name) for k, name in enumerate(self.features.names)], dim=1)
-        logits = None if self.attention is None else self.attention(modal).squeeze(-1)
-        shared = (softmax_of_present(self.present, logits).unsqueeze(-1) * modal).sum(dim=1)
+    def _views(self) -> list[Tensor]:
+        """The modalities' vectors, ``[U + I, d]`` each."""
+        return [self._modal(k, name) for k, name in enumerate(self.features.names)]
+
+    def _fused(self, views: Tensor, behaviour: Tensor, present: Tensor) -> Tensor:
+        """V ``[n, d]`` of some rows, by their ``views [n, M, d]``, vectors by id ``[n, d]`` and ``present [n, M]``."""
+        logits = None if self.attention is None else self.attention(views).squeeze(-1)
+        shared = (softmax_of_present(present, logits).unsqueeze(-1) * views).sum(dim=1)
         liked = torch.stack([each(behaviour) for each in self.preferences], dim=1)
-        own = masked((modal - shared.unsqueeze(1)) * liked, self.present).sum(dim=1)
-        return (shared + own) / (1 + self.present.sum(dim=1, keepdim=True))
+        own = masked((views - shared.unsqueeze(1)) * liked, present).sum(dim=1)
+        return (shared + own) / (1 + present.sum(dim=1, keepdim=True))
+
+    def _rows(self, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """V and the ids' part ``[n, d]`` of some users and items, which stand behind the users."""
+        behaviour = torch.cat(self.ids())[rows]
+        if not self.features.names:
+            return torch.zeros_like(behaviour), behaviour
+        views = torch.stack([view[rows] for view in self._views()], dim=1)
+        return self._fused(views, behaviour, self.present[rows]), behaviour
 
     def nodes(self) -> tuple[Tensor, ...]:
         """Users ``[U, d]``, items ``[I, d]``, then v and the ids' part of all users, then items, ``[U + I, d]``."""
-        behaviour = torch.cat(self.ids())
-        fused = self._fused(behaviour) if self.features.names else torch.zeros_like(behaviour)
+        fused, behaviour = self._rows(slice(None))
         users, items = (behaviour + fused).split([self.n_users, self.n_items])
         return users, items, fused, behaviour
 
@@ -126,17 +136,23 @@ class MGCN(GraphRecommender):
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
         """(BPR, λ_C NCE, λ_E L2), the last two where they apply."""
         users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
-        all_users, all_items, fused, behaviour = self.all_nodes()
-        user_emb, item_emb = all_users[users], all_items[items]
-        losses = [bpr((user_emb * item_emb).sum(dim=1), candidate_scores(user_emb, all_items, negatives))]
+        named = torch.cat([users, self.n_users + items, self.n_users + negatives.flatten()])
+        # no row of another user or item is fused
+        rows, place = named.unique(return_inverse=True)
+        fused, behaviour = self._rows(rows)
+        scored = behaviour + fused
+        of_users, of_items, of_negatives = place.split([len(users), len(items), negatives.numel()])
+        of_negatives = of_negatives.view_as(negatives)
+        user_emb, item_emb = scored[of_users], scored[of_items]
+        losses = [bpr((user_emb * item_emb).sum(dim=1), candidate_scores(user_emb, scored, of_negatives))]
         if self.cl_weight:
             pairs = [
-                in_batch_info_nce(fused[rows], behaviour[rows], rows, self.temperature)
-                for rows in (users, self.n_users + items)
+                in_batch_info_nce(fused[at], behaviour[at], at, self.temperature)
+                for at in (of_users, of_items)
             ]
             losses.append(self.cl_weight * torch.stack(pairs).sum())
         if self.reg_weight:
-            losses.append(self.reg_weight * half_squares(user_emb, item_emb, all_items[negatives[:, 0]]))
+            losses.append(self.reg_weight * half_squares(user_emb, item_emb, scored[of_negatives[:, 0]]))
         return tuple(losses)
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:

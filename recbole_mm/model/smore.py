@@ -54,8 +54,8 @@ class SMORE(MGCN):
         weights = [*graphs, greatest_graph(graphs)] if graphs else []
         self.item_graphs = nn.ModuleList([FixedGraph(graph) for graph in weights])
 
-    def _views(self) -> Tensor:
-        """Of each modality, then of the fusion, ``[U + I, M + 1, d]``."""
+    def _views(self) -> list[Tensor]:
+        """Of each modality, then of the fusion, ``[U + I, d]``."""
         present = self.features.present
         held = present.any(dim=1).nonzero().squeeze(1)
         has = list(present[held].unbind(dim=1))
@@ -66,16 +66,15 @@ class SMORE(MGCN):
             gates = pure(self.filters[k](projected[one], has[one]))
             there = has[k] if k < len(has) else torch.ones_like(has[0])
             views.append(self._spread(graph, self._purified(held, masked(gates, there))))
-        return torch.stack(views, dim=1)
+        return views
 
     def _projected(self, k: int, has: Tensor) -> Tensor:
         """One modality's features at width d, ``[n, d]``, of the items with any, ``has [n]`` says which with this."""
         own = self.projections[k](self.features.held(self.features.names[k])[1])
         return own.new_zeros(len(has), own.shape[1]).index_copy(0, has.nonzero().squeeze(1), own)
 
-    def _fused(self, behaviour: Tensor) -> Tensor:
-        """V, ``[U + I, d]``."""
-        views, present = self._views(), self.present
+    def _fused(self, views: Tensor, behaviour: Tensor, present: Tensor) -> Tensor:
+        """V ``[n, d]``, by ``views [n, M + 1, d]``."""
         fusion = views[:, -1]
         shares = [torch.softmax(each(fusion), dim=1) for each in self.queries]
         liked = [F.dropout(each(behaviour), self.dropout_prob, self.training) for each in self.preferences]
