@@ -40,7 +40,8 @@ class MMT(TwoTowerRecommender):
     only), ``loss: bce | gbce | softmax`` with ``gbce_t``, ``softmax_over: negatives | domain``, ``logq``,
     ``temperature`` and ``unit_vectors``; ``use_id`` (an item's id token), ``history_ids`` (those of a user's items),
     ``user_id`` (a vector beside H_shared); ``tied_sharing``: W_shared = [w_A W_i ; w_B W_i], w learned, so that users
-    lie among the items from the first step; ``feature_noise`` and ``modality_dropout`` in training.
+    lie among the items from the first step, with ``weights_by_domain`` others for the items of each domain;
+    ``feature_noise`` and ``modality_dropout`` in training.
 
     An item's vector is ``[W_i h_i / τ ; b_i]``, a user's ``[H_shared ; 1]``, so a score is what the loss takes.
     """
@@ -53,9 +54,8 @@ class MMT(TwoTowerRecommender):
         check_choices(config, "head", "loss", "softmax_over")
         self.features = item_features(config, dataset)
         self.modalities = self.features.names
-        self.cross_domain, self.loss, self.softmax_over = (
-            config[key] for key in ("cross_domain", "loss", "softmax_over")
-        )
+        self.cross_domain, self.loss = config["cross_domain"], config["loss"]
+        self.softmax_over = config["softmax_over"]
         self.temperature, self.unit_vectors = config["temperature"], config["unit_vectors"]
         self.feature_noise, self.modality_dropout = config["feature_noise"], config["modality_dropout"]
         use_id = config["use_id"]
@@ -71,21 +71,19 @@ class MMT(TwoTowerRecommender):
         self.item_id = nn.Embedding(self.n_items, width) if use_id else None
         self.kind = nn.Parameter(torch.empty(len(self.modalities) + use_id, width))
         # places: 0 an item itself, 1 … L the last items of a user, then an empty history in each domain
-        self.encoder = SequenceEncoder(
-            width,
-            config["n_layers"],
-            config["n_heads"],
-            config["inner_size"],
-            1 + length + self.n_domains,
-            config["hidden_dropout_prob"],
-            config["attn_dropout_prob"],
-            config["norm_first"],
-        )
+        names = "n_layers n_heads inner_size hidden_dropout_prob attn_dropout_prob norm_first".split()
+        layers, heads, inner, dropout, attention, first = (config[name] for name in names)
+        size = 1 + length + self.n_domains
+        self.encoder = SequenceEncoder(width, layers, heads, inner, size, dropout, attention, first)
         self.share = self.domain_weight = None
         if not config["tied_sharing"]:
             self.share = nn.Linear(width * (self.n_domains if self.cross_domain else 1), shared)
         elif self.cross_domain:
-            self.domain_weight = nn.Parameter(torch.full((self.n_domains,), 1 / self.n_domains))
+            own, alike = torch.eye(self.n_domains), torch.full((1, self.n_domains), 1 / self.n_domains)
+            self.domain_weight = nn.Parameter(own if config["weights_by_domain"] else alike)
+        self._idle_weights = config["weights_by_domain"] and (
+            self.domain_weight is None or self.n_domains == 1
+        )
         self.item_share = nn.Linear(width, shared, bias=False)
         self.item_bias = nn.Embedding(self.n_items, 1)
         self.user_id = nn.Embedding(self.n_users, shared) if config["user_id"] else None
@@ -96,18 +94,16 @@ class MMT(TwoTowerRecommender):
         nn.init.normal_(self.kind, std=config["initializer_range"])
         nn.init.zeros_(self.item_bias.weight)
         self.history = self._read_history(dataset, length)
-        self.gbce_t = config["gbce_t"]
+        self.gbce_t, self.softmax = config["gbce_t"], self.domain_softmax(config, dataset)
         self.read_log_q(config, dataset)
-        self.softmax = self.domain_softmax(config, dataset)
 
     def _read_history(self, dataset: Any, length: int) -> OrderedHistory:
         """The training rows by user and domain, in the order of time where that is loaded, else of the file."""
         feat = dataset.inter_feat
         order = np.arange(len(feat))
         if dataset.time_field in feat.columns:
-            times = (
-                feat[dataset.time_field].numpy().reshape(len(feat), -1)
-            )  # two columns: a numerical feature
+            # two columns: a numerical feature
+            times = feat[dataset.time_field].numpy().reshape(len(feat), -1)
             order = np.argsort(times[:, 0], kind="stable")
         users, items = (feat[f].numpy()[order] for f in (self.USER_ID, self.ITEM_ID))
         domains = self.item_domain.numpy()[items]
@@ -165,7 +161,7 @@ class MMT(TwoTowerRecommender):
     # ---- vectors
 
     def _share_users(self, users: Tensor | None, hidden: Tensor, n: int = 1) -> Tensor:
-        """H of the histories of n users, domain by domain ``[H * n, d]`` -> ``[n, K, r + 1]``, K = 1 across domains.
+        """H of the histories of n users, domain by domain ``[H * n, d]`` -> ``[n, K, r + 1]``, K as of `user_vectors`.
 
         ``users`` None: they have no id.
         """
@@ -175,7 +171,7 @@ class MMT(TwoTowerRecommender):
         else:
             shared = self.item_share(hidden)
             if self.domain_weight is not None:
-                shared = (self.domain_weight @ shared).unsqueeze(1)
+                shared = self.domain_weight @ shared
         if self.user_id is not None and users is not None:
             shared = shared + self.user_id(users).unsqueeze(1)
         if self.unit_vectors:
@@ -196,7 +192,7 @@ class MMT(TwoTowerRecommender):
         return self._share_items(self._encode(items[:0], None, items)[1], self.item_bias(items))
 
     def user_vectors(self, users: Tensor) -> Tensor:
-        """``[n, K, r + 1]`` by all that the users took: K = 1 across domains, else one for each."""
+        """``[n, K, r + 1]`` by all that the users took: K = 1 where the domains share a vector, else one for each."""
         return self._share_users(users, self._encode(self._cells(users), None, users[:0])[0])
 
     def vectors_of_history(self, items: Tensor) -> Tensor | None:
@@ -225,7 +221,8 @@ class MMT(TwoTowerRecommender):
         """
         cells = self._cells(users, items)
         hidden, of_items = self._encode(cells, items.repeat(len(cells) // len(users)), others)
-        return self._share_users(users, hidden)[:, 0], self._share_items(of_items, self.item_bias(others))
+        user_emb = self.own_vector(self._share_users(users, hidden), items)
+        return user_emb, self._share_items(of_items, self.item_bias(others))
 
     # ---- scores
 
@@ -287,8 +284,13 @@ class MMT(TwoTowerRecommender):
         return info_nce(positive, negative, 1.0)
 
     def without_effect(self) -> list[str]:
-        """``logq`` with another loss."""
-        return self.idle_logq(self.loss == "softmax" and self.softmax_over == "negatives")
+        """``logq`` with another loss, ``weights_by_domain`` without weights of domains."""
+        found = self.idle_logq(self.loss == "softmax" and self.softmax_over == "negatives")
+        if self._idle_weights:
+            found.append(
+                "MMT: weights_by_domain has no effect without tied_sharing, cross_domain and two domains"
+            )
+        return found
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
         """Of items their ids and biases, of users their ids."""

@@ -96,7 +96,8 @@ class NaiveMMT:
         domains = range(self.n_domains) if self.config["cross_domain"] else [domain]
         histories = [self.history(user, d, without) for d in domains]
         if self.config["tied_sharing"]:
-            weights = self.model.domain_weight if self.config["cross_domain"] else [1.0]
+            own = domain if self.config["weights_by_domain"] else 0
+            weights = self.model.domain_weight[own] if self.config["cross_domain"] else [1.0]
             pairs = zip(weights, histories, strict=True)
             shared = torch.stack([w * self.model.item_share(h) for w, h in pairs]).sum(0)
         else:

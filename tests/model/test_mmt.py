@@ -57,6 +57,7 @@ def make(folder: Path, domains: int = 2, **settings: Any) -> tuple[Built, NaiveM
         {"unit_vectors": True, "temperature": 0.2},
         {"tied_sharing": True, "history_ids": True},
         {"tied_sharing": True, "cross_domain": False},
+        {"tied_sharing": True, "weights_by_domain": True, "unit_vectors": True},
     ],
     ids=str,
 )
@@ -83,6 +84,7 @@ def negative_log(positive: torch.Tensor, others: list[torch.Tensor], loss: str) 
         {"loss": "softmax"},
         {**CATALOGUE, "softmax_memory_mib": 1e-6},
         {**CATALOGUE, "cross_domain": False},
+        {**CATALOGUE, "tied_sharing": True, "weights_by_domain": True},
     ],
     ids=str,
 )
@@ -126,6 +128,20 @@ def test_the_loss_allows_for_the_draws(tmp_path: Path, head: str, loss: str) -> 
             terms.append(-torch.log_softmax(scores, 0)[0])
     torch.testing.assert_close(built.loss(batch), torch.stack(terms).mean(), rtol=1e-4, atol=1e-5)
     assert built.model.without_effect() == []
+
+
+@pytest.mark.parametrize(
+    ("domains", "settings"),
+    [(1, {"tied_sharing": True}), (2, {}), (2, {"tied_sharing": True, "cross_domain": False})],
+)
+def test_weights_of_domains_that_there_are_not_are_said(
+    tmp_path: Path, domains: int, settings: dict[str, Any]
+) -> None:
+    model = make(tmp_path, domains, weights_by_domain=True, **settings)[0].model
+    said = "MMT: weights_by_domain has no effect without tied_sharing, cross_domain and two domains"
+    assert model.without_effect() == [said]
+    tied = {"tied_sharing": True, "weights_by_domain": True}
+    assert make(tmp_path / "b", 2, **tied)[0].model.without_effect() == []
 
 
 @pytest.mark.parametrize(
