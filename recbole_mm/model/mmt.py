@@ -71,7 +71,14 @@ class MMT(TwoTowerRecommender):
         self.item_id = nn.Embedding(self.n_items, width) if use_id else None
         self.kind = nn.Parameter(torch.empty(len(self.modalities) + use_id, width))
         # places: 0 an item itself, 1 … L the last items of a user, then an empty history in each domain
-        names = "n_layers n_heads inner_size hidden_dropout_prob attn_dropout_prob norm_first".split()
+        names = [
+            "n_layers",
+            "n_heads",
+            "inner_size",
+            "hidden_dropout_prob",
+            "attn_dropout_prob",
+            "norm_first",
+        ]
         layers, heads, inner, dropout, attention, first = (config[name] for name in names)
         size = 1 + length + self.n_domains
         self.encoder = SequenceEncoder(width, layers, heads, inner, size, dropout, attention, first)
