@@ -71,17 +71,10 @@ class MMT(TwoTowerRecommender):
         self.item_id = nn.Embedding(self.n_items, width) if use_id else None
         self.kind = nn.Parameter(torch.empty(len(self.modalities) + use_id, width))
         # places: 0 an item itself, 1 … L the last items of a user, then an empty history in each domain
-        names = [
-            "n_layers",
-            "n_heads",
-            "inner_size",
-            "hidden_dropout_prob",
-            "attn_dropout_prob",
-            "norm_first",
-        ]
-        layers, heads, inner, dropout, attention, first = (config[name] for name in names)
-        size = 1 + length + self.n_domains
-        self.encoder = SequenceEncoder(width, layers, heads, inner, size, dropout, attention, first)
+        layers, heads, inner = (config[key] for key in ("n_layers", "n_heads", "inner_size"))
+        dropout, attention = (config[key] for key in ("hidden_dropout_prob", "attn_dropout_prob"))
+        places, first = 1 + length + self.n_domains, config["norm_first"]
+        self.encoder = SequenceEncoder(width, layers, heads, inner, places, dropout, attention, first)
         self.share = self.domain_weight = None
         if not config["tied_sharing"]:
             self.share = nn.Linear(width * (self.n_domains if self.cross_domain else 1), shared)
