@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -90,6 +90,12 @@ def document(
         "tests": [vars(test) for test in tests],
         "notes": [*footnotes(comparison), *untested],
     }
+
+
+def question_of(record: Mapping[str, Any]) -> str:
+    """What the rows of a `document` were asked; empty where it does not say."""
+    runs = (run for row in record["rows"] for run in row["per_seed"].values())
+    return next((str(run["question"]["hashes"]) for run in runs if run.get("question")), "")
 
 
 def status(row: RowResult) -> str:

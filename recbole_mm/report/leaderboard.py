@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from recbole_mm.report.export import question_of
 from recbole_mm.report.modality import gains, gains_table
 from recbole_mm.report.statistics import spread
 from recbole_mm.report.table import github
@@ -44,7 +45,7 @@ def leaderboard(
     groups: dict[tuple[str, str, str], dict[str, Record]] = {}
     for name in sorted(records):
         record = records[name]
-        key = str(record["preset"] or "comparison"), str(record["dataset"]), _question(record)
+        key = str(record["preset"] or "comparison"), str(record["dataset"]), question_of(record)
         groups.setdefault(key, {})[name] = record
     known = {(preset, dataset) for preset, dataset, _ in groups}
     for preset, dataset in presets:
@@ -57,12 +58,6 @@ def leaderboard(
     if len(helped):
         tables.append(f"## Does the modality help?\n\n{HELPED}\n\n{gains_table(helped)}")
     return "\n\n".join([HEAD.format(command=command), *tables]) + "\n"
-
-
-def _question(record: Record) -> str:
-    """What a record was asked; empty where it does not say."""
-    runs = (run for row in record["rows"] for run in row["per_seed"].values())
-    return next((str(run["question"]["hashes"]) for run in runs if run.get("question")), "")
 
 
 def _table(key: tuple[str, str, str], records: Mapping[str, Record], labels: Sequence[str]) -> str:

@@ -11,8 +11,9 @@ from typing import Any
 
 import pandas as pd
 
+from recbole_mm.report.export import question_of
 from recbole_mm.report.table import github
-from recbole_mm.report.text import mark, p_text
+from recbole_mm.report.text import interval, mark, p_text
 from recbole_mm.run.metric import smaller_is_better
 
 _COLUMNS = ["table", "model", "metric", "control", "queries", "gain", "low", "high", "p", "seeds", "record"]
@@ -21,12 +22,12 @@ _COLUMNS = ["table", "model", "metric", "control", "queries", "gain", "low", "hi
 def gains(records: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """One line a control: what the complete model has more in the headline, its 95 % interval, p (Holm).
 
-    Of a control that several records of a table hold, that of more seeds counts, of as many the later folder.
+    Of a control that several records hold, asked the same, that of more seeds counts, of as many the later folder.
     """
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for name, record in sorted(records.items()):
         table, metric = f"{record['preset'] or 'comparison'} on {record['dataset']}", record["metrics"][0]
-        evaluation = record["evaluation"].get("split")
+        asked = f"{table} {record['evaluation'].get('split')} {question_of(record)}"
         tests = {
             (test["row"], test["reference"]): test for test in record["tests"] if test["metric"] == metric
         }
@@ -39,7 +40,7 @@ def gains(records: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
                 "queries": test["queries"], "gain": -test["difference"], "low": -test["high"], "high": -test["low"],
                 "p": test["p_holm"], "seeds": len(row["per_seed"]), "record": name,
             }  # fmt: skip
-            key = f"{table} {evaluation}", row["control_of"], row["control"]
+            key = asked, row["control_of"], row["control"]
             if key not in found or line["seeds"] >= found[key]["seeds"]:
                 found[key] = line
     return pd.DataFrame(found.values(), columns=_COLUMNS)
@@ -63,7 +64,7 @@ def gains_table(found: pd.DataFrame) -> str:
         sign = mark(line["p"], line["gain"], smaller_is_better(line["metric"]))
         body.append([
             *(line[name] for name in ("table", "model", "control", "metric")),
-            f"{line['gain']:+.4f} {sign}".rstrip(), f"[{line['low']:+.4f}, {line['high']:+.4f}]",
+            f"{line['gain']:+.4f} {sign}".rstrip(), interval(line["low"], line["high"]),
             p_text(line["p"]), str(line["seeds"]), line["record"],
         ])  # fmt: skip
     return github(head, body)

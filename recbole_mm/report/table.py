@@ -14,7 +14,7 @@ from recbole_mm.report.statistics import (
     relative_change,
     spread,
 )
-from recbole_mm.report.text import caption_text, count, duration, figure, mark, p_text, percent
+from recbole_mm.report.text import caption_text, count, duration, figure, interval, mark, p_text, percent
 from recbole_mm.run.comparison import Comparison, RowResult
 from recbole_mm.run.key import keys_that
 from recbole_mm.run.metric import smaller_is_better
@@ -177,7 +177,7 @@ def test_cells(t: PairedTest) -> list[str]:
     """A test by the columns of ``TESTS_HEAD``."""
     return [
         *(t.row, t.reference, t.metric, str(t.queries), f"{t.difference:+.4f}"),
-        *(_interval(t), p_text(t.p_t), p_text(t.p_wilcoxon), p_text(t.p_holm)),
+        *(interval(t.low, t.high), p_text(t.p_t), p_text(t.p_wilcoxon), p_text(t.p_holm)),
     ]
 
 
@@ -220,17 +220,17 @@ def pairs_table(comparison: Comparison, tests: Sequence[PairedTest]) -> str | No
         line = [row.label, against.label, percent(relative_change(row, against, headline))]
         if test := found.get((row.label, against.label)):
             sign = mark(test.p_holm, test.difference, smaller_is_better(headline))
-            line += [f"{test.difference:+.4f} {sign}".rstrip(), _interval(test), p_text(test.p_holm)]
+            line += [
+                f"{test.difference:+.4f} {sign}".rstrip(),
+                interval(test.low, test.high),
+                p_text(test.p_holm),
+            ]
         body.append([*line, *["–"] * (6 - len(line))])
     return (
         github(["row", "against", headline, "difference", "95 % interval", "p (Holm)"], body)
         if body
         else None
     )
-
-
-def _interval(test: PairedTest) -> str:
-    return f"[{test.low:+.4f}, {test.high:+.4f}]"
 
 
 def missing_table(comparison: Comparison) -> str | None:

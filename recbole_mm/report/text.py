@@ -36,6 +36,11 @@ def mark(p: float | None, difference: float, smaller_is_better: bool = False) ->
     return ("▼▽", "▲△")[(difference < 0) == smaller_is_better][p >= 0.01]
 
 
+def interval(low: float, high: float) -> str:
+    """Of a difference."""
+    return f"[{low:+.4f}, {high:+.4f}]"
+
+
 def duration(seconds: float) -> str:
     """Seconds as a person says them."""
     if seconds < 90:

@@ -39,4 +39,5 @@ class PrefixObjective:
 
 
 def _mean(values: Any, weights: list[int]) -> Tensor:
-    return sum(value * (weight / sum(weights)) for value, weight in zip(values, weights, strict=True))  # type: ignore[return-value]
+    total = sum(weights)
+    return sum(value * (weight / total) for value, weight in zip(values, weights, strict=True))  # type: ignore[return-value]

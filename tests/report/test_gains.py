@@ -63,6 +63,14 @@ def test_of_two_records_that_of_more_seeds_counts_and_other_splits_stand_apart()
     assert len(gains({"x": record(-0.1, tests=[])})) == 0
 
 
+def test_other_candidates_under_one_split_stand_apart() -> None:
+    """The split reads the same; the question, by its hashes, is another."""
+    records = {"a": record(-0.1), "b": record(-0.2)}
+    for name, each in records.items():
+        each["rows"][0]["per_seed"]["0"] = {"question": {"hashes": {"candidates": name}}}
+    assert [line.record for line in gains(records).itertuples()] == ["a", "b"]
+
+
 def test_the_figure_has_a_bar_for_each_control() -> None:
     (trace,) = gains_figure(gains({"a": record(-0.1), "b": record(0.2, dataset="toys")})).data
     assert list(trace.y) == ["CMC, a", "CMC, b"] and list(trace.x) == [0.1, -0.2]
