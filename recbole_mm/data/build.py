@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from recbole.data import utils as recbole_data
-from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
+from recbole.data.dataloader import FullSortEvalDataLoader, NegSampleEvalDataLoader, TrainDataLoader
 from recbole.data.dataset import SequentialDataset
 from recbole.utils import ModelType, init_seed
 
@@ -21,7 +21,7 @@ from recbole_mm.data.dataloader import (
     TripletDataLoader,
 )
 from recbole_mm.data.dataset import MultimodalMixin
-from recbole_mm.data.draws import FixedDraws
+from recbole_mm.data.draws import DrawnEvalDataLoader, FixedDraws
 from recbole_mm.data.part import eval_part
 from recbole_mm.data.phase_sampler import PhaseSampler, create_kg_sampler, create_samplers
 from recbole_mm.data.sampler import DomainSampler, NegativeSampler
@@ -151,6 +151,7 @@ def _eval_loader(config: Any, part: Any, sampler: Any, phase: str) -> Any:
     args = config[f"{phase}_neg_sample_args"]
     if "none" not in (args["distribution"], args["sample_num"]) and not config["resample_eval"]:
         sampler = FixedDraws(config, part, args["distribution"])
+        loader = DrawnEvalDataLoader if loader is NegSampleEvalDataLoader else loader
     return loader(config, part, sampler, shuffle=False)
 
 

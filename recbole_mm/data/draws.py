@@ -6,10 +6,27 @@ from typing import Any
 
 import numpy as np
 import torch
+from recbole.data.dataloader import NegSampleEvalDataLoader
+from recbole.data.interaction import Interaction
 
 from recbole_mm.data.sampler import USER_FILTER, nothing_to_draw
 from recbole_mm.data.seen import PHASES, joined, seen_pairs
 from recbole_mm.run.question import hash_tokens
+
+
+class DrawnEvalDataLoader(NegSampleEvalDataLoader):
+    """RecBole's loader of rows and the negatives of each, which makes a batch at once and not user by user."""
+
+    def collate_fn(self, index: list[int]) -> tuple[Interaction, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Users ``index``: rows, a user's positives first; query of each row; query and item of each positive."""
+        spans = [self.uid2index[user] for user in self.uid_list[np.asarray(index)]]
+        counts = torch.tensor([span.stop - span.start for span in spans])
+        rows = self._dataset[torch.cat([torch.arange(span.start, span.stop) for span in spans])]
+        query = torch.repeat_interleave(torch.arange(len(spans)), counts)
+        of_row = query.repeat(self.times)
+        order = torch.argsort(of_row, stable=True)  # sampling appends the negatives of all rows
+        sampled = self._neg_sampling(self.transform(self._dataset, rows))
+        return sampled[order], of_row[order], query, rows[self.iid_field]
 
 
 class FixedDraws:
@@ -47,6 +64,11 @@ class FixedDraws:
         taken = np.unique(np.concatenate([u.astype(np.int64) * part.item_num + i for u, i in excluded]))
         self._owner, self._taken = np.divmod(taken, part.item_num)
         self._bounds = np.searchsorted(self._owner, np.arange(part.user_num + 1))
+        self._drawable = self._pool[weight[self._pool] > 0]
+        taken_of_user = np.bincount(
+            self._owner[np.isin(self._taken, self._drawable)], minlength=part.user_num
+        )
+        self._full = taken_of_user >= len(self._drawable)
 
     def sample_by_user_ids(self, user_ids: Any, item_ids: Any, num: int) -> torch.Tensor:
         """``num`` negatives of each row ``[B]``, int64 ``[num * B]``: the first of every row, then the second.
@@ -57,21 +79,18 @@ class FixedDraws:
             Failure: nothing is left to draw for a user (`refuse_full`).
         """
         rows = np.asarray(user_ids)
-        self.refuse_full(np.unique(rows))
+        users, first, counts = np.unique(rows, return_index=True, return_counts=True)
+        self.refuse_full(users)
         drawn = np.empty((num, len(rows)), dtype=np.int64)
-        for user in np.unique(rows):
-            mine = rows == user
-            drawn[:, mine] = self._draw(int(user), (num, int(mine.sum())))
+        for user, start, count in zip(users, first, counts, strict=True):
+            drawn[:, start : start + count] = self._draw(int(user), (num, int(count)))
         return torch.from_numpy(drawn.reshape(-1))
 
     def refuse_full(self, users: np.ndarray) -> None:
         """Raise ``Failure`` with the names of those of ``users`` for whom nothing can be drawn."""
-        drawable = self._pool[np.diff(self._edges, prepend=0) > 0]
-        taken = np.bincount(self._owner[np.isin(self._taken, drawable)], minlength=len(self._tokens))
-        full = users[taken[users] >= len(drawable)]
-        if len(full):
-            done = f"interacted with all {len(drawable)} items that can be drawn"
-            raise nothing_to_draw("user", self._tokens[full], done, USER_FILTER)
+        if self._full[users].any():
+            done = f"interacted with all {len(self._drawable)} items that can be drawn"
+            raise nothing_to_draw("user", self._tokens[users[self._full[users]]], done, USER_FILTER)
 
     def _draw(self, user: int, shape: tuple[int, int]) -> np.ndarray:
         rng = np.random.default_rng([*self._seed, int(self._of_user[user])])

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from recbole.data import data_preparation as recbole_loaders
+from recbole.data.dataloader import NegSampleEvalDataLoader
 
 from recbole_mm.config import Config
 from recbole_mm.data import create_dataset, data_preparation
@@ -113,6 +115,18 @@ def test_the_draws_are_the_same_for_every_model_and_evaluation(shop: Path, mode:
     assert all(each == found["BPR"] for each in found.values())
     valid, test = found["BPR"]
     assert valid != test and len(test) == 20 and len(questions) == 1
+
+
+@pytest.mark.parametrize("mode", ["uni1", "pop4"])
+@pytest.mark.parametrize("model", MODELS)
+def test_batches_are_those_of_recboles_loader(shop: Path, model: str, mode: str) -> None:
+    made = session(shop, model, mode=mode, eval_batch_size=30).test_data
+    theirs = NegSampleEvalDataLoader(made.config, made._dataset, made._sampler)
+    assert len(made) == len(theirs) > 1
+    for (batch, *places), (expected, *others) in zip(made, theirs, strict=True):
+        assert set(batch.interaction) == set(expected.interaction)
+        assert all(torch.equal(batch[field], expected[field]) for field in batch.interaction)
+        assert all(torch.equal(ours, other) for ours, other in zip(places, others, strict=True))
 
 
 def test_sampled_lists_are_the_same_for_every_family(shop: Path) -> None:
