@@ -26,8 +26,8 @@ def shifted_sequences(plan: Any) -> None:
     if not is_causal(plan.model_class):
         raise WrongUse(
             f"{key}: shifted needs a model whose output at a position depends on the items up to it alone, which "
-            f"{plan.name} does not say of itself; {', '.join(sorted(CAUSAL))} and SASRecMM do, a model of your own "
-            "with causal = True"
+            f"{plan.name} does not say of itself; {', '.join(sorted(CAUSAL))}, SASRecMM and UniSRec do, a model of "
+            "your own with causal = True"
         )
     inter = plan.header.of("inter")
     if plan.get("benchmark_filename") and plan.get("ITEM_ID_FIELD") + plan.get("LIST_SUFFIX") in inter:

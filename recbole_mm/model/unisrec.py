@@ -16,9 +16,10 @@ is (``freeze_encoder``): the adaptor learns, and e_i.
 
 Given: all of this but the following. Read from the authors' code: cosines in the place of products, rows with the same
 target are no negatives of each other, dropout before the experts, the norm of the input. Inferred: an item is adapted
-once a step, so its noise is the same wherever it stands; with several modalities an adaptor each, whose vectors are
-added where the item has the modality; s̃ is s without a share of its items, at least one is left (the publication also
-drops words, for which the text must be encoded anew).
+once for the sequences of about one length, so its noise is the same in all of them; with several modalities an adaptor
+each, whose vectors are added where the item has the modality; s̃ is s without a share of its items, at least one is left
+(the publication also drops words, for which the text must be encoded anew). Not of the publication: fine-tuning may
+learn from every position of a sequence (``train_sequences: shifted``).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from torch import Tensor
 
 from recbole_mm.errors import WrongUse
 from recbole_mm.layer.loss import in_batch_info_nce
+from recbole_mm.layer.transformer import SMALL_BATCH_PADDING, length_buckets
 from recbole_mm.layer.whitening import WhiteningExperts
 from recbole_mm.model.base import check_choices, item_features
 from recbole_mm.model.sasrecmm import ItemVectors
@@ -49,10 +51,19 @@ class UniSRec(Traits, SASRec):
 
     multimodal = True
     scores_from_features = True
+    causal = True
 
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
         check_choices(config, "train_stage")
+        if config["train_stage"] == PRETRAIN and (config["train_sequences"], config["loader"]) != (
+            "prefix",
+            "recbole",
+        ):
+            raise WrongUse(
+                "UniSRec: train_stage: pretrain compares the rows of a batch with each other; it takes "
+                "train_sequences: prefix and loader: recbole"
+            )
         self.features = item_features(config, dataset)
         if not self.features.names:
             raise WrongUse(
@@ -75,20 +86,33 @@ class UniSRec(Traits, SASRec):
             for part in (self.position_embedding, self.LayerNorm, self.trm_encoder):
                 part.requires_grad_(False)
 
+    def forward(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
+        """The query s / (|s| τ), ``[B, d]``: its products with ``item_table`` are the scores."""
+        return F.normalize(super().forward(item_seq, item_seq_len), dim=-1) / self.temperature
+
     def sequence_vectors(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
-        """Vectors s at unit length, ``[B, d]``."""
-        return F.normalize(self.forward(item_seq, item_seq_len), dim=-1)
+        """``forward`` without most of the padding: sequences of about one length at a time, ``[B, d]``."""
+        buckets = length_buckets(item_seq_len, SMALL_BATCH_PADDING)
+        parts = [
+            self.forward(item_seq[rows, : int(item_seq_len[rows].max())], item_seq_len[rows])
+            for rows in buckets
+        ]
+        return torch.cat(parts)[torch.argsort(torch.cat(buckets))]
 
     def item_table(self) -> Tensor:
         """Vectors v (+ e) at unit length, ``[I, d]``."""
         return F.normalize(self.item_embedding.weight, dim=-1)
+
+    def item_rows(self, items: Tensor) -> Tensor:
+        """Those of the ``items`` alone are adapted."""
+        return F.normalize(self.item_embedding(items), dim=-1)
 
     def calculate_loss(self, interaction: Interaction) -> Any:
         """(l_SI, λ l_SS) in pre-training, else the cross-entropy over all items."""
         sequence, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
         target, of_sequence = interaction[self.POS_ITEM_ID], self.sequence_vectors(sequence, length)
         if self.stage != PRETRAIN:
-            return F.cross_entropy(of_sequence @ self.item_table().t() / self.temperature, target)
+            return F.cross_entropy(of_sequence @ self.item_table().t(), target)
         terms = [in_batch_info_nce(of_sequence, self.item_embedding(target), target, self.temperature)]
         if self.cl_weight:
             augmented = self.sequence_vectors(*drop_items(sequence, length, self.drop_ratio))
@@ -97,12 +121,12 @@ class UniSRec(Traits, SASRec):
         return tuple(terms)
 
     def predict(self, interaction: Interaction) -> Tensor:
-        """Cosines ``[B]``."""
+        """Cosines over τ, ``[B]``."""
         of_sequence = self.sequence_vectors(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
         return (of_sequence * self.item_table()[interaction[self.ITEM_ID]]).sum(dim=1)
 
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
-        """Cosines with all items, ``[B, I]``."""
+        """Cosines with all items, over τ, ``[B, I]``."""
         of_sequence = self.sequence_vectors(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
         return of_sequence @ self.item_table().t()
 

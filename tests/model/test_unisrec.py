@@ -16,6 +16,7 @@ from recbole_mm.layer.loss import in_batch_info_nce
 from recbole_mm.layer.whitening import NOISE, WhiteningExperts
 from recbole_mm.model.unisrec import drop_items
 from recbole_mm.testing import Built, write_toy
+from recbole_mm.trainer.shifted import output_at_positions
 
 SMALL = {
     "hidden_size": 8, "n_layers": 1, "inner_size": 8, "n_experts": 3, "sequence_split": "interactions",
@@ -149,3 +150,31 @@ def test_it_needs_vectors(tmp_path: Path) -> None:
     with pytest.raises(WrongUse) as said:
         make(tmp_path, ())
     assert str(said.value) == "UniSRec: no vectors of the items of toy, and it knows them by nothing else"
+
+
+@pytest.mark.parametrize("given", [{"train_sequences": "shifted"}, {"loader": "fast"}])
+def test_pre_training_takes_whole_batches(tmp_path: Path, given: dict[str, str]) -> None:
+    with pytest.raises(WrongUse, match=r"^UniSRec: train_stage: pretrain compares the rows of a batch"):
+        make(tmp_path, **given)
+
+
+@torch.no_grad()
+def test_sequences_of_one_length_go_through_together(tmp_path: Path) -> None:
+    built = make(tmp_path, train_stage="inductive")
+    model, batch = built.model.eval(), built.batch()
+    args = batch["item_id_list"], batch["item_length"]
+    assert len(set(args[1].tolist())) > 1
+    torch.testing.assert_close(model.sequence_vectors(*args), model.forward(*args))
+
+
+@torch.no_grad()
+def test_every_position_is_the_query_of_what_comes_before(tmp_path: Path) -> None:
+    built = make(tmp_path, train_stage="transductive", train_sequences="shifted")
+    model = built.model.eval()
+    sequences = torch.tensor([[3, 1, 4, 2], [2, 5, 0, 0]])
+    found = output_at_positions(model, sequences, torch.tensor([4, 2]))
+    for row, length in ((0, 4), (1, 2)):
+        for n in range(1, length + 1):
+            alone = model.forward(sequences[row : row + 1, :n], torch.tensor([n]))
+            torch.testing.assert_close(found[row, n - 1], alone[0])
+    torch.testing.assert_close(model.item_rows(sequences[0]), model.item_table()[sequences[0]])

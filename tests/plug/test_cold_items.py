@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +60,24 @@ def cold(model: str, hm: dict[str, Any], **given: Any) -> tuple[float, float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["BPR", "SASRec"])
-def test_raw_vectors_rank_items_without_training_rows(model: str, hm: dict[str, Any]) -> None:
-    stores = os.environ.get("PRETRAINED_ITEMS", "text")  # those of a pre-training, to see its figures
+@pytest.mark.parametrize(
+    ("model", "vectors"),
+    [
+        ("BPR", {"pretrained_items": "text"}),
+        ("BPR", {"pretrain": {"model": "CPMM"}, "pretrained_use": ["v", "t"]}),
+        ("SASRec", {"pretrained_items": "text"}),
+        ("SASRec", {"pretrain": {"model": "CPMM"}, "pretrained_use": ["v", "t"]}),
+    ],
+)
+def test_vectors_rank_items_without_training_rows(
+    model: str, vectors: dict[str, Any], hm: dict[str, Any]
+) -> None:
     torch.set_num_threads(1)
     popular, ids = cold("Pop", hm), cold(model, hm)
     chance = 0.5
     assert popular[1] < chance and ids[1] < chance + 0.05
     for mode in ("add", "replace"):
-        plugged = cold(model, hm, pretrained_items=stores, pretrained_mode=mode)
+        plugged = cold(model, hm, **vectors, pretrained_mode=mode)
         if model == "BPR":  # among all warm items SASRec puts none of them into the first 10 after 3 epochs
             assert plugged[0] > max(popular[0], ids[0])
         assert plugged[1] > max(popular[1], ids[1], chance + 0.05)
