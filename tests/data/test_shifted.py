@@ -134,8 +134,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         "BERT4Rec",
         {},
         "train_sequences: shifted needs a model whose output at a position depends on the items up to it alone, which "
-        "BERT4Rec does not say of itself; FDSA, GRU4Rec, GRU4RecF, GRU4RecKG, SASRec, SASRecF, SASRecMM and UniSRec do, "
-        "a model of your own with causal = True",
+        "BERT4Rec does not say of itself; FDSA, GRU4Rec, GRU4RecF, GRU4RecKG, SASRec, SASRecF, SASRecMM and UniSRec "
+        "do, a model of your own with causal = True",
     ),
     (
         "SASRec",
