@@ -16,10 +16,10 @@ is (``freeze_encoder``): the adaptor learns, and e_i.
 
 Given: all of this but the following. Read from the authors' code: cosines in the place of products, rows with the same
 target are no negatives of each other, dropout before the experts, the norm of the input. Inferred: an item is adapted
-once for the sequences of about one length, so its noise is the same in all of them; with several modalities an adaptor
-each, whose vectors are added where the item has the modality; s̃ is s without a share of its items, at least one is left
-(the publication also drops words, for which the text must be encoded anew). Not of the publication: fine-tuning may
-learn from every position of a sequence (``train_sequences: shifted``).
+once a step of pre-training, so its noise is the same wherever it stands; with several modalities an adaptor each, whose
+vectors are added where the item has the modality; s̃ is s without a share of its items, at least one is left (the
+publication also drops words, for which the text must be encoded anew). Not of the publication: fine-tuning may learn
+from every position of a sequence (``train_sequences: shifted``).
 """
 
 from __future__ import annotations
@@ -88,16 +88,21 @@ class UniSRec(Traits, SASRec):
 
     def forward(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
         """The query s / (|s| τ), ``[B, d]``: its products with ``item_table`` are the scores."""
-        return F.normalize(super().forward(item_seq, item_seq_len), dim=-1) / self.temperature
+        return self._query(self.item_embedding(item_seq), item_seq, item_seq_len)
 
-    def sequence_vectors(self, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
-        """``forward`` without most of the padding: sequences of about one length at a time, ``[B, d]``."""
-        buckets = length_buckets(item_seq_len, SMALL_BATCH_PADDING)
-        parts = [
-            self.forward(item_seq[rows, : int(item_seq_len[rows].max())], item_seq_len[rows])
-            for rows in buckets
-        ]
-        return torch.cat(parts)[torch.argsort(torch.cat(buckets))]
+    def _query(self, vectors: Tensor, item_seq: Tensor, item_seq_len: Tensor) -> Tensor:
+        """``forward`` from the items' ``vectors [B, l, d]``."""
+        placed = vectors + self.position_embedding.weight[: item_seq.shape[1]]
+        outputs = self.trm_encoder(self.dropout(self.LayerNorm(placed)), self.get_attention_mask(item_seq))
+        last = self.gather_indexes(outputs[-1], item_seq_len - 1)
+        return F.normalize(last, dim=-1) / self.temperature
+
+    def _queries(self, table: Tensor, sequences: Tensor, length: Tensor) -> Tensor:
+        """Those of ``sequences [B, L]`` of rows of ``table``, of about one length at a time: little is padded."""
+        buckets = length_buckets(length, SMALL_BATCH_PADDING)
+        cut = [(sequences[rows, : int(length[rows].max())], length[rows]) for rows in buckets]
+        found = [self._query(F.embedding(part, table), part, size) for part, size in cut]
+        return torch.cat(found)[torch.argsort(torch.cat(buckets))]
 
     def item_table(self) -> Tensor:
         """Vectors v (+ e) at unit length, ``[I, d]``."""
@@ -110,24 +115,33 @@ class UniSRec(Traits, SASRec):
     def calculate_loss(self, interaction: Interaction) -> Any:
         """(l_SI, λ l_SS) in pre-training, else the cross-entropy over all items."""
         sequence, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
-        target, of_sequence = interaction[self.POS_ITEM_ID], self.sequence_vectors(sequence, length)
+        target = interaction[self.POS_ITEM_ID]
         if self.stage != PRETRAIN:
-            return F.cross_entropy(of_sequence @ self.item_table().t(), target)
-        terms = [in_batch_info_nce(of_sequence, self.item_embedding(target), target, self.temperature)]
+            return F.cross_entropy(self.forward(sequence, length) @ self.item_table().t(), target)
+        # an item is adapted once a step; row 0 is that of the padding
+        items, row = torch.unique(
+            torch.cat([sequence.flatten(), target, target.new_zeros(1)]), return_inverse=True
+        )
+        table, rows = self.item_embedding(items), row[: sequence.numel()].view_as(sequence)
+        queries, positives = (
+            self._queries(table, rows, length),
+            F.embedding(row[sequence.numel() : -1], table),
+        )
+        terms = [in_batch_info_nce(queries, positives, target, self.temperature)]
         if self.cl_weight:
-            augmented = self.sequence_vectors(*drop_items(sequence, length, self.drop_ratio))
-            contrast = in_batch_info_nce(of_sequence, augmented, target, self.temperature)
+            augmented = self._queries(table, *drop_items(rows, length, self.drop_ratio))
+            contrast = in_batch_info_nce(queries, augmented, target, self.temperature)
             terms.append(self.cl_weight * contrast)
         return tuple(terms)
 
     def predict(self, interaction: Interaction) -> Tensor:
         """Cosines over τ, ``[B]``."""
-        of_sequence = self.sequence_vectors(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+        of_sequence = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
         return (of_sequence * self.item_table()[interaction[self.ITEM_ID]]).sum(dim=1)
 
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
         """Cosines with all items, over τ, ``[B, I]``."""
-        of_sequence = self.sequence_vectors(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+        of_sequence = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
         return of_sequence @ self.item_table().t()
 
     def pretrained(self) -> dict[str, dict[str, tuple[Tensor, Tensor]]]:

@@ -159,15 +159,6 @@ def test_pre_training_takes_whole_batches(tmp_path: Path, given: dict[str, str])
 
 
 @torch.no_grad()
-def test_sequences_of_one_length_go_through_together(tmp_path: Path) -> None:
-    built = make(tmp_path, train_stage="inductive")
-    model, batch = built.model.eval(), built.batch()
-    args = batch["item_id_list"], batch["item_length"]
-    assert len(set(args[1].tolist())) > 1
-    torch.testing.assert_close(model.sequence_vectors(*args), model.forward(*args))
-
-
-@torch.no_grad()
 def test_every_position_is_the_query_of_what_comes_before(tmp_path: Path) -> None:
     built = make(tmp_path, train_stage="transductive", train_sequences="shifted")
     model = built.model.eval()
