@@ -84,15 +84,17 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> RunFolder:
-        """The run at ``path``, a run folder or a file in one.
+        """The run at ``path``: a run folder, a file in one, or a folder with one run in it.
 
         Raises:
             WrongUse: it is none, or of a newer format.
         """
-        place = Path(path).expanduser()
-        place = place.parent if place.is_file() else place
+        named = Path(path).expanduser()
+        place = named.parent if named.is_file() else named
+        if not (place / "spec.yaml").is_file() and len(inside := list(named.glob("*/spec.yaml"))) == 1:
+            place = inside[0].parent
         if not (place / "spec.yaml").is_file():
-            raise WrongUse(f"{path}: {_why_none(place)}")
+            raise WrongUse(f"{path}: {_why_none(named)}")
         folder = cls(place)
         folder.read_spec()
         return folder
@@ -226,7 +228,12 @@ def run_folders(parent: str | os.PathLike[str]) -> dict[str, RunFolder]:
 
 
 def _why_none(place: Path) -> str:
-    if not place.is_dir():
-        runs = sorted(place.parent.glob("*/spec.yaml"), key=lambda file: file.stat().st_mtime)
+    missing = not place.exists()
+    runs = sorted(
+        (place.parent if missing else place).glob("*/spec.yaml"), key=lambda file: file.stat().st_mtime
+    )
+    if missing:
         return "no such run" + (f"; the newest there is {runs[-1].parent}" if runs else "")
+    if runs:
+        return f"there are {len(runs)} runs in it; name one of them, such as the newest, {runs[-1].parent}"
     return "no folder of a run: it has no spec.yaml"

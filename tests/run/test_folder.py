@@ -64,6 +64,16 @@ def test_a_run_without_its_record_has_not_ended(tmp_path: Path) -> None:
     assert [record["epoch"] for record in folder.read_history()] == [0, 1]
 
 
+def test_the_only_run_of_a_folder_needs_no_name(tmp_path: Path) -> None:
+    folder = finished(tmp_path / "saved")
+    assert RunFolder.open(tmp_path / "saved").path == folder.path
+    other = finished(tmp_path / "saved")
+    with pytest.raises(
+        WrongUse, match=f"there are 2 runs in it; name one of them, such as .*{other.path.name}"
+    ):
+        RunFolder.open(tmp_path / "saved")
+
+
 def test_broken_and_foreign_folders_are_one_line(tmp_path: Path) -> None:
     folder = finished(tmp_path)
     (folder.path / "record.json").write_text("{")
@@ -71,8 +81,11 @@ def test_broken_and_foreign_folders_are_one_line(tmp_path: Path) -> None:
         folder.result()
     with pytest.raises(WrongUse, match=f"no such run; the newest there is {folder.path}"):
         RunFolder.open(tmp_path / "nothing")
-    with pytest.raises(WrongUse, match="no folder of a run"):
-        RunFolder.open(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "loose.pth").touch()
+    for path in ("empty", "loose.pth"):
+        with pytest.raises(WrongUse, match="no folder of a run"):
+            RunFolder.open(tmp_path / path)
     (folder.path / "spec.yaml").write_text("format: 99\nrun: {model: a, dataset: b}\n")
     with pytest.raises(WrongUse, match="written by a newer recbole_mm"):
         RunFolder.open(folder.path)
