@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
@@ -74,7 +75,15 @@ class ItemModality:
         rows = self.rows[items]
         values = self.scaled(np.asarray(self.source[np.maximum(rows, 0)], dtype=np.float32))
         values[rows < 0] = 0.0
+        if len(items) == len(self.rows):
+            self._release()
         return values
+
+    def _release(self) -> None:
+        """Let go of the files' pages in memory: who read all vectors has them, and others are read again."""
+        for part in self.source.parts if isinstance(self.source, Stacked) else [self.source]:
+            if isinstance(part.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                part.base.madvise(mmap.MADV_DONTNEED)
 
     def scaled(self, values: np.ndarray) -> np.ndarray:
         """Vectors ``[n, D]`` as a store holds them -> as a model gets them."""
