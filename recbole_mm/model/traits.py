@@ -28,6 +28,8 @@ class Traits:
     multimodal: bool = False
     #: can score an item without any training interaction
     scores_from_features: bool = False
+    #: knows items by their features alone, so there is no run of it on ids
+    needs_features: bool = False
     #: trains on (user, positive, negatives) batches of `recbole_mm.data.dataloader.TripletDataLoader`
     triplet_batches: bool = False
     #: a sequential model whose ``forward(item_seq, item_seq_len)`` ends in RecBole's ``gather_indexes`` over positions

@@ -51,6 +51,7 @@ class UniSRec(Traits, SASRec):
 
     multimodal = True
     scores_from_features = True
+    needs_features = True
     causal = True
 
     def __init__(self, config: Any, dataset: Any):

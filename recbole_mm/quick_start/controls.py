@@ -19,6 +19,8 @@ _PLUG = frozenset([*_SOURCES, "pretrained_use", "pretrained_mode", "pretrained_a
 def control_rows(rows: Iterable[Row], controls: bool, missing: Sequence[float]) -> list[Row]:
     """For every row whose model reads features: the same on ids alone, shuffled, noise and masked features.
 
+    What knows items by their features alone has no row on ids alone.
+
     Raises ``WrongUse`` when controls are asked for and no row reads features.
     """
     kinds: list[tuple[str, Settings, float | None]] = []
@@ -41,6 +43,7 @@ def control_rows(rows: Iterable[Row], controls: bool, missing: Sequence[float]) 
         for row in rows
         if reads_features(row)
         for name, settings, share in kinds
+        if not ("modalities" in settings and _needs_features(row))
     ]
     if kinds and not found:
         raise WrongUse("--controls and --missing need a model that reads features; none of these rows does")
@@ -57,6 +60,11 @@ def _controlled(row: Row, control: Settings) -> Settings:
         **dict.fromkeys(_SOURCES),
         **(control if trait(get_model(row.model), "multimodal") else {}),
     }
+
+
+def _needs_features(row: Row) -> bool:
+    """Whether nothing is left of the row's model without features."""
+    return trait(get_model(row.model), "needs_features") or row.settings.get("content_weight") == 1
 
 
 def plugged(row: Row) -> bool:

@@ -152,6 +152,21 @@ def test_controls_are_added_to_rows_that_read_features():
         control_rows(rows[:1], True, [])
 
 
+def test_what_knows_items_by_features_alone_has_no_row_on_ids():
+    rows = [
+        Row("content", "ContentKNN", {"content_weight": 1.0}),
+        Row("both", "ContentKNN", {"content_weight": 0.5}),
+        Row("UniSRec", "UniSRec"),
+    ]
+    found = [(c.of, c.control) for c in control_rows(rows, True, []) if c.control != "noise features"]
+    assert found == [
+        ("content", "shuffled features"),
+        ("both", "ids only"),
+        ("both", "shuffled features"),
+        ("UniSRec", "shuffled features"),
+    ]
+
+
 def test_controls_of_a_row_with_plugged_vectors():
     plugged = Row("BPR, raw", "BPR", {"pretrained_items": "text", "pretrained_mode": "add", "x": 1})
     ids_only, shuffled, _ = control_rows([plugged], True, [])
