@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from recbole_mm.layer.projection import masked
 
 
 class FeatureSource(Protocol):
@@ -91,6 +93,20 @@ class FeatureTable(nn.Module):
     def mask(self, items: Tensor) -> Tensor:
         """Presence ``[n, M]`` of ``items [n]``."""
         return self.present[items]
+
+    def maps(self, make: Callable[[int], nn.Module], names: Sequence[str] | None = None) -> nn.ModuleDict:
+        """Of each modality, or of ``names``, a module made from its D, a reader (:meth:`read_by`)."""
+        made = nn.ModuleDict(
+            {name: make(self.widths[name]) for name in (self.names if names is None else names)}
+        )
+        self.read_by(made)
+        return made
+
+    def mapped(self, maps: nn.ModuleDict, items: Tensor | None = None) -> list[Tensor]:
+        """What ``maps`` make of the vectors of ``items [n]`` or of all: ``[n, d]`` of each, zeros where absent."""
+        present = self.present if items is None else self.mask(items)
+        columns = [self.names.index(name) for name in maps]
+        return [masked(maps[self.names[k]](self(self.names[k], items)), present[:, k]) for k in columns]
 
     def read_by(self, *modules: nn.Module) -> None:
         """Name the model's modules whose parameters act on features alone; they learn at ``learning_rate``."""

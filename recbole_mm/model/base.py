@@ -47,7 +47,7 @@ for the history, learning rates, rows that belong to ids.
 
 **Test**: ``class TestX(ModelContract): model = "X"`` (``recbole_mm.testing``); ``tests/model/test_contract.py`` finds a
 model in this folder without that. Then the formula itself against plain loops, as ``tests/model/test_vbpr.py``. Read
-``vbpr.py`` for features, ``gce.py`` for a graph (:class:`GraphRecommender`), ``cmc.py`` for histories.
+``vbpr.py`` for features, ``gce.py`` for a graph (`graph_recommender`), ``cmc.py`` for histories.
 """
 
 from __future__ import annotations
@@ -64,7 +64,6 @@ from recbole_mm.errors import WrongUse
 from recbole_mm.layer.catalogue import DomainSoftmax
 from recbole_mm.layer.feature import FeatureTable
 from recbole_mm.layer.history import OrderedHistory
-from recbole_mm.layer.lightgcn import LightGCN
 from recbole_mm.layer.scoring import score_every_item
 from recbole_mm.model.traits import Traits
 from recbole_mm.run.model_key import describe
@@ -254,47 +253,3 @@ class TwoTowerRecommender(TripletRecommender):
         """Load weights; forgets cached vectors."""
         self.forget_cached()
         return super().load_state_dict(*args, **kwargs)
-
-
-class GraphRecommender(TwoTowerRecommender):
-    """Users and items are nodes of a graph, whose vectors are made all at once: once a step, once an evaluation.
-
-    A subclass gives :meth:`nodes`; where its users and items score otherwise than by their product, also
-    :meth:`~TwoTowerRecommender.encode_items` and :meth:`~TwoTowerRecommender.user_vectors`, over :meth:`all_nodes`.
-    """
-
-    def __init__(self, config: Any, dataset: Any):
-        super().__init__(config, dataset)
-        self._node_cache: tuple[Tensor, ...] | None = None
-
-    def light_gcn(self, config: Any, dataset: Any) -> LightGCN:
-        """``embedding_size`` wide, ``n_layers`` over the graph of the training pairs."""
-        users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
-        sizes = self.n_users, self.n_items, config["embedding_size"], config["n_layers"]
-        return LightGCN(users, items, *sizes)
-
-    def nodes(self) -> tuple[Tensor, ...]:
-        """Vectors of all users ``[U, d]`` and all items ``[I, d]``, and of other nodes where there are any."""
-        raise NotImplementedError(f"{type(self).__name__} must define nodes")
-
-    def all_nodes(self) -> tuple[Tensor, ...]:
-        """:meth:`nodes`; in evaluation computed once, until the mode or the weights change."""
-        if self._node_cache is not None:
-            return self._node_cache
-        nodes = self.nodes()
-        if not self.training and not torch.is_grad_enabled():
-            self._node_cache = nodes
-        return nodes
-
-    def encode_items(self, items: Tensor) -> Tensor:
-        """``[n, d]``."""
-        return self.all_nodes()[1][items]
-
-    def user_vectors(self, users: Tensor) -> Tensor:
-        """``[n, 1, d]``."""
-        return self.all_nodes()[0][users].unsqueeze(1)
-
-    def forget_cached(self) -> None:
-        """Forget the nodes too."""
-        super().forget_cached()
-        self._node_cache = None

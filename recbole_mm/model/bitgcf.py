@@ -33,7 +33,8 @@ from recbole_mm.layer.domain import cross_domain_mix, idle_transfer
 from recbole_mm.layer.graph import FixedGraph, normalized_adjacency
 from recbole_mm.layer.loss import bce, half_squares
 from recbole_mm.layer.scoring import candidate_scores
-from recbole_mm.model.base import GraphRecommender, check_choices
+from recbole_mm.model.base import check_choices
+from recbole_mm.model.graph_recommender import GraphRecommender
 
 
 class BiTGCF(GraphRecommender):

@@ -22,6 +22,7 @@ interactions is not told from another.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,7 +31,8 @@ from recbole.data.interaction import Interaction
 from recbole.utils import InputType
 from torch import Tensor, nn
 
-from recbole_mm.model.base import GraphRecommender, item_features
+from recbole_mm.model.base import item_features
+from recbole_mm.model.graph_recommender import GraphRecommender
 
 
 class BM3(GraphRecommender):
@@ -54,10 +56,7 @@ class BM3(GraphRecommender):
         self.loss_terms = tuple(name for name, there in terms.items() if there)
         self.ids = self.light_gcn(config, dataset)
         self.predictor = _linear(width, width)
-        self.projections = nn.ModuleDict(
-            {m: _linear(self.features.widths[m], width) for m in self.modalities}
-        )
-        self.features.read_by(self.projections)
+        self.projections = self.features.maps(partial(_linear, out_features=width), self.modalities)
 
     def nodes(self) -> tuple[Tensor, ...]:
         """Those of users ``[U, d]`` and items ``[I, d]``."""
@@ -101,10 +100,6 @@ class BM3(GraphRecommender):
             distances = _distance(predicted, of_item[has]) + _distance(predicted, self._target(modal))
             terms.append(distances.sum() / has.sum().clamp(min=1))
         return torch.stack(terms).sum()
-
-    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
-        """The ids."""
-        return self.ids.id_rows("ids")
 
 
 def _distance(predicted: Tensor, target: Tensor) -> Tensor:

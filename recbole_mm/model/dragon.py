@@ -20,6 +20,7 @@ it, and its weights in S are those of its others. Without modalities items have 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -37,10 +38,9 @@ from recbole_mm.layer.graph import (
     to_torch,
 )
 from recbole_mm.layer.item_graph import frozen_graph
-from recbole_mm.layer.loss import bpr, half_squares
-from recbole_mm.layer.projection import masked
-from recbole_mm.layer.scoring import candidate_scores
-from recbole_mm.model.base import GraphRecommender, item_features
+from recbole_mm.layer.loss import bpr_of_rows, half_squares
+from recbole_mm.model.base import item_features
+from recbole_mm.model.graph_recommender import GraphRecommender
 
 
 class DRAGON(GraphRecommender):
@@ -65,8 +65,7 @@ class DRAGON(GraphRecommender):
             torch.full((self.n_users, len(blocks)), 1 / len(blocks)), freeze=False
         )
         self.item_id = None if self.modalities else nn.Embedding(self.n_items, width)
-        self.projections = nn.ModuleDict({m: _mlp(self.features.widths[m], width) for m in self.modalities})
-        self.features.read_by(self.projections)
+        self.projections = self.features.maps(partial(_mlp, width=width))
         users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
         size = self.n_users + self.n_items
         self.graph = FixedGraph(
@@ -82,9 +81,7 @@ class DRAGON(GraphRecommender):
     def _starts(self) -> Tensor:
         """Layer 0 of the modalities side by side, ``[U + I, M d]``."""
         items = [] if self.item_id is None else [F.normalize(self.item_id.weight, dim=1)]
-        for k, name in enumerate(self.modalities):
-            content = masked(self.projections[name](self.features(name)), self.features.present[:, k])
-            items.append(F.normalize(content, dim=1))
+        items += [F.normalize(content, dim=1) for content in self.features.mapped(self.projections)]
         users = self.preference.weight.unflatten(1, (len(items), -1))
         return torch.cat([F.normalize(users, dim=2).flatten(1), torch.cat(items, dim=1)])
 
@@ -112,7 +109,7 @@ class DRAGON(GraphRecommender):
         users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
         all_users, all_items = self.all_nodes()
         user_emb = all_users[users]
-        loss = bpr((user_emb * all_items[items]).sum(dim=1), candidate_scores(user_emb, all_items, negatives))
+        loss = bpr_of_rows(user_emb, all_items, items, negatives)
         return loss + self.reg_weight * half_squares(self.preference(users), self.share(users))
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:

@@ -22,6 +22,7 @@ The public code differs in that it trains the features x themselves; here they s
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,10 +32,10 @@ from torch import Tensor, nn
 from recbole_mm.layer.clock import EpochClock
 from recbole_mm.layer.graph import FixedGraph, last_layer
 from recbole_mm.layer.item_graph import frozen_graph
-from recbole_mm.layer.loss import bpr
-from recbole_mm.layer.projection import masked
+from recbole_mm.layer.loss import bpr, bpr_of_rows
 from recbole_mm.layer.scoring import candidate_scores
-from recbole_mm.model.base import GraphRecommender, item_features
+from recbole_mm.model.base import item_features
+from recbole_mm.model.graph_recommender import GraphRecommender
 
 
 class FREEDOM(GraphRecommender):
@@ -61,11 +62,8 @@ class FREEDOM(GraphRecommender):
         self.item_graph = None
         if self.modalities:
             self.item_graph = frozen_graph(self.features, config["graph_k"], self.modality_weights)
-        projected = self.modalities if self._has_modal else []
-        self.projections = nn.ModuleDict(
-            {m: nn.Linear(self.features.widths[m], config["embedding_size"]) for m in projected}
-        )
-        self.features.read_by(self.projections)
+        make = partial(nn.Linear, out_features=config["embedding_size"])
+        self.projections = self.features.maps(make, self.modalities if self._has_modal else [])
 
     def _graph(self) -> FixedGraph:
         """The users' and items' graph: in training that of this epoch."""
@@ -100,9 +98,7 @@ class FREEDOM(GraphRecommender):
         users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
         all_users, all_items = self.all_nodes()
         user_emb = all_users[users]
-        losses = [
-            bpr((user_emb * all_items[items]).sum(dim=1), candidate_scores(user_emb, all_items, negatives))
-        ]
+        losses = [bpr_of_rows(user_emb, all_items, items, negatives)]
         if self._has_modal:
             distinct, rows = self.distinct_items(items, negatives)
             losses.append(self.modal_weight * self._by_modality(user_emb, distinct, *rows))
@@ -112,16 +108,11 @@ class FREEDOM(GraphRecommender):
     def _by_modality(self, user_emb: Tensor, items: Tensor, pos: Tensor, neg: Tensor) -> Tensor:
         """Σ_m BPR of the projected features; ``pos [B]`` and ``neg [B, N]`` are rows of ``items``."""
         present, total = self.features.mask(items), user_emb.new_zeros(())
-        for k, name in enumerate(self.modalities):
-            vectors = masked(self.projections[name](self.features(name, items)), present[:, k])
+        for k, vectors in enumerate(self.features.mapped(self.projections, items)):
             positive = (user_emb * vectors[pos]).sum(dim=1)
             both = present[pos, k].unsqueeze(1) & present[neg, k]
             total = total + bpr(positive, candidate_scores(user_emb, vectors, neg), both)
         return total
-
-    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
-        """The ids."""
-        return self.ids.id_rows("ids")
 
     def without_effect(self) -> list[str]:
         """Weights of modalities that there are not, where there are several to weigh."""

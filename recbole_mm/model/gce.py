@@ -18,9 +18,8 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.layer.graph import normalized_adjacency, propagate
-from recbole_mm.layer.loss import bpr
-from recbole_mm.layer.scoring import candidate_scores
-from recbole_mm.model.base import GraphRecommender
+from recbole_mm.layer.loss import bpr_of_rows
+from recbole_mm.model.graph_recommender import GraphRecommender
 
 
 class GCE(GraphRecommender):
@@ -89,8 +88,7 @@ class GCE(GraphRecommender):
         nodes = self.all_nodes()
         user_emb = self.own_vector(self._user_tower(users, nodes), items)
         item_emb = self._item_tower(torch.arange(self.n_items, device=users.device), nodes)
-        positive = (user_emb * item_emb[items]).sum(dim=1)
-        return bpr(positive, candidate_scores(user_emb, item_emb, negatives))
+        return bpr_of_rows(user_emb, item_emb, items, negatives)
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
         """The nodes."""

@@ -22,6 +22,7 @@ weight 1 / |N|, as no content speaks against it. So without modalities it is a c
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -30,10 +31,10 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.layer.edge import Edges
-from recbole_mm.layer.loss import bpr, half_squares
+from recbole_mm.layer.loss import bpr_of_rows, half_squares
 from recbole_mm.layer.projection import masked
-from recbole_mm.layer.scoring import candidate_scores
-from recbole_mm.model.base import GraphRecommender, item_features
+from recbole_mm.model.base import item_features
+from recbole_mm.model.graph_recommender import GraphRecommender
 
 
 class GRCN(GraphRecommender):
@@ -55,10 +56,7 @@ class GRCN(GraphRecommender):
             (self.n_users, self.n_items),
         )
         self.user_id, self.item_id = (nn.Embedding(n, width) for n in sizes)
-        self.projections = nn.ModuleDict(
-            {m: nn.Linear(self.features.widths[m], latent) for m in self.modalities}
-        )
-        self.features.read_by(self.projections)
+        self.projections = self.features.maps(partial(nn.Linear, out_features=latent))
         self.preference = nn.ModuleDict({m: nn.Embedding(self.n_users, latent) for m in self.modalities})
         of_modalities = sizes if self.modalities else ()
         self.confidence = nn.ModuleList(nn.Embedding(n, len(self.modalities)) for n in of_modalities)
@@ -124,7 +122,7 @@ class GRCN(GraphRecommender):
         users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
         all_users, all_items = self.all_nodes()
         user_emb = all_users[users]
-        loss = bpr((user_emb * all_items[items]).sum(dim=1), candidate_scores(user_emb, all_items, negatives))
+        loss = bpr_of_rows(user_emb, all_items, items, negatives)
         if not self.reg_weight:
             return loss
         free = [self.user_id(users), self.item_id(items), self.item_id(negatives)]

@@ -32,9 +32,9 @@ from recbole_mm.layer.clock import EpochClock
 from recbole_mm.layer.graph import FixedGraph
 from recbole_mm.layer.item_graph import similarity_graph, softmax_of_present
 from recbole_mm.layer.learned_graph import LearnedGraph
-from recbole_mm.layer.loss import bpr, half_squares
-from recbole_mm.layer.scoring import candidate_scores
-from recbole_mm.model.base import GraphRecommender, item_features
+from recbole_mm.layer.loss import bpr_of_rows, half_squares
+from recbole_mm.model.base import item_features
+from recbole_mm.model.graph_recommender import GraphRecommender
 
 
 class LATTICE(GraphRecommender):
@@ -95,7 +95,7 @@ class LATTICE(GraphRecommender):
         users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
         all_users, all_items = self.all_nodes()
         user_emb, item_emb = all_users[users], all_items[items]
-        loss = bpr((user_emb * item_emb).sum(dim=1), candidate_scores(user_emb, all_items, negatives))
+        loss = bpr_of_rows(user_emb, all_items, items, negatives)
         self.clock.count(len(users))
         if not self.reg_weight:
             return loss
@@ -106,7 +106,3 @@ class LATTICE(GraphRecommender):
         super().forget_cached()
         for graph in self.learned:
             cast(LearnedGraph, graph).forget()
-
-    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
-        """The ids."""
-        return self.ids.id_rows("ids")

@@ -33,10 +33,10 @@ from torch import Tensor, nn
 
 from recbole_mm.layer.graph import last_layer, propagate
 from recbole_mm.layer.hypergraph import Membership, through_hyperedges
-from recbole_mm.layer.loss import bpr, half_squares
-from recbole_mm.layer.scoring import candidate_scores
+from recbole_mm.layer.loss import bpr_of_rows, half_squares
 from recbole_mm.layer.softmax import blockwise_softmax, scores_in
-from recbole_mm.model.base import GraphRecommender, item_features
+from recbole_mm.model.base import item_features
+from recbole_mm.model.graph_recommender import GraphRecommender
 
 
 class LGMRec(GraphRecommender):
@@ -112,7 +112,7 @@ class LGMRec(GraphRecommender):
         users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
         all_users, all_items, *found = self.all_nodes()
         user_emb, item_emb = all_users[users], all_items[items]
-        losses = [bpr((user_emb * item_emb).sum(dim=1), candidate_scores(user_emb, all_items, negatives))]
+        losses = [bpr_of_rows(user_emb, all_items, items, negatives)]
         if self.cl_weight:
             losses.append(self.cl_weight * self._contrast(found, users, items))
         if self.reg_weight:
@@ -132,7 +132,3 @@ class LGMRec(GraphRecommender):
                     mean = blockwise_softmax(*unit, known, self.block, self.temperature, excluded=~has)
                     total = total + mean * len(known)
         return total
-
-    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
-        """The ids."""
-        return self.ids.id_rows("ids")

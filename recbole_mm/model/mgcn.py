@@ -32,10 +32,10 @@ from torch import Tensor, nn
 from recbole_mm.layer.fusion import gate, query
 from recbole_mm.layer.graph import FixedGraph, last_layer
 from recbole_mm.layer.item_graph import similarity_graph, softmax_of_present
-from recbole_mm.layer.loss import bpr, half_squares, in_batch_info_nce
+from recbole_mm.layer.loss import bpr_of_rows, half_squares, in_batch_info_nce
 from recbole_mm.layer.projection import masked
-from recbole_mm.layer.scoring import candidate_scores
-from recbole_mm.model.base import GraphRecommender, item_features
+from recbole_mm.model.base import item_features
+from recbole_mm.model.graph_recommender import GraphRecommender
 
 
 class MGCN(GraphRecommender):
@@ -144,7 +144,7 @@ class MGCN(GraphRecommender):
         of_users, of_items, of_negatives = place.split([len(users), len(items), negatives.numel()])
         of_negatives = of_negatives.view_as(negatives)
         user_emb, item_emb = scored[of_users], scored[of_items]
-        losses = [bpr((user_emb * item_emb).sum(dim=1), candidate_scores(user_emb, scored, of_negatives))]
+        losses = [bpr_of_rows(user_emb, scored, of_items, of_negatives)]
         if self.cl_weight:
             pairs = [
                 in_batch_info_nce(fused[at], behaviour[at], at, self.temperature)
@@ -154,7 +154,3 @@ class MGCN(GraphRecommender):
         if self.reg_weight:
             losses.append(self.reg_weight * half_squares(user_emb, item_emb, scored[of_negatives[:, 0]]))
         return tuple(losses)
-
-    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
-        """The ids."""
-        return self.ids.id_rows("ids")

@@ -20,6 +20,7 @@ any modality there is one graph, of ids.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -28,10 +29,9 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.layer.graph import FixedGraph, mean_of_neighbours, propagate
-from recbole_mm.layer.loss import bpr, half_squares
-from recbole_mm.layer.projection import masked
-from recbole_mm.layer.scoring import candidate_scores
-from recbole_mm.model.base import GraphRecommender, item_features
+from recbole_mm.layer.loss import bpr_of_rows, half_squares
+from recbole_mm.model.base import item_features
+from recbole_mm.model.graph_recommender import GraphRecommender
 
 
 class MMGCN(GraphRecommender):
@@ -49,8 +49,7 @@ class MMGCN(GraphRecommender):
         self.node = nn.Embedding(self.n_users + self.n_items, width)
         nn.init.xavier_normal_(self.node.weight)
         names = self.features.names
-        self.projections = nn.ModuleDict({m: nn.Linear(self.features.widths[m], latent) for m in names})
-        self.features.read_by(self.projections)
+        self.projections = self.features.maps(partial(nn.Linear, out_features=latent))
         self.branches = nn.ModuleDict(
             {m: Branch(self.n_users, latent, width, config["n_layers"]) for m in names or ["id"]}
         )
@@ -71,14 +70,13 @@ class MMGCN(GraphRecommender):
 
     def _by_modality(self) -> dict[str, Tensor]:
         """Nodes ``[U + I, d]`` of each modality."""
-        found = {}
-        for k, name in enumerate(self.branches):
-            branch = self._branch(name)
-            content = branch.preference.weight.new_zeros(self.n_items, branch.preference.embedding_dim)
-            if self.features.names:
-                content = masked(self.projections[name](self.features(name)), self.features.present[:, k])
-            found[name] = branch(content, self.node.weight, self.first[k], self.graph)
-        return found
+        contents = self.features.mapped(self.projections) or [
+            self.node.weight.new_zeros(self.n_items, self._branch("id").preference.embedding_dim)
+        ]
+        parts = zip(self.branches, contents, self.first, strict=True)
+        return {
+            m: self._branch(m)(content, self.node.weight, first, self.graph) for m, content, first in parts
+        }
 
     def nodes(self) -> tuple[Tensor, ...]:
         """``[U, d]`` and ``[I, d]``."""
@@ -96,7 +94,7 @@ class MMGCN(GraphRecommender):
         users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
         all_users, all_items = self.all_nodes()
         user_emb = all_users[users]
-        loss = bpr((user_emb * all_items[items]).sum(dim=1), candidate_scores(user_emb, all_items, negatives))
+        loss = bpr_of_rows(user_emb, all_items, items, negatives)
         if not self.reg_weight:
             return loss
         free = [self.node(ids) for ids in (users, self.n_users + items, self.n_users + negatives)]

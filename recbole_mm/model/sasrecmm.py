@@ -16,7 +16,6 @@ from recbole.model.sequential_recommender.sasrec import SASRec
 from torch import Tensor, nn
 
 from recbole_mm.layer.feature import FeatureTable
-from recbole_mm.layer.projection import masked
 from recbole_mm.model.base import ITEMS_AT_ONCE, item_features
 from recbole_mm.model.traits import Traits
 
@@ -40,10 +39,7 @@ class ItemVectors(nn.Module):
     ):
         super().__init__()
         self.ids, self.features, self.add_ids = ids, features, add_ids
-        self.projections = nn.ModuleDict(
-            {name: project(width, ids.embedding_dim) for name, width in features.widths.items()}
-        )
-        features.read_by(self.projections)
+        self.projections = features.maps(lambda width: project(width, ids.embedding_dim))
         self._all: Tensor | None = None
         self.register_load_state_dict_post_hook(lambda *_: self._forget())
 
@@ -64,12 +60,11 @@ class ItemVectors(nn.Module):
         return self._all
 
     def _encode(self, items: Tensor) -> Tensor:
-        present = self.features.mask(items)
         vectors = (
             self.ids(items) if self.add_ids else self.ids.weight.new_zeros(len(items), self.ids.embedding_dim)
         )
-        for k, (name, projection) in enumerate(self.projections.items()):
-            vectors = vectors + masked(projection(self.features(name, items)), present[:, k])
+        for content in self.features.mapped(self.projections, items):
+            vectors = vectors + content
         return vectors
 
     def _forget(self) -> None:

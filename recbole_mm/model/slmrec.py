@@ -21,6 +21,7 @@ negative of itself.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -32,7 +33,8 @@ from torch import Tensor, nn
 from recbole_mm.layer.graph import propagate
 from recbole_mm.layer.loss import in_batch_info_nce
 from recbole_mm.layer.projection import masked
-from recbole_mm.model.base import GraphRecommender, check_choices, item_features
+from recbole_mm.model.base import check_choices, item_features
+from recbole_mm.model.graph_recommender import GraphRecommender
 
 
 class SLMRec(GraphRecommender):
@@ -55,10 +57,7 @@ class SLMRec(GraphRecommender):
         self.loss_terms = ("nce", "ssl") if self._has_contrast else ("nce",)
         self.ids = self.light_gcn(config, dataset)
         width, wide = self.width, self.width * (1 + len(self.modalities))
-        self.projections = nn.ModuleDict(
-            {m: nn.Linear(self.features.widths[m], width) for m in self.modalities}
-        )
-        self.features.read_by(self.projections)
+        self.projections = self.features.maps(partial(nn.Linear, out_features=width))
         self.user_fusion, self.item_fusion = nn.Linear(wide, width), nn.Linear(wide, width)
         spaces = len(self.modalities) if self._has_contrast and self.task == "fac" else 0
         # A_m and B_m
@@ -126,10 +125,6 @@ class SLMRec(GraphRecommender):
         if self._has_contrast:
             losses.append(self.cl_weight * self._contrast(users.unique(), items.unique(), item_views))
         return tuple(losses)
-
-    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
-        """The ids."""
-        return self.ids.id_rows("ids")
 
     def without_effect(self) -> list[str]:
         """``ssl_task`` without modalities."""

@@ -9,15 +9,15 @@ constant and the user's bias cancel in BPR and are left out.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
-from recbole_mm.layer.loss import bpr, half_squares
+from recbole_mm.layer.loss import bpr_of_rows, half_squares
 from recbole_mm.layer.projection import masked
-from recbole_mm.layer.scoring import candidate_scores
 from recbole_mm.model.base import TwoTowerRecommender, item_features
 
 
@@ -41,10 +41,7 @@ class VBPR(TwoTowerRecommender):
         self.item_bias = nn.Embedding(self.n_items, 1)
         self.user_taste = nn.Embedding(self.n_users, width) if self.modalities else None
         # one matrix [E_m ; β_m'] a modality
-        self.content = nn.ModuleDict(
-            {name: nn.Linear(self.features.widths[name], width + 1, bias=False) for name in self.modalities}
-        )
-        self.features.read_by(self.content)
+        self.content = self.features.maps(partial(nn.Linear, out_features=width + 1, bias=False))
         for table in (self.user_id, self.item_id, self.user_taste):
             if table is not None:
                 nn.init.xavier_normal_(table.weight)
@@ -102,7 +99,7 @@ class VBPR(TwoTowerRecommender):
         distinct, (pos, neg) = self.distinct_items(items, negatives)
         item_emb = self.encode_items(distinct)
         user_emb = self.user_vectors(users)[:, 0]
-        loss = bpr((user_emb * item_emb[pos]).sum(dim=1), candidate_scores(user_emb, item_emb, neg))
+        loss = bpr_of_rows(user_emb, item_emb, pos, neg)
         if not self.reg_weight:
             return loss
         free = [self.user_id(users), self.item_id(items), self.item_id(negatives[:, 0])]

@@ -1,0 +1,60 @@
+"""The base of models over a graph of users and items."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recbole_mm.layer.lightgcn import LightGCN
+from recbole_mm.model.base import TwoTowerRecommender
+
+
+class GraphRecommender(TwoTowerRecommender):
+    """Users and items are nodes of a graph, whose vectors are made all at once: once a step, once an evaluation.
+
+    A subclass gives :meth:`nodes`; where its users and items score otherwise than by their product, also
+    :meth:`~TwoTowerRecommender.encode_items` and :meth:`~TwoTowerRecommender.user_vectors`, over :meth:`all_nodes`.
+    """
+
+    def __init__(self, config: Any, dataset: Any):
+        super().__init__(config, dataset)
+        self._node_cache: tuple[Tensor, ...] | None = None
+
+    def light_gcn(self, config: Any, dataset: Any) -> LightGCN:
+        """``embedding_size`` wide, ``n_layers`` over the graph of the training pairs."""
+        users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
+        sizes = self.n_users, self.n_items, config["embedding_size"], config["n_layers"]
+        return LightGCN(users, items, *sizes)
+
+    def nodes(self) -> tuple[Tensor, ...]:
+        """Vectors of all users ``[U, d]`` and all items ``[I, d]``, and of other nodes where there are any."""
+        raise NotImplementedError(f"{type(self).__name__} must define nodes")
+
+    def all_nodes(self) -> tuple[Tensor, ...]:
+        """:meth:`nodes`; in evaluation computed once, until the mode or the weights change."""
+        if self._node_cache is not None:
+            return self._node_cache
+        nodes = self.nodes()
+        if not self.training and not torch.is_grad_enabled():
+            self._node_cache = nodes
+        return nodes
+
+    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
+        """Those of ``ids``, where that is a `light_gcn`."""
+        ids = self._modules.get("ids")
+        return ids.id_rows("ids") if isinstance(ids, LightGCN) else {}
+
+    def encode_items(self, items: Tensor) -> Tensor:
+        """``[n, d]``."""
+        return self.all_nodes()[1][items]
+
+    def user_vectors(self, users: Tensor) -> Tensor:
+        """``[n, 1, d]``."""
+        return self.all_nodes()[0][users].unsqueeze(1)
+
+    def forget_cached(self) -> None:
+        """Forget the nodes too."""
+        super().forget_cached()
+        self._node_cache = None
