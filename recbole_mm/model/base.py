@@ -17,9 +17,8 @@ one yaml with its hyper-parameters and their defaults, ``properties/model/X.yaml
             return self.user(users).unsqueeze(1)
 
         def calculate_loss(self, batch):       # a scalar, or a tuple named by the trait ``loss_terms``
-            user = self.user(batch[self.USER_ID])
-            item, negatives = self.item(batch[self.ITEM_ID]), self.item(batch[self.NEG_ITEM_ID])
-            return bpr((user * item).sum(1), (user.unsqueeze(1) * negatives).sum(2))
+            users, items, negatives = self.triplet(batch)
+            return bpr_of_rows(self.user(users), self.item.weight, items, negatives)
 
 **Scores** that are no dot product (an MLP head, an ordered history) need another base:
 :class:`TripletRecommender` asks for :meth:`~TripletRecommender.score_pairs` alone and ranks all items with it, in
@@ -163,6 +162,10 @@ class TripletRecommender(Traits, GeneralRecommender):
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
         """Scores of all items, flat ``[B * I]`` as RecBole wants them."""
         return self.score_all(interaction[self.USER_ID]).reshape(-1)
+
+    def triplet(self, interaction: Interaction) -> tuple[Tensor, Tensor, Tensor]:
+        """Users ``[B]``, items ``[B]`` and negatives ``[B, N]`` of a batch."""
+        return interaction[self.USER_ID], interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]
 
     def distinct_items(self, *ids: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The distinct items of a step, to be encoded once: ``[n]`` and, for each of ``ids``, its rows in them.

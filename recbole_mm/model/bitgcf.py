@@ -94,7 +94,7 @@ class BiTGCF(GraphRecommender):
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Cross-entropy, plus ``reg_weight`` · ½‖·‖² of the tables' rows per positive."""
-        users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        users, items, negatives = self.triplet(interaction)
         all_users, all_items = self.all_nodes()
         user_emb = self.own_vector(all_users[users], items)
         positive = (user_emb * all_items[items]).sum(dim=1)

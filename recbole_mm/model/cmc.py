@@ -227,7 +227,7 @@ class CMC(TwoTowerRecommender):
 
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
         """(α L, β L_domain, w L_align), the last two where they apply."""
-        users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        users, items, negatives = self.triplet(interaction)
         distinct, user_rows = torch.unique(users, return_inverse=True)
         every = torch.arange(self.n_items, device=items.device)
         ids = (items, negatives) if self.softmax is None else (every,)

@@ -60,7 +60,7 @@ class CMF(TwoTowerRecommender):
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Cross-entropy, a row by the weight of its domain, plus ``reg_weight`` · ½‖·‖² per positive."""
-        users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        users, items, negatives = self.triplet(interaction)
         user_emb, item_emb = self.user_id(users), self.item_id(items)
         negative = candidate_scores(user_emb, self.item_id.weight, negatives)
         weight = self.domain_weight[self.item_domain[items]]

@@ -124,7 +124,7 @@ class CoNet(TripletRecommender):
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Cross-entropy, plus ``reg_weight`` · Σ ‖H‖₁."""
-        users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        users, items, negatives = self.triplet(interaction)
         candidates = torch.cat([items.unsqueeze(1), negatives], dim=1)
         scores = score_candidates(self.score_pairs, users, candidates)
         loss = bce(scores[:, 0], scores[:, 1:])

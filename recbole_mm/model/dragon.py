@@ -106,7 +106,7 @@ class DRAGON(GraphRecommender):
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """BPR plus ``reg_weight`` · ½‖·‖² per positive of the users' free vectors and weights."""
-        users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        users, items, negatives = self.triplet(interaction)
         all_users, all_items = self.all_nodes()
         user_emb = all_users[users]
         loss = bpr_of_rows(user_emb, all_items, items, negatives)

@@ -84,7 +84,7 @@ class EMCDR(TwoTowerRecommender):
 
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
         """BPR with ``reg_weight`` · ½‖·‖² per positive, and the squared error of the maps."""
-        users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        users, items, negatives = self.triplet(interaction)
         user_emb = self.user_id(users * self.n_domains + self.item_domain[items])
         item_emb = self.item_id(items)
         negative = candidate_scores(user_emb, self.item_id.weight, negatives)

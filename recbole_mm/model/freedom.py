@@ -95,7 +95,7 @@ class FREEDOM(GraphRecommender):
 
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
         """(BPR, λ Σ_m BPR by modality), the last where it applies."""
-        users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        users, items, negatives = self.triplet(interaction)
         all_users, all_items = self.all_nodes()
         user_emb = all_users[users]
         losses = [bpr_of_rows(user_emb, all_items, items, negatives)]

@@ -84,7 +84,7 @@ class GCE(GraphRecommender):
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """BPR over the batch."""
-        users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        users, items, negatives = self.triplet(interaction)
         nodes = self.all_nodes()
         user_emb = self.own_vector(self._user_tower(users, nodes), items)
         item_emb = self._item_tower(torch.arange(self.n_items, device=users.device), nodes)

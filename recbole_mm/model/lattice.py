@@ -92,7 +92,7 @@ class LATTICE(GraphRecommender):
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """BPR plus L2 on the vectors of the batch, ``reg_weight`` · ½‖·‖² per positive."""
-        users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        users, items, negatives = self.triplet(interaction)
         all_users, all_items = self.all_nodes()
         user_emb, item_emb = all_users[users], all_items[items]
         loss = bpr_of_rows(user_emb, all_items, items, negatives)

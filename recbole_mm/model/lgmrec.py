@@ -109,7 +109,7 @@ class LGMRec(GraphRecommender):
 
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
         """(BPR, λ_1 NCE, λ_2 L2), the last two where they apply."""
-        users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        users, items, negatives = self.triplet(interaction)
         all_users, all_items, *found = self.all_nodes()
         user_emb, item_emb = all_users[users], all_items[items]
         losses = [bpr_of_rows(user_emb, all_items, items, negatives)]

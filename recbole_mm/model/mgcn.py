@@ -135,7 +135,7 @@ class MGCN(GraphRecommender):
 
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
         """(BPR, λ_C NCE, λ_E L2), the last two where they apply."""
-        users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        users, items, negatives = self.triplet(interaction)
         named = torch.cat([users, self.n_users + items, self.n_users + negatives.flatten()])
         # no row of another user or item is fused
         rows, place = named.unique(return_inverse=True)

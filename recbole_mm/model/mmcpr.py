@@ -142,7 +142,7 @@ class MMCPR(TwoTowerRecommender):
 
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
         """(L_bce, λ L_cl), the last where it applies."""
-        users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        users, items, negatives = self.triplet(interaction)
         distinct, user_rows = torch.unique(users, return_inverse=True)
         user_emb = self.user_vectors(distinct)[user_rows, 0]
         needed, (pos, neg) = self.distinct_items(items, negatives)

@@ -91,7 +91,7 @@ class MMGCN(GraphRecommender):
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """BPR plus ``reg_weight`` · ½‖·‖² per positive of the ids and the users' free vectors of the batch."""
-        users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        users, items, negatives = self.triplet(interaction)
         all_users, all_items = self.all_nodes()
         user_emb = all_users[users]
         loss = bpr_of_rows(user_emb, all_items, items, negatives)

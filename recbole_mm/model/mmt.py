@@ -261,7 +261,7 @@ class MMT(TwoTowerRecommender):
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Of the rows' items against their negatives, or with ``softmax_over: domain`` against all of the domain."""
-        users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        users, items, negatives = self.triplet(interaction)
         if self.loss == "softmax" and self.softmax_over == "domain":
             every = torch.arange(self.n_items, device=items.device)
             score = None if self.pair is None else self._match_all

@@ -106,7 +106,7 @@ class MVCNN(TwoTowerRecommender):
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Of the positives and their negatives."""
-        users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        users, items, negatives = self.triplet(interaction)
         distinct, (pos, neg) = self.distinct_items(items, negatives)
         user_emb, item_emb = self.user_id(users), self.encode_items(distinct)
         positive = (user_emb * F.embedding(pos, item_emb)).sum(dim=1)

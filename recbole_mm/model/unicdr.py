@@ -100,7 +100,7 @@ class UniCDR(TwoTowerRecommender):
 
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
         """Cross-entropy, and ``cl_weight`` times the contrast where there are several domains."""
-        users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        users, items, negatives = self.triplet(interaction)
         both = [each for each in self._vectors(users, items) if each is not None]
         vectors = [self.dropout(self.own_vector(each, items)) for each in both]
         user_emb = torch.stack(vectors).sum(dim=0)

@@ -95,7 +95,7 @@ class VBPR(TwoTowerRecommender):
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """BPR plus L2 on the vectors of the batch, ``reg_weight`` · ½‖·‖² per positive."""
-        users, items, negatives = (interaction[f] for f in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        users, items, negatives = self.triplet(interaction)
         distinct, (pos, neg) = self.distinct_items(items, negatives)
         item_emb = self.encode_items(distinct)
         user_emb = self.user_vectors(users)[:, 0]
