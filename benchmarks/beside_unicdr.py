@@ -4,9 +4,9 @@
     python benchmarks/beside_unicdr.py --unicdr UniCDR
 
 ``scores``, ``loss``, ``contrast``: the largest difference of the scores of users of both domains with the items of
-each, of the cross-entropy of a batch and of its contrast, each over the largest value. What was set alike: the aggregator
-is the mean over all of a user's items, in the shared vector over those of the other domain, nothing is masked or
-dropped, the other user of the contrast is that of the row before. Theirs are given our batches, a domain at a time.
+each, of the cross-entropy of a batch and of its contrast, each over the largest value. What was set alike: what is told
+of a user is the mean over all of a user's items, in the shared vector over those of the other domain, nothing is masked
+or dropped, the other user of the contrast is that of the row before. Theirs are given our batches, a domain at a time.
 Nothing of that code is part of this project; it is imported from its clone.
 """
 
@@ -51,7 +51,7 @@ def with_weights(built: Built, code: Any) -> Any:
 
 
 def taken(built: Built, users: Tensor, domain: int, without: Tensor) -> Tensor:
-    """The items of a domain that each user took in training but that of its row, ``[n, t]``, 0 where there are fewer."""
+    """The items of a domain that each user took in training but its row's own, ``[n, t]``, 0 where there are fewer."""
     rows = built.train_data._dataset.inter_feat
     kept = built.model.item_domain[rows["item_id"]] == domain
     owner, items = rows["user_id"][kept], rows["item_id"][kept]
