@@ -114,7 +114,8 @@ def _drawn(config: Any, loader: Any) -> str:
     if args["distribution"] == "none" or args["sample_num"] == "none":
         return ""
     how = "uniformly" if args["distribution"] == "uniform" else f"by {args['distribution']}"
-    for_each = f"{args['sample_num']} items for each of them, drawn {how}"
+    items = "item" if args["sample_num"] == 1 else "items"
+    for_each = f"{args['sample_num']} {items} for each of them, drawn {how}"
     if config["resample_eval"] is False:
         masked = "" if config["mask_seen"] == "none" else f", {_MASKED[config['mask_seen']]}"
         pool = _candidates(config, loader._dataset)

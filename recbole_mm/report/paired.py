@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from recbole_mm.evaluator.pseudo_values import pseudo_values
 from recbole_mm.evaluator.significance import holm, paired_test
 from recbole_mm.report.statistics import reference_row
 from recbole_mm.run.comparison import Comparison, RowResult
@@ -101,8 +102,12 @@ def paired_tests(comparison: Comparison) -> tuple[list[PairedTest], list[str]]:
 
 
 def mean_queries(row: RowResult) -> pd.DataFrame | str:
-    """One line a query, sorted: user, domain, each metric's mean over the seeds; or why there is no such table."""
+    """One line a query, sorted: user, domain, each metric's mean over the seeds; or why there is no such table.
+
+    Where rows are scored and not ranked, one line a user, of the metrics' pseudo-values.
+    """
     tables = [run.queries for run in row.runs.values() if run.queries is not None]
+    tables = [pseudo_values(table) if is_labelled(table) else table for table in tables]
     if not tables:
         return "there is no table of queries"
     keys = [key for key in KEYS if key in tables[0]]
@@ -112,6 +117,11 @@ def mean_queries(row: RowResult) -> pd.DataFrame | str:
     if any(len(table) != len(mean) for table in tables):
         return "its seeds have different queries"
     return mean
+
+
+def is_labelled(queries: pd.DataFrame) -> bool:
+    """Whether a table holds labelled rows and their scores, not the metrics of queries."""
+    return {"label", "score"} <= set(queries)
 
 
 def same_queries(first: pd.DataFrame, second: pd.DataFrame) -> bool:

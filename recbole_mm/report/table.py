@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
-from recbole_mm.report.paired import PairedTest, headline_p, named_pairs, query_column
+from recbole_mm.report.paired import PairedTest, headline_p, is_labelled, named_pairs, query_column
 from recbole_mm.report.statistics import (
     mean_seconds,
     order_sentences,
@@ -144,8 +144,14 @@ def footnotes(comparison: Comparison) -> list[str]:
     spread_note = (
         "; ± is the sample standard deviation over seeds (none: the seeds agree)" if seeds > 1 else ""
     )
+    labelled = any(
+        run.queries is not None and is_labelled(run.queries)
+        for row in comparison.rows
+        for run in row.runs.values()
+    )
+    pairs = "users (pseudo-values, so that a user's rows stay together)" if labelled else "queries"
     notes.append(
-        f"{count(seeds, 'seed')}{spread_note}. Best in bold. p: paired t-test over queries on the mean over seeds, "
+        f"{count(seeds, 'seed')}{spread_note}. Best in bold. p: paired t-test over {pairs} on the mean over seeds, "
         "two-sided, Holm-corrected. ▲ ▼: better, worse than the row it is tested against with p < .01; △ ▽: p < .05."
     )
     return notes + order_sentences(comparison)

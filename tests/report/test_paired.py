@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from sklearn.metrics import roc_auc_score
 
 from recbole_mm.report.paired import equal_rows, mean_queries, paired_tests, query_column
 from recbole_mm.run.comparison import Comparison, RowResult
@@ -129,3 +130,23 @@ def test_rows_that_are_equal_in_every_query_are_named_together():
     rows[1].runs[0].queries.sort_values("user", ascending=False, inplace=True)
     notes = equal_rows(Comparison(rows, ["ndcg@10"], "toy", [0, 1]))
     assert notes == ["Equal for every query: complete, no fusion. What sets them apart has no effect here."]
+
+
+def test_labelled_rows_are_compared_by_user():
+    rng = np.random.default_rng(4)
+    user, label = np.repeat([f"u{k:03d}" for k in range(100)], 4), np.tile([1.0, 0.0, 1.0, 0.0], 100)
+    found = {}
+    for name, signal in (("weak", 0.3), ("strong", 1.5)):
+        score = 1 / (1 + np.exp(-(signal * (label - 0.5) + rng.normal(size=400))))
+        table = pd.DataFrame({"user": user, "label": label, "score": score}).sample(frac=1, random_state=5)
+        record = {"best_valid_score": 0.5, "test_result": {"auc": 0.5, "logloss": 0.6}}
+        found[name] = RowResult(name, name, runs={0: RunResult(record, table)}, baseline=name == "weak")
+    comparison = Comparison(list(found.values()), ["auc", "logloss"], "toy", [0])
+    tests, notes = paired_tests(comparison)
+    assert notes == [] and [test.metric for test in tests] == ["auc", "logloss"]
+    auc, loss = tests
+    tables = {name: found[name].runs[0].queries for name in found}
+    exact = [roc_auc_score(t["label"], t["score"]) for t in (tables["strong"], tables["weak"])]
+    assert auc.difference == pytest.approx(exact[0] - exact[1])
+    assert auc.queries == 100 and auc.p_t < 0.001 and auc.low < auc.difference < auc.high
+    assert loss.difference < 0
