@@ -19,7 +19,7 @@ from recbole_mm.run.key import KEYS
 from recbole_mm.run.metric import METRICS
 
 _GRADIENT = (
-    "learner learning_rate weight_decay clip_grad_norm lr_scheduler enable_amp enable_scaler "
+    "learner fused_optimizer learning_rate weight_decay clip_grad_norm lr_scheduler enable_amp enable_scaler "
     "lr_warmup_epochs gradient_accumulation ema_decay"
 )
 _VECTORS = "modality_path min_coverage feature_scaling feature_control feature_missing feature_memory_mib"

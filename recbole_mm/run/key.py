@@ -191,6 +191,7 @@ KEYS: dict[str, Key] = {
     "valid_metric_bigger": Key(shared="budget"),
     "train_batch_size": Key(low=1),
     "learner": Key(choices=_LEARNERS, folded=True),
+    "fused_optimizer": _FLAG,
     "loss_decimal_place": Key(low=0),
     "transform": Key((str,), choices=_TRANSFORMS, optional=True),
     "double_tower": _FLAG,

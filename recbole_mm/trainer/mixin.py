@@ -25,7 +25,7 @@ from recbole_mm.trainer.record import epoch_record, nan_terms, recorded_losses
 from recbole_mm.trainer.resume import best_state, load_model, optimizers_of
 from recbole_mm.trainer.schedule import schedule_of, set_learning_rates
 from recbole_mm.trainer.stage import Stages
-from recbole_mm.trainer.step import Stepping, averaged
+from recbole_mm.trainer.step import Stepping, averaged, fuse
 
 
 class TrainerMixin(StagedFit):
@@ -192,11 +192,12 @@ class TrainerMixin(StagedFit):
             if groups is not None:
                 kwargs["params"] = _checked(self.model, groups)
         optimizer = super()._build_optimizer(**kwargs)
-        if trait(self.model, "item_batches") and isinstance(optimizer, torch.optim.Adam):
-            # steps are small: as many calls, Adam would be a fifth of one
-            for group in optimizer.param_groups:
-                group["fused"] = True
         config = self.config
+        # batches of items are small: as many calls, Adam would be a fifth of a step
+        if config["fused_optimizer"] or (
+            trait(self.model, "item_batches") and isinstance(optimizer, torch.optim.Adam)
+        ):
+            fuse(optimizer)
         self.steppings.append(
             Stepping(
                 optimizer, config["clip_grad_norm"], config["gradient_accumulation"], config["ema_decay"]

@@ -18,6 +18,21 @@ from torch.optim import Optimizer
 from recbole_mm.errors import WrongUse
 
 
+def fuse(optimizer: torch.optim.Optimizer) -> None:
+    """Have ``optimizer`` take its steps in one kernel; up to rounding they are the same.
+
+    Raises:
+        WrongUse: torch has no such kernel for it.
+    """
+    if "fused" not in optimizer.defaults:
+        raise WrongUse(
+            f"fused_optimizer: torch has no fused {type(optimizer).__name__}; use learner adam, adamw, sgd or adagrad, "
+            "or leave it out"
+        )
+    for group in optimizer.param_groups:
+        group["fused"] = True
+
+
 class Stepping:
     """Attaches itself to ``optimizer``.
 

@@ -136,6 +136,7 @@ class Interrupt(Callback):
         ("BPR", {"lr_scheduler": "cosine", "lr_warmup_epochs": 2}),
         ("BPR", {"gradient_accumulation": 4}),
         ("BPR", {"ema_decay": 0.95}),
+        ("BPR", {"fused_optimizer": True, "weight_decay": 0.01}),
         ("TwoTerms", OPTIONS),
         ("MMT", {**MMT, "lr_scheduler": "cosine"}),
         ("MMT", {**MMT, **OPTIONS, "enable_amp": True}),
@@ -151,6 +152,28 @@ def test_resume_is_exact(toy: Path, model: str, settings: dict[str, Any]) -> Non
     assert torch.load(half.trainer.folder.last, weights_only=True)["epoch"] == 2
     both = run(toy, model, 6, resume=half.trainer.folder.path, **settings)
     assert [key for key in whole if key != "folder" and not same(whole[key], both[key])] == []
+
+
+@pytest.mark.parametrize("learner", ["adam", "adamw", "sgd", "adagrad"])
+def test_a_fused_step_is_the_step_up_to_rounding(toy: Path, learner: str) -> None:
+    found = []
+    for fused in (False, True):
+        session = build(toy, "BPR", 3, learner=learner, weight_decay=0.01, fused_optimizer=fused)
+        assert bool(session.trainer.optimizer.param_groups[0].get("fused")) is fused
+        fit(session)
+        found.append(session.model.state_dict())
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name], value, rtol=1e-4, atol=1e-6)
+        assert not (learner == "adam" and torch.equal(found[1][name], value))
+
+
+@pytest.mark.parametrize(("learner", "name"), [("rmsprop", "RMSprop"), ("sparse_adam", "SparseAdam")])
+def test_an_optimiser_without_a_fused_step_is_refused(toy: Path, learner: str, name: str) -> None:
+    with pytest.raises(WrongUse) as said:
+        build(toy, "BPR", 1, learner=learner, fused_optimizer=True)
+    assert str(said.value) == (
+        f"fused_optimizer: torch has no fused {name}; use learner adam, adamw, sgd or adagrad, or leave it out"
+    )
 
 
 def test_warm_up_and_cosine_in_turn(toy: Path) -> None:
