@@ -53,6 +53,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import GeneralRecommender
@@ -62,7 +63,7 @@ from torch import Tensor
 from recbole_mm.errors import WrongUse
 from recbole_mm.layer.catalogue import DomainSoftmax
 from recbole_mm.layer.feature import FeatureTable
-from recbole_mm.layer.history import OrderedHistory
+from recbole_mm.layer.history import OrderedHistory, Taken, UserHistory
 from recbole_mm.layer.scoring import score_every_item
 from recbole_mm.model.traits import Traits
 from recbole_mm.run.model_key import describe
@@ -117,9 +118,21 @@ class TripletRecommender(Traits, GeneralRecommender):
             domain = torch.zeros(self.n_items, dtype=torch.long)
         self.register_buffer("item_domain", domain.clamp(min=0), persistent=False)
 
+    def training_pairs(self, dataset: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Users and items of the training rows, ``[t]`` each."""
+        users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
+        return users, items
+
+    def items_by_domain(self, dataset: Any) -> UserHistory:
+        """The items that each user took in training, a part for each domain."""
+        users, items = self.training_pairs(dataset)
+        domain = self.item_domain.numpy()[items]
+        parts = [Taken("items", users[domain == d], items[domain == d]) for d in range(self.n_domains)]
+        return UserHistory(self.n_users, parts)
+
     def domain_softmax(self, config: Any, dataset: Any) -> DomainSoftmax:
         """A softmax over all items of a row's domain; what else its user took in training is left out."""
-        users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
+        users, items = self.training_pairs(dataset)
         domain = self.item_domain.numpy()[items]
         taken = OrderedHistory(self.n_users, self.n_domains, users, domain, items, length=1)
         return DomainSoftmax(taken, self.item_domain, config["softmax_memory_mib"])

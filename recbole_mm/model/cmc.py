@@ -100,7 +100,7 @@ class CMC(TwoTowerRecommender):
 
     def _describe_users(self, dataset: Any) -> None:
         """Which items X_u^{m,d} is the mean of, and in which domains a user is seen; from training rows alone."""
-        users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
+        users, items = self.training_pairs(dataset)
         domain = self.item_domain.numpy()[items]
         seen = seen_domains(users, domain, self.n_users, self.n_domains)
         self.register_buffer("seen", seen, persistent=False)

@@ -26,7 +26,6 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.layer.domain import idle_transfer
-from recbole_mm.layer.history import Taken, UserHistory
 from recbole_mm.layer.loss import bce
 from recbole_mm.layer.scoring import score_candidates
 from recbole_mm.model.base import TripletRecommender
@@ -57,11 +56,7 @@ class CoNet(TripletRecommender):
         for matrix in self.parameters():
             if matrix.dim() > 1:
                 nn.init.xavier_normal_(matrix)
-        users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
-        domain = self.item_domain.numpy()[items]
-        self.history = UserHistory(
-            self.n_users, [Taken("items", users[domain == d], items[domain == d]) for d in several]
-        )
+        self.history = self.items_by_domain(dataset)
 
     def _users(self, users: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
         """Of ``users [n]`` their vectors ``[n, d]``, the mean of what they took in each domain, and where they did."""

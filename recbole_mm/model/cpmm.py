@@ -85,7 +85,7 @@ class CPMM(TwoTowerRecommender):
         if config["first_order_bias"] and config["lambda3"]:
             self.first_order_scale = nn.Parameter(torch.tensor(math.log(10.0)))
             self.first_order_offset = nn.Parameter(torch.tensor(-10.0))
-        users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
+        users, items = self.training_pairs(dataset)
         self._met, self._least_common = incidence(items, users, self.n_items), config["edge_min_count"]
         self.history = UserHistory(self.n_users, [Taken("items", users, items)])
 

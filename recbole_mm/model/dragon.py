@@ -66,7 +66,7 @@ class DRAGON(GraphRecommender):
         )
         self.item_id = None if self.modalities else nn.Embedding(self.n_items, width)
         self.projections = self.features.maps(partial(_mlp, width=width))
-        users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
+        users, items = self.training_pairs(dataset)
         size = self.n_users + self.n_items
         self.graph = FixedGraph(
             normalized_adjacency(users, self.n_users + items, size, False), symmetric=True

@@ -55,7 +55,7 @@ class EMCDR(TwoTowerRecommender):
         for matrix in self.parameters():
             if matrix.dim() > 1:
                 nn.init.xavier_normal_(matrix)
-        users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
+        users, items = self.training_pairs(dataset)
         seen = seen_domains(users, self.item_domain.numpy()[items], self.n_users, self.n_domains)
         self.register_buffer("seen", seen, persistent=False)
         self.loss_terms = ("bpr", "mapping") if self.pairs else ("bpr",)

@@ -36,7 +36,7 @@ class GCE(GraphRecommender):
         n_nodes = self.n_users + self.n_items + self.n_domains
         shape = n_nodes, config["embedding_size"]
         self.node = nn.Embedding(*shape, _weight=nn.init.xavier_normal_(torch.empty(shape)))
-        users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
+        users, items = self.training_pairs(dataset)
         domain = self.item_domain.numpy()
         first_item, first_domain = self.n_users, self.n_users + self.n_items
         real = np.arange(1, self.n_items)

@@ -24,7 +24,7 @@ class GraphRecommender(TwoTowerRecommender):
 
     def light_gcn(self, config: Any, dataset: Any) -> LightGCN:
         """``embedding_size`` wide, ``n_layers`` over the graph of the training pairs."""
-        users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
+        users, items = self.training_pairs(dataset)
         sizes = self.n_users, self.n_items, config["embedding_size"], config["n_layers"]
         return LightGCN(users, items, *sizes)
 

@@ -50,7 +50,7 @@ class iALS(TwoTowerRecommender):  # noqa: N801  (the name that it has)
         super().__init__(config, dataset)
         self.reg_weight, self.reg_exponent = config["reg_weight"], config["reg_exponent"]
         self.unobserved_weight, self.n_iterations = config["unobserved_weight"], config["n_iterations"]
-        users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
+        users, items = self.training_pairs(dataset)
         self.of_users = UserHistory(self.n_users, [Taken("items", users, items)])
         self.of_items = UserHistory(self.n_items, [Taken("items", items, users)])
         width = config["embedding_size"]

@@ -28,7 +28,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.layer.domain import idle_transfer
-from recbole_mm.layer.history import Bags, Taken, UserHistory
+from recbole_mm.layer.history import Bags
 from recbole_mm.layer.loss import bce
 from recbole_mm.layer.scoring import candidate_scores
 from recbole_mm.model.base import TwoTowerRecommender
@@ -57,10 +57,7 @@ class UniCDR(TwoTowerRecommender):
         for table in (self.user_id, self.shared_user_id, self.item_id):
             if table is not None:
                 nn.init.xavier_normal_(table.weight)
-        users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
-        domain = self.item_domain.numpy()[items]
-        parts = [Taken("items", users[domain == d], items[domain == d]) for d in range(self.n_domains)]
-        self.history = UserHistory(self.n_users, parts)
+        self.history = self.items_by_domain(dataset)
         self.loss_terms = ("bce", "contrast") if self.cl_weight else ("bce",)
 
     def encode_items(self, items: Tensor) -> Tensor:
