@@ -122,10 +122,13 @@ def load_preset(names: Sequence[str] = ()) -> Preset:
 def rows_of(preset: Preset, models: Sequence[str] | None = None) -> list[Row]:
     """The rows of the table: those of the preset, or the named ones (labels of the preset or models).
 
-    Raises ``WrongUse`` when there is none, or one label stands for two rows.
+    Raises ``WrongUse`` when there is none, one label stands for two rows, or holds a comma.
     """
     entries = [{"label": entry["model"], **entry} for entry in preset.rows]
     known = [entry["label"] for entry in entries]
+    for label in known:
+        if "," in label:
+            raise WrongUse(f"row '{label}': a comma separates rows in --models; give it a label without one")
     for entry in entries:
         for label in _labels(entry):
             if label not in known or label == entry["label"]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from recbole_mm.config.properties import load_user, properties_dir
@@ -132,6 +134,9 @@ def test_models_choose_rows_of_the_preset_by_label_and_add_others():
     ]
     with pytest.raises(WrongUse, match="two rows"):
         rows_of(load_preset(), ["BPR", "BPR"])
+    comma = replace(load_preset(), rows=[{"model": "BPR", "label": "BPR (tuned, long)"}])
+    with pytest.raises(WrongUse, match=r"^row 'BPR \(tuned, long\)': a comma separates rows in --models"):
+        rows_of(comma)
     with pytest.raises(WrongUse, match="nothing to compare"):
         rows_of(load_preset())
 
