@@ -88,9 +88,10 @@ class FixedDraws:
 
     def refuse_full(self, users: np.ndarray) -> None:
         """Raise ``Failure`` with the names of those of ``users`` for whom nothing can be drawn."""
-        if self._full[users].any():
+        full = users[self._full[users]]
+        if len(full):
             done = f"interacted with all {len(self._drawable)} items that can be drawn"
-            raise nothing_to_draw("user", self._tokens[users[self._full[users]]], done, USER_FILTER)
+            raise nothing_to_draw("user", self._tokens[full], done, USER_FILTER)
 
     def _draw(self, user: int, shape: tuple[int, int]) -> np.ndarray:
         rng = np.random.default_rng([*self._seed, int(self._of_user[user])])
