@@ -8,8 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recbole_mm.layer.scoring import candidate_scores
-
 
 def info_nce(positive: Tensor, negatives: Tensor, temperature: float) -> Tensor:
     r"""InfoNCE over one positive and N negatives (van den Oord et al. 2018, arXiv 1807.03748).
@@ -40,12 +38,6 @@ def bpr(positive: Tensor, negatives: Tensor, counted: Tensor | None = None) -> T
         return losses.mean()
     assert counted.shape == losses.shape
     return losses.masked_fill(~counted, 0.0).sum() / counted.sum().clamp(min=1)
-
-
-def bpr_of_rows(user_emb: Tensor, item_emb: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
-    """BPR of dot products: users ``[B, d]``, items ``[n, d]`` of which rows ``[B]`` and ``[B, N]`` are compared."""
-    positive = (user_emb * item_emb[positives]).sum(dim=1)
-    return bpr(positive, candidate_scores(user_emb, item_emb, negatives))
 
 
 def half_squares(*vectors: Tensor) -> Tensor:

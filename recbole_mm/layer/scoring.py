@@ -21,6 +21,13 @@ def candidate_scores(user_emb: Tensor, item_emb: Tensor, candidates: Tensor) -> 
     return torch.einsum("bd,bkd->bk", user_emb, item_emb[candidates])
 
 
+def scores_of_rows(
+    user_emb: Tensor, item_emb: Tensor, positives: Tensor, negatives: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What losses compare: products ``[B]`` and ``[B, N]`` of ``user_emb [B, d]`` with rows of ``item_emb [n, d]``."""
+    return (user_emb * item_emb[positives]).sum(dim=1), candidate_scores(user_emb, item_emb, negatives)
+
+
 def score_candidates(
     score_pairs: Callable[[Tensor, Tensor], Tensor], users: Tensor, candidates: Tensor
 ) -> Tensor:

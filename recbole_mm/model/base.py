@@ -18,7 +18,7 @@ one yaml with its hyper-parameters and their defaults, ``properties/model/X.yaml
 
         def calculate_loss(self, batch):       # a scalar, or a tuple named by the trait ``loss_terms``
             users, items, negatives = self.triplet(batch)
-            return bpr_of_rows(self.user(users), self.item.weight, items, negatives)
+            return bpr(*scores_of_rows(self.user(users), self.item.weight, items, negatives))
 
 **Scores** that are no dot product (an MLP head, an ordered history) need another base:
 :class:`TripletRecommender` asks for :meth:`~TripletRecommender.score_pairs` alone and ranks all items with it, in

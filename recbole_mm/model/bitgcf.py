@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from recbole_mm.layer.domain import cross_domain_mix, idle_transfer
 from recbole_mm.layer.graph import FixedGraph, normalized_adjacency
 from recbole_mm.layer.loss import bce, half_squares
-from recbole_mm.layer.scoring import candidate_scores
+from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.base import check_choices
 from recbole_mm.model.graph_recommender import GraphRecommender
 
@@ -97,8 +97,7 @@ class BiTGCF(GraphRecommender):
         users, items, negatives = self.triplet(interaction)
         all_users, all_items = self.all_nodes()
         user_emb = self.own_vector(all_users[users], items)
-        positive = (user_emb * all_items[items]).sum(dim=1)
-        loss = bce(positive, candidate_scores(user_emb, all_items, negatives))
+        loss = bce(*scores_of_rows(user_emb, all_items, items, negatives))
         own = self.user_id(self._user_rows(users, items)), self.item_id(items), self.item_id(negatives)
         return loss + self.reg_weight * half_squares(*own)
 

@@ -30,7 +30,7 @@ from recbole_mm.layer.gather import gather_distinct
 from recbole_mm.layer.history import Bags, Taken, UserHistory, seen_domains
 from recbole_mm.layer.loss import bpr, info_nce, pairwise_info_nce
 from recbole_mm.layer.projection import Projector
-from recbole_mm.layer.scoring import candidate_scores
+from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.base import TwoTowerRecommender, check_choices, item_features, review_features
 
 TEXT = "text"
@@ -254,8 +254,7 @@ class CMC(TwoTowerRecommender):
         self, user_emb: Tensor, item_emb: Tensor, rows: list[Tensor], items: Tensor, negatives: Tensor
     ) -> Tensor:
         """L by the drawn negatives; ``rows`` are those of ``items`` and ``negatives`` in ``item_emb``."""
-        positive = (user_emb * item_emb[rows[0]]).sum(dim=1)
-        negative = candidate_scores(user_emb, item_emb, rows[1])
+        positive, negative = scores_of_rows(user_emb, item_emb, *rows)
         if not self.contrastive:
             return bpr(positive / self.temperature, negative / self.temperature)
         positive = self.correct_for_draws(positive, items, self.temperature)

@@ -38,7 +38,8 @@ from recbole_mm.layer.graph import (
     to_torch,
 )
 from recbole_mm.layer.item_graph import frozen_graph
-from recbole_mm.layer.loss import bpr_of_rows, half_squares
+from recbole_mm.layer.loss import bpr, half_squares
+from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.base import item_features
 from recbole_mm.model.graph_recommender import GraphRecommender
 
@@ -109,7 +110,7 @@ class DRAGON(GraphRecommender):
         users, items, negatives = self.triplet(interaction)
         all_users, all_items = self.all_nodes()
         user_emb = all_users[users]
-        loss = bpr_of_rows(user_emb, all_items, items, negatives)
+        loss = bpr(*scores_of_rows(user_emb, all_items, items, negatives))
         return loss + self.reg_weight * half_squares(self.preference(users), self.share(users))
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:

@@ -32,8 +32,8 @@ from torch import Tensor, nn
 from recbole_mm.layer.clock import EpochClock
 from recbole_mm.layer.graph import FixedGraph, last_layer
 from recbole_mm.layer.item_graph import frozen_graph
-from recbole_mm.layer.loss import bpr, bpr_of_rows
-from recbole_mm.layer.scoring import candidate_scores
+from recbole_mm.layer.loss import bpr
+from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.base import item_features
 from recbole_mm.model.graph_recommender import GraphRecommender
 
@@ -98,7 +98,7 @@ class FREEDOM(GraphRecommender):
         users, items, negatives = self.triplet(interaction)
         all_users, all_items = self.all_nodes()
         user_emb = all_users[users]
-        losses = [bpr_of_rows(user_emb, all_items, items, negatives)]
+        losses = [bpr(*scores_of_rows(user_emb, all_items, items, negatives))]
         if self._has_modal:
             distinct, rows = self.distinct_items(items, negatives)
             losses.append(self.modal_weight * self._by_modality(user_emb, distinct, *rows))
@@ -109,9 +109,8 @@ class FREEDOM(GraphRecommender):
         """Σ_m BPR of the projected features; ``pos [B]`` and ``neg [B, N]`` are rows of ``items``."""
         present, total = self.features.mask(items), user_emb.new_zeros(())
         for k, vectors in enumerate(self.features.mapped(self.projections, items)):
-            positive = (user_emb * vectors[pos]).sum(dim=1)
             both = present[pos, k].unsqueeze(1) & present[neg, k]
-            total = total + bpr(positive, candidate_scores(user_emb, vectors, neg), both)
+            total = total + bpr(*scores_of_rows(user_emb, vectors, pos, neg), both)
         return total
 
     def without_effect(self) -> list[str]:

@@ -18,7 +18,8 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.layer.graph import normalized_adjacency, propagate
-from recbole_mm.layer.loss import bpr_of_rows
+from recbole_mm.layer.loss import bpr
+from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.graph_recommender import GraphRecommender
 
 
@@ -88,7 +89,7 @@ class GCE(GraphRecommender):
         nodes = self.all_nodes()
         user_emb = self.own_vector(self._user_tower(users, nodes), items)
         item_emb = self._item_tower(torch.arange(self.n_items, device=users.device), nodes)
-        return bpr_of_rows(user_emb, item_emb, items, negatives)
+        return bpr(*scores_of_rows(user_emb, item_emb, items, negatives))
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
         """The nodes."""

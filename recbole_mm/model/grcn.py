@@ -31,8 +31,9 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.layer.edge import Edges
-from recbole_mm.layer.loss import bpr_of_rows, half_squares
+from recbole_mm.layer.loss import bpr, half_squares
 from recbole_mm.layer.projection import masked
+from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.base import item_features
 from recbole_mm.model.graph_recommender import GraphRecommender
 
@@ -122,7 +123,7 @@ class GRCN(GraphRecommender):
         users, items, negatives = self.triplet(interaction)
         all_users, all_items = self.all_nodes()
         user_emb = all_users[users]
-        loss = bpr_of_rows(user_emb, all_items, items, negatives)
+        loss = bpr(*scores_of_rows(user_emb, all_items, items, negatives))
         if not self.reg_weight:
             return loss
         free = [self.user_id(users), self.item_id(items), self.item_id(negatives)]

@@ -32,7 +32,8 @@ from recbole_mm.layer.clock import EpochClock
 from recbole_mm.layer.graph import FixedGraph
 from recbole_mm.layer.item_graph import similarity_graph, softmax_of_present
 from recbole_mm.layer.learned_graph import LearnedGraph
-from recbole_mm.layer.loss import bpr_of_rows, half_squares
+from recbole_mm.layer.loss import bpr, half_squares
+from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.base import item_features
 from recbole_mm.model.graph_recommender import GraphRecommender
 
@@ -95,7 +96,7 @@ class LATTICE(GraphRecommender):
         users, items, negatives = self.triplet(interaction)
         all_users, all_items = self.all_nodes()
         user_emb, item_emb = all_users[users], all_items[items]
-        loss = bpr_of_rows(user_emb, all_items, items, negatives)
+        loss = bpr(*scores_of_rows(user_emb, all_items, items, negatives))
         self.clock.count(len(users))
         if not self.reg_weight:
             return loss

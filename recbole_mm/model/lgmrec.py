@@ -33,7 +33,8 @@ from torch import Tensor, nn
 
 from recbole_mm.layer.graph import last_layer, propagate
 from recbole_mm.layer.hypergraph import Membership, through_hyperedges
-from recbole_mm.layer.loss import bpr_of_rows, half_squares
+from recbole_mm.layer.loss import bpr, half_squares
+from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.layer.softmax import blockwise_softmax, scores_in
 from recbole_mm.model.base import item_features
 from recbole_mm.model.graph_recommender import GraphRecommender
@@ -112,7 +113,7 @@ class LGMRec(GraphRecommender):
         users, items, negatives = self.triplet(interaction)
         all_users, all_items, *found = self.all_nodes()
         user_emb, item_emb = all_users[users], all_items[items]
-        losses = [bpr_of_rows(user_emb, all_items, items, negatives)]
+        losses = [bpr(*scores_of_rows(user_emb, all_items, items, negatives))]
         if self.cl_weight:
             losses.append(self.cl_weight * self._contrast(found, users, items))
         if self.reg_weight:

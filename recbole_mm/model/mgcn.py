@@ -32,8 +32,9 @@ from torch import Tensor, nn
 from recbole_mm.layer.fusion import gate, query
 from recbole_mm.layer.graph import FixedGraph, last_layer
 from recbole_mm.layer.item_graph import similarity_graph, softmax_of_present
-from recbole_mm.layer.loss import bpr_of_rows, half_squares, in_batch_info_nce
+from recbole_mm.layer.loss import bpr, half_squares, in_batch_info_nce
 from recbole_mm.layer.projection import masked
+from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.base import item_features
 from recbole_mm.model.graph_recommender import GraphRecommender
 
@@ -144,7 +145,7 @@ class MGCN(GraphRecommender):
         of_users, of_items, of_negatives = place.split([len(users), len(items), negatives.numel()])
         of_negatives = of_negatives.view_as(negatives)
         user_emb, item_emb = scored[of_users], scored[of_items]
-        losses = [bpr_of_rows(user_emb, scored, of_items, of_negatives)]
+        losses = [bpr(*scores_of_rows(user_emb, scored, of_items, of_negatives))]
         if self.cl_weight:
             pairs = [
                 in_batch_info_nce(fused[at], behaviour[at], at, self.temperature)

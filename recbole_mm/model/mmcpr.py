@@ -18,6 +18,7 @@ the id embeddings stand in its place as they are, so that a user and an item alw
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -31,7 +32,7 @@ from recbole_mm.layer.graph import mean_of_layers, to_torch
 from recbole_mm.layer.history import Bags, Taken, UserHistory
 from recbole_mm.layer.loss import bce, symmetric_info_nce
 from recbole_mm.layer.projection import masked
-from recbole_mm.layer.scoring import candidate_scores
+from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.base import TwoTowerRecommender, check_choices, item_features, review_features
 
 TEXT = "text"
@@ -68,17 +69,14 @@ class MMCPR(TwoTowerRecommender):
             if config[f"use_{kind}_graph"]:
                 graph = to_torch(dataset.co_interactions(kind, config["graph_k"], config["min_common"]))
             self.register_buffer(f"{kind}_graph", graph, persistent=False)
-        self.projections = nn.ModuleDict(
-            {name: nn.Linear(self.features.widths[name], width) for name in self.modalities}
-        )
+        self.projections = self.features.maps(partial(nn.Linear, out_features=width), self.modalities)
         self._no_reviews = config["use_review"] and not dataset.has_reviews()
         self.reviews: Any = self._load_reviews(config, dataset) if config["use_review"] else None
         self.intra = self._intra(config["intra_agg"], width) if self.reviews is not None else None
         self.user_agg = self._inter(config["inter_agg"], width, 1 + (self.reviews is not None))
         self.item_agg = self._inter(config["inter_agg"], width, 1 + len(self.modalities))
-        self.features.read_by(
-            self.projections, *([self.review_projection] if self.reviews is not None else [])
-        )
+        if self.reviews is not None:
+            self.features.read_by(self.review_projection)
         self._graph_cache: dict[str, Tensor] = {}
 
     def _load_reviews(self, config: Any, dataset: Any) -> Any:
@@ -148,7 +146,7 @@ class MMCPR(TwoTowerRecommender):
         needed, (pos, neg) = self.distinct_items(items, negatives)
         modal, present = self._modal(needed)
         item_emb = self._items(needed, modal, present)
-        losses = [bce((user_emb * item_emb[pos]).sum(dim=1), candidate_scores(user_emb, item_emb, neg))]
+        losses = [bce(*scores_of_rows(user_emb, item_emb, pos, neg))]
         if self._has_contrast:
             rows = torch.unique(pos)
             views, there = gather_distinct(needed[rows], modal[rows], present[rows])

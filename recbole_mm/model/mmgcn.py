@@ -29,7 +29,8 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.layer.graph import FixedGraph, mean_of_neighbours, propagate
-from recbole_mm.layer.loss import bpr_of_rows, half_squares
+from recbole_mm.layer.loss import bpr, half_squares
+from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.base import item_features
 from recbole_mm.model.graph_recommender import GraphRecommender
 
@@ -94,7 +95,7 @@ class MMGCN(GraphRecommender):
         users, items, negatives = self.triplet(interaction)
         all_users, all_items = self.all_nodes()
         user_emb = all_users[users]
-        loss = bpr_of_rows(user_emb, all_items, items, negatives)
+        loss = bpr(*scores_of_rows(user_emb, all_items, items, negatives))
         if not self.reg_weight:
             return loss
         free = [self.node(ids) for ids in (users, self.n_users + items, self.n_users + negatives)]

@@ -16,6 +16,7 @@ before the last L are taken: else the model would copy it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -64,10 +65,7 @@ class MMT(TwoTowerRecommender):
         self.history_ids = use_id and (config["history_ids"] or not self.modalities)
 
         width, shared, length = config["hidden_size"], config["shared_size"], config["history_length"]
-        self.projections = nn.ModuleDict(
-            {m: nn.Linear(self.features.widths[m], width) for m in self.modalities}
-        )
-        self.features.read_by(self.projections)
+        self.projections = self.features.maps(partial(nn.Linear, out_features=width), self.modalities)
         self.item_id = nn.Embedding(self.n_items, width) if use_id else None
         self.kind = nn.Parameter(torch.empty(len(self.modalities) + use_id, width))
         # places: 0 an item itself, 1 … L the last items of a user, then an empty history in each domain

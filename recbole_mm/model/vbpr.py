@@ -16,8 +16,9 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
-from recbole_mm.layer.loss import bpr_of_rows, half_squares
+from recbole_mm.layer.loss import bpr, half_squares
 from recbole_mm.layer.projection import masked
+from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.base import TwoTowerRecommender, item_features
 
 
@@ -99,7 +100,7 @@ class VBPR(TwoTowerRecommender):
         distinct, (pos, neg) = self.distinct_items(items, negatives)
         item_emb = self.encode_items(distinct)
         user_emb = self.user_vectors(users)[:, 0]
-        loss = bpr_of_rows(user_emb, item_emb, pos, neg)
+        loss = bpr(*scores_of_rows(user_emb, item_emb, pos, neg))
         if not self.reg_weight:
             return loss
         free = [self.user_id(users), self.item_id(items), self.item_id(negatives[:, 0])]
