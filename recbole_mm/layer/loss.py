@@ -8,6 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from recbole_mm.layer.softmax import blockwise_softmax, scores_in
+
+#: similarities of :func:`in_batch_info_nce` at once
+BLOCK = scores_in(1)
+
 
 def info_nce(positive: Tensor, negatives: Tensor, temperature: float) -> Tensor:
     r"""InfoNCE over one positive and N negatives (van den Oord et al. 2018, arXiv 1807.03748).
@@ -97,16 +102,17 @@ def symmetric_info_nce(left: Tensor, right: Tensor, temperature: float) -> Tenso
 def in_batch_info_nce(left: Tensor, right: Tensor, ids: Tensor, temperature: float) -> Tensor:
     """InfoNCE of each of ``left`` with its own of ``right``, cosine similarity, the others of the batch as negatives.
 
+    In blocks that stay in the processor's cache, without the matrix of all similarities.
+
     Args:
-        left, right: ``[n, d]``.
+        left, right: ``[n, d]``, n > 0.
         ids: what each row is about, ``[n]``; rows of the same are no negatives of each other.
         temperature: τ > 0.
     """
-    similarity = F.normalize(left, dim=1) @ F.normalize(right, dim=1).t() / temperature
-    same = (ids.unsqueeze(0) == ids.unsqueeze(1)).fill_diagonal_(False)
-    return F.cross_entropy(
-        similarity.masked_fill(same, float("-inf")), torch.arange(len(ids), device=ids.device)
-    )
+    order = torch.arange(len(ids), device=ids.device)
+    same = (ids.unsqueeze(0) == ids.unsqueeze(1)).fill_diagonal_(False).nonzero(as_tuple=True)
+    unit = F.normalize(left, dim=1), F.normalize(right, dim=1)
+    return blockwise_softmax(*unit, order, BLOCK, temperature, left_out=same)
 
 
 def paired_distance(left: Tensor, right: Tensor) -> Tensor:
