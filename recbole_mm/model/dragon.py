@@ -25,7 +25,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.layer.graph import (
@@ -38,8 +37,6 @@ from recbole_mm.layer.graph import (
     to_torch,
 )
 from recbole_mm.layer.item_graph import frozen_graph
-from recbole_mm.layer.loss import bpr, half_squares
-from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.base import item_features
 from recbole_mm.model.graph_recommender import GraphRecommender
 
@@ -105,13 +102,11 @@ class DRAGON(GraphRecommender):
         parts = (all_users[users] * all_items[items]).unflatten(1, (len(names), -1)).sum(dim=2)
         return {"modality": dict(zip(names, parts.unbind(dim=1), strict=True))}
 
-    def calculate_loss(self, interaction: Interaction) -> Tensor:
-        """BPR plus ``reg_weight`` · ½‖·‖² per positive of the users' free vectors and weights."""
-        users, items, negatives = self.triplet(interaction)
-        all_users, all_items = self.all_nodes()
-        user_emb = all_users[users]
-        loss = bpr(*scores_of_rows(user_emb, all_items, items, negatives))
-        return loss + self.reg_weight * half_squares(self.preference(users), self.share(users))
+    def penalised(
+        self, nodes: tuple[Tensor, ...], users: Tensor, items: Tensor, negatives: Tensor
+    ) -> list[Tensor]:
+        """The users' free vectors and weights."""
+        return [self.preference(users), self.share(users)]
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
         """The users' free vectors and weights; items' without modalities."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_mm.layer.lightgcn import LightGCN
+from recbole_mm.layer.loss import bpr, half_squares
+from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.base import TwoTowerRecommender
 
 
@@ -15,8 +18,12 @@ class GraphRecommender(TwoTowerRecommender):
     """Users and items are nodes of a graph, whose vectors are made all at once: once a step, once an evaluation.
 
     A subclass gives :meth:`nodes`; where its users and items score otherwise than by their product, also
-    :meth:`~TwoTowerRecommender.encode_items` and :meth:`~TwoTowerRecommender.user_vectors`, over :meth:`all_nodes`.
+    :meth:`~TwoTowerRecommender.encode_items` and :meth:`~TwoTowerRecommender.user_vectors`, over :meth:`all_nodes`. The
+    loss is BPR with L2 where the subclass has no :meth:`calculate_loss` of its own.
     """
+
+    #: of the L2 in :meth:`calculate_loss`
+    reg_weight: float = 0.0
 
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
@@ -40,6 +47,21 @@ class GraphRecommender(TwoTowerRecommender):
         if not self.training and not torch.is_grad_enabled():
             self._node_cache = nodes
         return nodes
+
+    def calculate_loss(self, interaction: Interaction) -> Any:
+        """BPR plus ``reg_weight`` · ½‖·‖² per positive of what is :meth:`penalised`."""
+        users, items, negatives = self.triplet(interaction)
+        nodes = self.all_nodes()
+        loss = bpr(*scores_of_rows(nodes[0][users], nodes[1], items, negatives))
+        if not self.reg_weight:
+            return loss
+        return loss + self.reg_weight * half_squares(*self.penalised(nodes, users, items, negatives))
+
+    def penalised(
+        self, nodes: tuple[Tensor, ...], users: Tensor, items: Tensor, negatives: Tensor
+    ) -> list[Tensor]:
+        """Vectors ``[B, ...]`` of a batch with ``negatives [B, N]``: the scored ones, with the first negative."""
+        return [nodes[0][users], nodes[1][items], nodes[1][negatives[:, 0]]]
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
         """Those of ``ids``, where that is a `light_gcn`."""

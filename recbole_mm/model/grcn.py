@@ -27,13 +27,10 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.layer.edge import Edges
-from recbole_mm.layer.loss import bpr, half_squares
 from recbole_mm.layer.projection import masked
-from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.base import item_features
 from recbole_mm.model.graph_recommender import GraphRecommender
 
@@ -118,16 +115,12 @@ class GRCN(GraphRecommender):
         parts = [part.sum(dim=1) for part in (ids, *contents.chunk(max(len(self.modalities), 1), dim=1))]
         return {"item": dict(zip(["id", *self.modalities], parts, strict=False))}
 
-    def calculate_loss(self, interaction: Interaction) -> Tensor:
-        """BPR plus ``reg_weight`` · ½‖·‖² per positive of the ids and the users' free vectors of the batch."""
-        users, items, negatives = self.triplet(interaction)
-        all_users, all_items = self.all_nodes()
-        user_emb = all_users[users]
-        loss = bpr(*scores_of_rows(user_emb, all_items, items, negatives))
-        if not self.reg_weight:
-            return loss
-        free = [self.user_id(users), self.item_id(items), self.item_id(negatives)]
-        return loss + self.reg_weight * half_squares(*free, *(p(users) for p in self.preference.values()))
+    def penalised(
+        self, nodes: tuple[Tensor, ...], users: Tensor, items: Tensor, negatives: Tensor
+    ) -> list[Tensor]:
+        """The ids and the users' free vectors of the batch."""
+        ids = [self.user_id(users), self.item_id(items), self.item_id(negatives)]
+        return ids + [preference(users) for preference in self.preference.values()]
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
         """Ids, free vectors and confidences."""

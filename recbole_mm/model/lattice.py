@@ -32,8 +32,6 @@ from recbole_mm.layer.clock import EpochClock
 from recbole_mm.layer.graph import FixedGraph
 from recbole_mm.layer.item_graph import similarity_graph, softmax_of_present
 from recbole_mm.layer.learned_graph import LearnedGraph
-from recbole_mm.layer.loss import bpr, half_squares
-from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.base import item_features
 from recbole_mm.model.graph_recommender import GraphRecommender
 
@@ -92,15 +90,10 @@ class LATTICE(GraphRecommender):
         return {"item": {name: (user_emb[users] * part[items]).sum(dim=1) for name, part in parts.items()}}
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
-        """BPR plus L2 on the vectors of the batch, ``reg_weight`` · ½‖·‖² per positive."""
-        users, items, negatives = self.triplet(interaction)
-        all_users, all_items = self.all_nodes()
-        user_emb, item_emb = all_users[users], all_items[items]
-        loss = bpr(*scores_of_rows(user_emb, all_items, items, negatives))
-        self.clock.count(len(users))
-        if not self.reg_weight:
-            return loss
-        return loss + self.reg_weight * half_squares(user_emb, item_emb, all_items[negatives[:, 0]])
+        """BPR with L2; the graphs are those of the epoch."""
+        loss: Tensor = super().calculate_loss(interaction)
+        self.clock.count(len(interaction))
+        return loss
 
     def forget_cached(self) -> None:
         """Forget the edges too."""

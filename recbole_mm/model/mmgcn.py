@@ -25,12 +25,9 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.layer.graph import FixedGraph, mean_of_neighbours, propagate
-from recbole_mm.layer.loss import bpr, half_squares
-from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.base import item_features
 from recbole_mm.model.graph_recommender import GraphRecommender
 
@@ -90,17 +87,12 @@ class MMGCN(GraphRecommender):
         parts = {m: (user_emb * nodes[self.n_users + items]).sum(dim=1) for m, nodes in found.items()}
         return {"item": parts}
 
-    def calculate_loss(self, interaction: Interaction) -> Tensor:
-        """BPR plus ``reg_weight`` · ½‖·‖² per positive of the ids and the users' free vectors of the batch."""
-        users, items, negatives = self.triplet(interaction)
-        all_users, all_items = self.all_nodes()
-        user_emb = all_users[users]
-        loss = bpr(*scores_of_rows(user_emb, all_items, items, negatives))
-        if not self.reg_weight:
-            return loss
-        free = [self.node(ids) for ids in (users, self.n_users + items, self.n_users + negatives)]
-        free += [self._branch(name).preference(users) for name in self.branches]
-        return loss + self.reg_weight * half_squares(*free)
+    def penalised(
+        self, nodes: tuple[Tensor, ...], users: Tensor, items: Tensor, negatives: Tensor
+    ) -> list[Tensor]:
+        """The ids and the users' free vectors of the batch."""
+        ids = [self.node(rows) for rows in (users, self.n_users + items, self.n_users + negatives)]
+        return ids + [self._branch(name).preference(users) for name in self.branches]
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
         """The ids, and the users' free vectors."""
