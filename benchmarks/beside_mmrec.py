@@ -4,8 +4,9 @@
     pip install --no-deps --target pyg torch_geometric lmdb xxhash aiohttp fsspec   # what it imports, in a folder apart
     PYTHONPATH=pyg python benchmarks/beside_mmrec.py --mmrec MMRec [--models FREEDOM,BM3]
 
-``scores``, ``loss``: the largest difference of scores of all users and items, and of the loss of a batch, each over the
-largest value. ``settled``: what had to be set alike first, in which the two differ on purpose (the model's docstring).
+``scores``, ``loss``, ``gradient``: the largest difference of the scores of all users and items, of the loss of a batch,
+and of its gradients by the parameters that both have, each over the largest value. ``settled``: what had to be set
+alike first, in which the two differ on purpose (the model's docstring).
 Nothing of MMRec is part of this project; its code is imported from where it was cloned to.
 """
 
@@ -266,6 +267,25 @@ def import_theirs(folder: Path) -> None:
     sys.modules.setdefault("torch_scatter", scatter)
 
 
+def without_padding(ours: Tensor, theirs: Tensor) -> Tensor:
+    """``ours`` without the row of [PAD], where it has one more."""
+    return ours[1:] if len(theirs) == len(ours) - 1 else ours
+
+
+def largest_difference(
+    weights: dict[str, str], known: dict[str, Any], own: dict[str, Any], theirs: Tensor, ours: Tensor
+) -> float:
+    """Of the gradients of parameters that both have, over the largest of all."""
+    wanted = [(known[target], own[source]) for target, source in weights.items()]
+    found = (
+        torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+        for loss, parameters in zip((theirs, ours), zip(*wanted, strict=True), strict=True)
+    )
+    pairs = [(a, without_padding(b, a)) for a, b in zip(*found, strict=True)]
+    largest = max(a.abs().max() for a, _ in pairs)
+    return float(max((a - b).abs().max() for a, b in pairs) / largest)
+
+
 def beside(name: str, case: Case) -> dict[str, Any]:
     """Both models with the same weights: the largest differences of scores and of a loss."""
     with tempfile.TemporaryDirectory() as text:
@@ -284,11 +304,7 @@ def beside(name: str, case: Case) -> dict[str, Any]:
         theirs = getattr(importlib.import_module(f"models.{name.lower()}"), name)(config, pairs)
     known, own = dict(theirs.named_parameters()), dict(ours.named_parameters())
     for target, source in case.weights.items():
-        value = own[source].detach()
-        per_id = (
-            value.shape[0] in (ours.n_users, ours.n_items) and known[target].shape[0] == value.shape[0] - 1
-        )
-        known[target].data = (value[1:] if per_id else value).clone()
+        known[target].data = without_padding(own[source].detach(), known[target]).clone()
     case.prepare(theirs, ours)
     rng = torch.Generator().manual_seed(1)
     users, items, negatives = (
@@ -296,20 +312,22 @@ def beside(name: str, case: Case) -> dict[str, Any]:
     )
     theirs.pre_epoch_processing()
     asked = torch.stack([users, items, negatives]) - 1
-    loss = float(theirs.calculate_loss(asked.clone()))
+    their_loss = theirs.calculate_loss(asked.clone()) * (np.log(2) if name == "DRAGON" else 1)
     batch = Interaction({"user_id": users, "item_id": items, "neg_item_id": negatives.unsqueeze(1)})
     ours.train()
-    own_loss = float(made.loss(batch))
+    our_loss = made.loss(batch)
+    gradient = largest_difference(case.weights, known, own, theirs=their_loss, ours=our_loss)
+    loss, own_loss = their_loss.item(), our_loss.item()
     every = torch.arange(n_users)
     with torch.no_grad():
         theirs.eval()
         scores = theirs.full_sort_predict([every, every])
     scores = torch.logit(scores) if name == "SLMRec" else scores
-    loss = loss * np.log(2) if name == "DRAGON" else loss
     difference = (made.scores(every + 1) - scores).abs().max() / scores.abs().max()
     return {
         "model": name, "scores": float(f"{float(difference):.1e}"),
-        "loss": float(f"{abs(own_loss - loss) / abs(loss):.1e}"), "settled": case.settled,
+        "loss": float(f"{abs(own_loss - loss) / abs(loss):.1e}"), "gradient": float(f"{gradient:.1e}"),
+        "settled": case.settled,
     }  # fmt: skip
 
 

@@ -27,6 +27,7 @@ import yaml
 from beside_mmrec import Settings, import_theirs
 from scipy.stats import ttest_ind
 
+from recbole_mm.modality import ModalityStore
 from recbole_mm.quick_start.session import Session
 from recbole_mm.run.spec import RunSpec
 
@@ -66,10 +67,10 @@ def settings(arguments: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def ours(name: str, seed: int, arguments: argparse.Namespace) -> Session:
-    """A session that evaluates as MMRec does."""
+def ours(name: str, seed: int, modality: Path, arguments: argparse.Namespace) -> Session:
+    """A session that evaluates as MMRec does, with the vectors below ``modality``."""
     given = {
-        **settings(arguments), **OURS.get(name, {}), "data_path": arguments.data, "modality_path": arguments.modality,
+        **settings(arguments), **OURS.get(name, {}), "data_path": arguments.data, "modality_path": str(modality),
         "protocol": "mmrec", "mask_seen": "train", "valid_metric": METRIC.upper(), "topk": [20],
         "metrics": ["NDCG", "Recall"], "show_progress": False,
     }  # fmt: skip
@@ -77,7 +78,11 @@ def ours(name: str, seed: int, arguments: argparse.Namespace) -> Session:
 
 
 def write(session: Session, folder: Path) -> None:
-    """The rows, the vectors and DRAGON's neighbours in MMRec's form; its ids start at 0."""
+    """The rows, the vectors and DRAGON's neighbours in MMRec's form; its ids start at 0. The vectors for ours, too.
+
+    An item without one gets a drawn one, in both: means, which are near every item, would be the nearest of all.
+    """
+    rng = np.random.default_rng(1)
     loaders = session.train_data, session.valid_data, session.test_data
     frames = []
     for part, loader in enumerate(loaders):
@@ -91,10 +96,15 @@ def write(session: Session, folder: Path) -> None:
     features = session.model.features
     for modality in features.names:
         vectors = features(modality, torch.arange(1, session.dataset.item_num)).numpy()
-        # what has no vector is the mean of those that have
         there = features.present[1:, features.names.index(modality)].numpy()
-        vectors[~there] = vectors[there].mean(axis=0)
+        known = vectors[there]
+        vectors[~there] = rng.normal(
+            known.mean(axis=0), known.std(axis=0), (int((~there).sum()), known.shape[1])
+        )
         np.save(folder / f"{modality}.npy", vectors)
+        tokens = session.dataset.id2token(session.dataset.iid_field, np.arange(1, session.dataset.item_num))
+        target = folder / "modality" / session.config["dataset"] / modality
+        ModalityStore.write(target, vectors, tokens, modality=modality, encoder="none")
     taken = np.zeros((session.dataset.user_num - 1, session.dataset.item_num - 1), dtype=np.float32)
     taken[frames[0]["user"], frames[0]["item"]] = 1
     common = taken @ taken.T
@@ -152,8 +162,8 @@ def beside(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         folder.mkdir()
         for seed in range(1, arguments.seeds + 1):
             if seed == 1:  # a model that reads every modality, so that all are written
-                write(ours("VBPR", seed, arguments), folder)
-            result = ours(name, seed, arguments).run()
+                write(ours("VBPR", seed, Path(arguments.modality), arguments), folder)
+            result = ours(name, seed, folder / "modality", arguments).run()
             found["ours"].append(result.record["test_result"][METRIC])
             found["theirs"].append(theirs(name, seed, folder, arguments))
     test = ttest_ind(found["ours"], found["theirs"], equal_var=False)
