@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from recbole_mm.layer import loss
 from recbole_mm.layer.loss import bce, bpr, gbce, half_squares, info_nce, symmetric_info_nce
 
 DTYPES = [torch.float32, torch.float64]
@@ -97,3 +98,21 @@ def test_symmetric_info_nce(dtype: torch.dtype) -> None:
 
 def test_symmetric_info_nce_of_nothing_is_zero() -> None:
     assert symmetric_info_nce(torch.zeros(0, 3), torch.zeros(0, 3), 0.2).item() == 0.0
+
+
+def test_in_batch_contrast_in_blocks_has_the_gradients_of_the_whole_matrix(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loss, "BLOCK", 24)  # two of eleven rows at once
+    generator = torch.Generator().manual_seed(4)
+    ids = torch.tensor([3, 1, 3, 2, 9, 9, 9, 4, 5, 6, 1])
+    left, right = (
+        torch.randn(11, 4, dtype=torch.double, generator=generator, requires_grad=True) for _ in range(2)
+    )
+    similarity = F.normalize(left, dim=1) @ F.normalize(right, dim=1).t() / 0.3
+    same = (ids[:, None] == ids).fill_diagonal_(False)
+    expected = F.cross_entropy(similarity.masked_fill(same, -torch.inf), torch.arange(11))
+    found = loss.in_batch_info_nce(left, right, ids, 0.3)
+    torch.testing.assert_close(found, expected)
+    for a, b in zip(*(torch.autograd.grad(each, (left, right)) for each in (found, expected)), strict=True):
+        torch.testing.assert_close(a, b)
