@@ -110,9 +110,9 @@ def in_batch_info_nce(left: Tensor, right: Tensor, ids: Tensor, temperature: flo
         temperature: τ > 0.
     """
     order = torch.arange(len(ids), device=ids.device)
-    same = (ids.unsqueeze(0) == ids.unsqueeze(1)).fill_diagonal_(False).nonzero(as_tuple=True)
+    row, column = (ids.unsqueeze(0) == ids.unsqueeze(1)).fill_diagonal_(False).nonzero(as_tuple=True)
     unit = F.normalize(left, dim=1), F.normalize(right, dim=1)
-    return blockwise_softmax(*unit, order, BLOCK, temperature, left_out=same)
+    return blockwise_softmax(*unit, order, BLOCK, temperature, left_out=(row, column))
 
 
 def paired_distance(left: Tensor, right: Tensor) -> Tensor:
