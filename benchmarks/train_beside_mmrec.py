@@ -160,9 +160,9 @@ def beside(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text) / "same"
         folder.mkdir()
+        # a model that reads every modality, so that all are written
+        write(ours("VBPR", 1, Path(arguments.modality), arguments), folder)
         for seed in range(1, arguments.seeds + 1):
-            if seed == 1:  # a model that reads every modality, so that all are written
-                write(ours("VBPR", seed, Path(arguments.modality), arguments), folder)
             result = ours(name, seed, folder / "modality", arguments).run()
             found["ours"].append(result.record["test_result"][METRIC])
             found["theirs"].append(theirs(name, seed, folder, arguments))

@@ -102,7 +102,7 @@ def symmetric_info_nce(left: Tensor, right: Tensor, temperature: float) -> Tenso
 def in_batch_info_nce(left: Tensor, right: Tensor, ids: Tensor, temperature: float) -> Tensor:
     """InfoNCE of each of ``left`` with its own of ``right``, cosine similarity, the others of the batch as negatives.
 
-    In blocks that stay in the processor's cache, without the matrix of all similarities.
+    In blocks that stay in the processor's cache; of all pairs only which are of the same id is held, one byte each.
 
     Args:
         left, right: ``[n, d]``, n > 0.
