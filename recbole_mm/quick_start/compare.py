@@ -14,7 +14,7 @@ from recbole_mm.config.properties import file_list
 from recbole_mm.config.values import parse_cli
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import write_text
-from recbole_mm.quick_start.controls import control_rows
+from recbole_mm.quick_start.controls import CONTROLS, control_rows
 from recbole_mm.quick_start.fingerprint import versions
 from recbole_mm.quick_start.plan import Request, plan_runs
 from recbole_mm.quick_start.preset import Settings, preset_names, rows_of
@@ -46,7 +46,7 @@ def compare(
     metrics: Sequence[str] | None = None,
     presets: Sequence[str] = (),
     out: str | Path | None = None,
-    controls: bool = False,
+    controls: Sequence[str] = (),
     missing: Sequence[float] = (),
     config_files: Sequence[str] = (),
     config_dict: Settings | None = None,
@@ -66,7 +66,7 @@ def compare(
         metrics: columns of the table; the first is the headline.
         presets: names or yaml files, later ones over earlier ones.
         out: folder of the results; finished runs in it are taken from there, interrupted ones go on.
-        controls: add ids only, shuffled and noise features for every row that reads features.
+        controls: those to add for every row that reads features: ids, shuffled, noise.
         missing: shares of features to mask, for the same rows.
         config_files: yaml files with settings for all rows.
         config_dict: settings for all rows, over everything but a row's own switches.
@@ -163,7 +163,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metrics", help="columns, the first is the headline: ndcg@10,recall@10,gauc,sampled-9/ndcg@10"
     )
-    parser.add_argument("--controls", action="store_true", help="add ids only, shuffled features and noise")
+    every = ",".join(CONTROLS)
+    parser.add_argument(
+        "--controls", nargs="?", const=every, help=f"add rows without content: {every} (default: all)"
+    )
     parser.add_argument("--missing", help="shares of features to mask: 0,.3,.6,.9")
     parser.add_argument("--config_files", default="", help="yaml files, separated by spaces")
     parser.add_argument("--out", help="folder of the results (default: results/<preset>-<dataset>)")
@@ -190,7 +193,7 @@ def main(args: argparse.Namespace) -> int:
         metrics=_words(args.metrics),
         presets=args.preset,
         out=out,
-        controls=args.controls,
+        controls=_words(args.controls),
         missing=_shares(args.missing),
         config_files=file_list(args.config_files),
         config_dict=parse_cli(args.overrides)[0],

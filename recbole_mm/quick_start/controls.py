@@ -11,25 +11,28 @@ from recbole_mm.plug import KINDS
 from recbole_mm.quick_start.preset import Settings
 from recbole_mm.run.comparison import Row
 
+#: the controls by the name of the option: what the row is called, and its switch
+CONTROLS: dict[str, tuple[str, Settings]] = {
+    "ids": ("ids only", {"modalities": []}),
+    "shuffled": ("shuffled features", {"feature_control": "shuffled"}),
+    "noise": ("noise features", {"feature_control": "noise"}),
+}
 #: what puts vectors into a model
 _SOURCES = (*KINDS, "pretrain")
 _PLUG = frozenset([*_SOURCES, "pretrained_use", "pretrained_mode", "pretrained_at", "freeze"])
 
 
-def control_rows(rows: Iterable[Row], controls: bool, missing: Sequence[float]) -> list[Row]:
-    """For every row whose model reads features: the same on ids alone, shuffled, noise and masked features.
+def control_rows(rows: Iterable[Row], controls: Sequence[str], missing: Sequence[float]) -> list[Row]:
+    """For every row whose model reads features: the same under ``controls`` (names of :data:`CONTROLS`) and with
+    ``missing`` shares of the features masked.
 
     What knows items by their features alone has no row on ids alone.
 
-    Raises ``WrongUse`` when controls are asked for and no row reads features.
+    Raises ``WrongUse`` for an unknown control, and when controls are asked for and no row reads features.
     """
-    kinds: list[tuple[str, Settings, float | None]] = []
-    if controls:
-        kinds += [
-            ("ids only", {"modalities": []}, None),
-            ("shuffled features", {"feature_control": "shuffled"}, None),
-            ("noise features", {"feature_control": "noise"}, None),
-        ]
+    if unknown := [name for name in controls if name not in CONTROLS]:
+        raise WrongUse(f"--controls: no control '{unknown[0]}'; there are {', '.join(CONTROLS)}")
+    kinds: list[tuple[str, Settings, float | None]] = [(*CONTROLS[name], None) for name in controls]
     kinds += [(f"{share:.0%} masked", {"feature_missing": share}, share) for share in missing if share > 0]
     found = [
         Row(

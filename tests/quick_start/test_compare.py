@@ -214,7 +214,7 @@ def test_controls_keep_their_switch_against_the_command_line(calls):
     toy(
         models=["CMC"],
         seeds=1,
-        controls=True,
+        controls=["ids", "shuffled", "noise"],
         missing=[0, 0.5],
         config_dict={"modalities": ["text"], "epochs": 3},
     )

@@ -6,7 +6,7 @@ import pytest
 
 from recbole_mm.config.properties import load_user, properties_dir
 from recbole_mm.errors import WrongUse
-from recbole_mm.quick_start.controls import control_rows
+from recbole_mm.quick_start.controls import CONTROLS, control_rows
 from recbole_mm.quick_start.plan import Request, plan_runs
 from recbole_mm.quick_start.preset import load_preset, preset_names, rows_of
 from recbole_mm.quick_start.search.rows import _space
@@ -143,7 +143,7 @@ def test_models_choose_rows_of_the_preset_by_label_and_add_others():
 
 def test_controls_are_added_to_rows_that_read_features():
     rows = [Row("BPR", "BPR"), Row("CMC", "CMC", {"x": 1}), Row("cut", "CMC", {"fusion": "none"})]
-    controls = control_rows(rows, True, [0, 0.3])
+    controls = control_rows(rows, list(CONTROLS), [0, 0.3])
     assert [(c.label, c.of, c.control, c.missing) for c in controls] == [
         ("CMC, ids only", "CMC", "ids only", None),
         ("CMC, shuffled features", "CMC", "shuffled features", None),
@@ -154,7 +154,9 @@ def test_controls_are_added_to_rows_that_read_features():
     assert controls[1].settings == {"x": 1, "feature_control": "shuffled"}
     assert controls[3].settings == {"x": 1, "feature_missing": 0.3}
     with pytest.raises(WrongUse, match="reads features"):
-        control_rows(rows[:1], True, [])
+        control_rows(rows[:1], ["ids"], [])
+    with pytest.raises(WrongUse, match="no control 'random'; there are ids, shuffled, noise"):
+        control_rows(rows, ["ids", "random"], [])
 
 
 def test_what_knows_items_by_features_alone_has_no_row_on_ids():
@@ -163,7 +165,7 @@ def test_what_knows_items_by_features_alone_has_no_row_on_ids():
         Row("both", "ContentKNN", {"content_weight": 0.5}),
         Row("UniSRec", "UniSRec"),
     ]
-    found = [(c.of, c.control) for c in control_rows(rows, True, []) if c.control != "noise features"]
+    found = [(c.of, c.control) for c in control_rows(rows, ["ids", "shuffled"], [])]
     assert found == [
         ("content", "shuffled features"),
         ("both", "ids only"),
@@ -174,12 +176,12 @@ def test_what_knows_items_by_features_alone_has_no_row_on_ids():
 
 def test_controls_of_a_row_with_plugged_vectors():
     plugged = Row("BPR, raw", "BPR", {"pretrained_items": "text", "pretrained_mode": "add", "x": 1})
-    ids_only, shuffled, _ = control_rows([plugged], True, [])
+    ids_only, shuffled = control_rows([plugged], ["ids", "shuffled"], [])
     none = {"pretrained_items": None, "pretrained_users": None, "pretrain": None}
     assert ids_only.settings == {"x": 1, **none}
     assert shuffled.settings == {**plugged.settings, "feature_control": "shuffled"}
     trained = Row("BPR, CPMM", "BPR", {"pretrain": {"model": "CPMM"}, "freeze": ["v"], "x": 1})
-    assert control_rows([trained], True, [])[0].settings == {"x": 1, **none}
+    assert control_rows([trained], ["ids"], [])[0].settings == {"x": 1, **none}
 
 
 def test_all_search_spaces_are_of_one_size():
