@@ -22,7 +22,10 @@ _GRADIENT = (
     "learner fused_optimizer learning_rate weight_decay clip_grad_norm lr_scheduler enable_amp enable_scaler "
     "lr_warmup_epochs gradient_accumulation ema_decay"
 )
-_VECTORS = "modality_path min_coverage feature_scaling feature_control feature_missing feature_memory_mib"
+_VECTORS = (
+    "modality_path min_coverage feature_scaling whitening_shrinkage feature_control feature_missing "
+    "feature_memory_mib"
+)
 
 _FINETUNE = "finetune_from finetune_fields finetune_layers finetune_learning_rate finetune_checkpointing"
 
@@ -47,6 +50,7 @@ _RULES: tuple[_Rule, ...] = (
     (_VECTORS, "it reads no vectors of items", lambda c: not (c.trait("multimodal") or _plugged(c))),
     (_VECTORS, "modalities: [] leaves the vectors of items out",
      lambda c: c.trait("multimodal") and c["modalities"] == [] and not _plugged(c)),
+    ("whitening_shrinkage", "feature_scaling has no whiten", lambda c: "whiten" not in str(c["feature_scaling"])),
     (f"finetune_encoder {_FINETUNE}", "it reads no vectors of items", lambda c: not c.trait("multimodal")),
     (f"finetune_encoder {_FINETUNE}", "modalities: [] leaves the vectors of items out",
      lambda c: c.trait("multimodal") and c["modalities"] == []),

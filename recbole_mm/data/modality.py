@@ -42,6 +42,7 @@ class ItemModality:
         scaling: see :func:`recbole_mm.data.scaling.fit_scaling`.
         noise: replace every vector by Gaussian noise of the same mean and deviation (a control).
         seed: seed of that noise.
+        shrinkage: of ``whiten``, see there.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class ItemModality:
         scaling: str | None = None,
         noise: bool = False,
         seed: int = 0,
+        shrinkage: float = 0.0,
     ):
         self.source = source
         self.rows = rows
@@ -63,7 +65,7 @@ class ItemModality:
             drawn = np.random.default_rng(seed).standard_normal(real.shape, dtype=np.float32)
             self.source = drawn * real.std(axis=0) + real.mean(axis=0)
             self.rows = np.where(self.present, np.cumsum(self.present) - 1, -1)
-        self.scale = fit_scaling(scaling, self.take, held)
+        self.scale = fit_scaling(scaling, self.take, held, shrinkage)
 
     @property
     def nbytes(self) -> int:
@@ -107,7 +109,8 @@ def load_modalities(
 ) -> ModalityTable:
     """Open the stores and align them to the items.
 
-    Config keys: ``min_coverage``, ``feature_scaling``, ``feature_control``, ``feature_missing``, ``split_seed``.
+    Config keys: ``min_coverage``, ``feature_scaling``, ``whitening_shrinkage``, ``feature_control``,
+    ``feature_missing``, ``split_seed``.
 
     Args:
         config: the configuration.
@@ -135,7 +138,8 @@ def controlled(
     if control == "shuffled":
         held = np.flatnonzero(rows >= 0)
         rows[held] = rows[rng.permutation(held)]
-    return ItemModality(source, rows, scaling, control == "noise", config["split_seed"])
+    shrinkage = config["whitening_shrinkage"]
+    return ItemModality(source, rows, scaling, control == "noise", config["split_seed"], shrinkage)
 
 
 def _align_all(

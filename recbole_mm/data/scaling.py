@@ -79,17 +79,21 @@ def scaling_by_modality(
 
 
 def fit_scaling(
-    kind: str | None, take: Callable[[np.ndarray], np.ndarray], items: np.ndarray
+    kind: str | None, take: Callable[[np.ndarray], np.ndarray], items: np.ndarray, shrinkage: float = 0.0
 ) -> Transform | None:
-    """The transform of ``feature_scaling``.
+    r"""The transform of ``feature_scaling``.
 
     ``standardize``: each column to mean 0 and deviation 1. ``whiten``: columns uncorrelated with deviation 1 (ZCA, as
     close to the original axes as can be; WhitenRec, arXiv 2402.10602). ``l2``: rows of unit length.
+
+    Whitening takes the covariance as :math:`(1 - s) \Sigma + s \bar\lambda I` (Ledoit and Wolf, 2004), with the mean
+    :math:`\bar\lambda` of its eigenvalues: s = 0 whitens, s = 1 leaves the axes as they are, centred and of one scale.
 
     Args:
         kind: one of the above, or None.
         take: vectors ``[n, D]`` of items.
         items: the items to learn from, ``[m]``; read in chunks.
+        shrinkage: s, in [0, 1].
     """
     if kind is None:
         return None
@@ -107,6 +111,7 @@ def fit_scaling(
         scale = 1.0 / np.where(deviation > EPSILON, deviation, 1.0)
         return Affine(mean, scale)
     eigenvalues, axes = np.linalg.eigh(square / max(count, 1) - np.outer(mean, mean))
+    eigenvalues = (1 - shrinkage) * eigenvalues + shrinkage * eigenvalues.mean()
     # directions that the items do not span stay out instead of being blown up
     kept = eigenvalues > EPSILON * eigenvalues.max()
     matrix = (axes[:, kept] / np.sqrt(eigenvalues[kept])) @ axes[:, kept].T

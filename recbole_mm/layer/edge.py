@@ -8,9 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-#: edges whose vectors are gathered at once
-_BLOCK = 1 << 16
-
 
 class Edges(nn.Module):
     """Edges from senders to receivers, in the order of the receivers; no part of the state dict.
@@ -66,14 +63,18 @@ class Edges(nn.Module):
         return 1.0 / self.start.diff()[self.receiver]
 
     def _products(self, receivers: Tensor, senders: Tensor) -> Tensor:
-        pairs = zip(self.receiver.split(_BLOCK), self.sender.split(_BLOCK), strict=True)
-        return torch.cat([(receivers[r] * senders[s]).sum(dim=1) for r, s in pairs])
+        wide = _wide(receivers.dtype)
+        with torch.autocast(receivers.device.type, enabled=False):
+            zeros = receivers.new_zeros(len(self.sender), dtype=wide)
+            matrix = _by_rows(self.start, self.sender, zeros, len(senders))
+            found = torch.sparse.sampled_addmm(matrix, receivers.to(wide), senders.to(wide).T, beta=0.0)
+        return found.values().to(receivers.dtype)
 
     def _to_receivers(self, weights: Tensor, senders: Tensor) -> Tensor:
-        return _by_rows(self.start, self.sender, weights, senders)
+        return _sums(self.start, self.sender, weights, senders)
 
     def _to_senders(self, weights: Tensor, receivers: Tensor) -> Tensor:
-        return _by_rows(self.back_start, self.receiver[self.back], weights[self.back], receivers)
+        return _sums(self.back_start, self.receiver[self.back], weights[self.back], receivers)
 
 
 def _starts(nodes: Tensor, n: int) -> Tensor:
@@ -81,14 +82,23 @@ def _starts(nodes: Tensor, n: int) -> Tensor:
     return torch.cat([count.new_zeros(1), count.cumsum(0)])
 
 
-def _by_rows(start: Tensor, column: Tensor, weights: Tensor, vectors: Tensor) -> Tensor:
-    with warnings.catch_warnings(), torch.autocast(vectors.device.type, enabled=False):
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    """Sparse products know no half precision on every device."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def _by_rows(start: Tensor, column: Tensor, weights: Tensor, n_columns: int) -> Tensor:
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
-        shape = len(start) - 1, len(vectors)
-        matrix = torch.sparse_csr_tensor(
-            start, column, weights.to(vectors.dtype), shape, check_invariants=False
-        )
-        return matrix @ vectors.contiguous()
+        shape = len(start) - 1, n_columns
+        return torch.sparse_csr_tensor(start, column, weights, shape, check_invariants=False)
+
+
+def _sums(start: Tensor, column: Tensor, weights: Tensor, vectors: Tensor) -> Tensor:
+    wide = _wide(vectors.dtype)
+    with torch.autocast(vectors.device.type, enabled=False):
+        matrix = _by_rows(start, column, weights.to(wide), len(vectors))
+        return (matrix @ vectors.to(wide).contiguous()).to(vectors.dtype)
 
 
 class _Products(torch.autograd.Function):

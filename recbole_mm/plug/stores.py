@@ -115,7 +115,8 @@ def vectors_of(
 ) -> dict[str, ItemModality]:
     """The vectors of each store on the ids of ``tokens [n]``.
 
-    Config keys: ``min_coverage``, ``feature_scaling``, ``feature_control``, ``feature_missing``, ``split_seed``.
+    Config keys: ``min_coverage``, ``feature_scaling``, ``whitening_shrinkage``, ``feature_control``,
+    ``feature_missing``, ``split_seed``.
 
     Raises:
         WrongUse: a store describes no id, or fewer than ``min_coverage``.

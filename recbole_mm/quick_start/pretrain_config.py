@@ -19,8 +19,8 @@ _WORDS = """
     pretrain pretrained_items pretrained_users pretrained_use pretrained_mode pretrained_at freeze
     train_epochs learner learning_rate lr_scheduler lr_warmup_epochs gradient_accumulation ema_decay weight_decay
     clip_grad_norm enable_amp enable_scaler train_batch_size train_neg_sample_args embedding_size init_from resume
-    transform feature_scaling feature_control feature_missing sequence_split MAX_ITEM_LIST_LENGTH loss_decimal_place
-    metrics topk protocol eval_groups fused_optimizer
+    transform feature_scaling whitening_shrinkage feature_control feature_missing sequence_split MAX_ITEM_LIST_LENGTH
+    loss_decimal_place metrics topk protocol eval_groups fused_optimizer
     train_sequences sequence_loss sequence_negatives sequence_negatives_by gbce_t
 """
 _OWN = frozenset(_WORDS.split())

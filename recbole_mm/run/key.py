@@ -169,6 +169,7 @@ KEYS: dict[str, Key] = {
     "cold_items": Key(low=0, high=1),
     "cold_threshold": Key(low=0),
     "feature_scaling": Key((str, dict), choices=("standardize", "whiten", "l2"), optional=True),
+    "whitening_shrinkage": Key(low=0, high=1),
     "finetune_from": _TEXT,
     "finetune_fields": Key((list,), each=_TEXT),
     "finetune_layers": Key(low=1, whole=True),

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.linalg import sqrtm
 
 from recbole_mm.data.modality import ItemModality
-from recbole_mm.data.scaling import scaling_by_modality
+from recbole_mm.data.scaling import fit_scaling, scaling_by_modality
 from recbole_mm.errors import WrongUse
 
 VALUES = (
@@ -29,6 +30,20 @@ def test_whiten_on_the_directions_the_items_span() -> None:
     assert 1 <= spanned < 4  # two rank-one maps
     np.testing.assert_allclose(eigenvalues[-spanned:], 1, rtol=1e-3)
     np.testing.assert_allclose(eigenvalues[:-spanned], 0, atol=1e-4)
+
+
+def test_shrinkage_lies_between_whitening_and_centring() -> None:
+    values = np.random.default_rng(0).normal(size=(300, 5)) @ np.diag([5, 2, 1, 0.5, 0.1]) + 3
+    values = (values @ np.linalg.qr(np.random.default_rng(1).normal(size=(5, 5)))[0]).astype(np.float32)
+    covariance = np.cov(values.T, bias=True)
+    for s in (0.0, 0.3, 1.0):
+        scale = fit_scaling("whiten", lambda rows: values[rows], np.arange(300), s)
+        assert scale is not None
+        shrunk = (1 - s) * covariance + s * np.trace(covariance) / 5 * np.eye(5)
+        root = np.real(sqrtm(np.linalg.inv(shrunk)))
+        np.testing.assert_allclose(scale(values), (values - values.mean(0)) @ root, atol=1e-3)
+    centred = values - values.mean(axis=0)
+    np.testing.assert_allclose(scale(values), centred / np.sqrt(np.trace(covariance) / 5), atol=1e-3)
 
 
 def test_l2_and_none() -> None:

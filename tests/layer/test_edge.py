@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from recbole_mm.layer import edge
 from recbole_mm.layer.edge import Edges
 from recbole_mm.layer.graph import symmetric_weights
 
@@ -18,9 +17,7 @@ def make() -> tuple[Edges, torch.Tensor, torch.Tensor]:
     return Edges(RECEIVERS, SENDERS, 5, 3), own.requires_grad_(), others.requires_grad_()
 
 
-@pytest.mark.parametrize("block", [2, 1 << 16])
-def test_softmax_and_sums_are_those_of_each_receiver(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr(edge, "_BLOCK", block)
+def test_softmax_and_sums_are_those_of_each_receiver() -> None:
     edges, own, others = make()
     kept = edges.sender != 2  # then receiver 3 has none, as 1 and 4
     weights = edges.softmax(1000 * edges.scores(own, others), kept)
@@ -43,11 +40,22 @@ def test_mean_weights_make_means() -> None:
     assert not found[[1, 4]].any()
 
 
-@pytest.mark.parametrize("block", [1, 1 << 20])
-def test_gradients_of_weights_and_vectors_are_those_of_the_dense_formula(
-    monkeypatch: pytest.MonkeyPatch, block: int
-) -> None:
-    monkeypatch.setattr(edge, "_BLOCK", block)
+@pytest.mark.parametrize("dtype", [torch.float, torch.double, torch.bfloat16])
+def test_scores_are_products_of_every_edge(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(2)
+    edges = Edges(torch.tensor([2, 0, 0, 2, 2]), torch.tensor([2, 1, 1, 0, 2]), 5, 3)  # two are there twice
+    own, others = (torch.randn(n, 7, generator=generator).to(dtype).requires_grad_() for n in (5, 3))
+    expected = torch.stack([own[r] @ others[s] for r, s in zip(edges.receiver, edges.sender, strict=True)])
+    found = edges.scores(own, others)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found, expected)
+    gradients = torch.autograd.grad(found.square().sum(), (own, others))
+    close = {"rtol": 0.05, "atol": 0.1} if dtype == torch.bfloat16 else {}  # its steps are of 1 / 128
+    expected_gradients = torch.autograd.grad(expected.square().sum(), (own, others))
+    torch.testing.assert_close(gradients, expected_gradients, **close)
+
+
+def test_gradients_of_weights_and_vectors_are_those_of_the_dense_formula() -> None:
     generator = torch.Generator().manual_seed(4)
     edges = torch.tensor([[0, 0, 1, 2, 3, 3, 3], [0, 2, 1, 2, 0, 2, 3]])
     along = Edges(*edges, 4, 4)
