@@ -95,9 +95,9 @@ def symmetric_edges(theirs: Any, ours: Any) -> None:
 
 def dragon_users(theirs: Any, ours: Any) -> None:
     """The users' vectors, and their graph as ours has it: theirs draws some again where there are too few."""
-    image, text = ours.preference.weight.detach()[1:].chunk(2, dim=1)
+    image, text = ours.user_preference.weight.detach()[1:].chunk(2, dim=1)
     theirs.v_gcn.preference.data, theirs.t_gcn.preference.data = image.clone(), text.clone()
-    theirs.weight_u.data = ours.share.weight.detach()[1:].unsqueeze(2)
+    theirs.weight_u.data = ours.user_share.weight.detach()[1:].unsqueeze(2)
     del theirs.result_embed  # a parameter, which only a GPU makes none of
     n = theirs.n_users
     dense = torch.eye(n + 1)
@@ -113,7 +113,7 @@ def elementwise(theirs: Any, ours: Any) -> None:
     users, items = ids[1 : ours.n_users], ids[ours.n_users + 1 :]
     theirs.id_embedding = torch.cat([users, items])
     branch, net = ours.branches["image"], theirs.v_gcn
-    net.preference = branch.preference.weight.detach()[1:]
+    net.preference = branch.user_preference.weight.detach()[1:]
     for depth, maps in enumerate(branch.maps, start=1):
         heard, own, together = (each.weight.detach() for each in maps)
         getattr(net, f"conv_embed_{depth}").weight.data = heard.t().clone()
@@ -127,7 +127,9 @@ def elementwise(theirs: Any, ours: Any) -> None:
 def grcn_ids(theirs: Any, ours: Any) -> None:
     """One table of theirs for users and items."""
     theirs.id_gcn.id_embedding.data = torch.cat([ours.user_id.weight[1:], ours.item_id.weight[1:]]).detach()
-    confidence = [each.weight.detach()[1:].flip(1) for each in ours.confidence]  # theirs: image, text
+    confidence = [
+        each.weight.detach()[1:].flip(1) for each in ours.confidence.values()
+    ]  # theirs: image, text
     theirs.model_specific_conf.data = torch.cat(confidence)
 
 
@@ -217,7 +219,7 @@ CASES: dict[str, Case] = {
     ),
     "GRCN": Case(
         {
-            "t_gcn.preference": "preference.text.weight", "v_gcn.preference": "preference.image.weight",
+            "t_gcn.preference": "user_preference.text.weight", "v_gcn.preference": "user_preference.image.weight",
             **both("{short}_gcn.MLP", "projections.{name}"),
         },
         ours={"n_routing": 0, "reg_weight": 0.0, "n_layers": 2}, theirs={"latent_embedding": WIDTH, "n_layers": 3,

@@ -77,7 +77,3 @@ class LightGCN(nn.Module):
             [self.user.num_embeddings, self.item.num_embeddings]
         )
         return users, items
-
-    def id_rows(self, name: str) -> dict[str, list[tuple[str, int]]]:
-        """What `recbole_mm.model.traits.Traits.id_rows` wants of a model that holds this under ``name``."""
-        return {f"{name}.{kind}.weight": [(kind, 1)] for kind in ("user", "item")}

@@ -42,7 +42,7 @@ speak. A user's items or reviews are ``layer.history.UserHistory``; losses are i
 ``layer.graph``.
 
 **What else a model may say** of itself, with the defaults, is in ``model.traits``: names of its loss terms, figures
-for the history, learning rates, rows that belong to ids.
+for the history, learning rates, rows that belong to ids (of embeddings named ``user…`` and ``item…`` that is known).
 
 **Test**: ``class TestX(ModelContract): model = "X"`` (``recbole_mm.testing``); ``tests/model/test_contract.py`` finds a
 model in this folder without that. Then the formula itself against plain loops, as ``tests/model/test_vbpr.py``. Read
@@ -58,7 +58,7 @@ import torch
 from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
-from torch import Tensor
+from torch import Tensor, nn
 
 from recbole_mm.errors import WrongUse
 from recbole_mm.layer.catalogue import DomainSoftmax
@@ -117,6 +117,18 @@ class TripletRecommender(Traits, GeneralRecommender):
         if domain is None:
             domain = torch.zeros(self.n_items, dtype=torch.long)
         self.register_buffer("item_domain", domain.clamp(min=0), persistent=False)
+
+    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
+        """Of embeddings named ``user…`` or ``item…``, at any depth, that hold one row or several for each of them."""
+        found = {}
+        sizes = {"user": self.n_users, "item": self.n_items}
+        for name, part in self.named_modules():
+            named = [kind for kind in sizes if kind in name]
+            if isinstance(part, nn.Embedding) and len(named) == 1:
+                rows, rest = divmod(part.num_embeddings, sizes[named[0]])
+                if not rest:
+                    found[f"{name}.weight"] = [(named[0], rows)]
+        return found
 
     def training_pairs(self, dataset: Any) -> tuple[np.ndarray, np.ndarray]:
         """Users and items of the training rows, ``[t]`` each."""

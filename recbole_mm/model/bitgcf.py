@@ -104,7 +104,3 @@ class BiTGCF(GraphRecommender):
     def without_effect(self) -> list[str]:
         """Where no user is in several domains."""
         return idle_transfer("BiTGCF", self.degree > 0)
-
-    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
-        """Users in each domain, and items."""
-        return {"user_id.weight": [("user", self.n_domains)], "item_id.weight": [("item", 1)]}

@@ -270,11 +270,6 @@ class CMC(TwoTowerRecommender):
         cosine, norm = domain_agreement(self._encode_users(overlap)[0], self.seen[overlap])
         return {"domain_cosine": cosine, "domain_norm": norm}
 
-    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
-        """e_u^d, e_u and e_i."""
-        blocks = {"user_id": ("user", self.n_domains), "shared_user_id": ("user", 1), "item_id": ("item", 1)}
-        return {f"{name}.weight": [rows] for name, rows in blocks.items() if getattr(self, name) is not None}
-
     def without_effect(self) -> list[str]:
         """Where a user has one vector for all domains, or is seen in one alone, nothing is there to be mixed."""
         return self.idle_logq(self.contrastive and self.softmax is None) + self._idle_domains()

@@ -68,7 +68,3 @@ class CMF(TwoTowerRecommender):
         if not self.reg_weight:
             return loss
         return loss + self.reg_weight * half_squares(user_emb, item_emb, self.item_id(negatives))
-
-    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
-        """P and Q."""
-        return {"user_id.weight": [("user", 1)], "item_id.weight": [("item", 1)]}

@@ -129,10 +129,6 @@ class CoNet(TripletRecommender):
         """Where no user is in several domains."""
         return idle_transfer("CoNet", self.history.count.t() > 0)
 
-    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
-        """Users and items."""
-        return {"user_id.weight": [("user", 1)], "item_id.weight": [("item", 1)]}
-
 
 def _heed(there: Tensor) -> Tensor:
     """How much network d hears of e, ``[n, K, K]``: the mean over the others that are ``there [n, K]``."""

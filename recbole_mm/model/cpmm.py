@@ -179,10 +179,6 @@ class CPMM(TwoTowerRecommender):
         parts = {PARTS.get(m, m): (modal[k], present[:, k]) for k, m in enumerate(self.features.names)}
         return {"items": {ID: (id_emb, exists), **parts}}
 
-    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
-        """The table of ids, where it has one."""
-        return {} if self.item_id is None else {"item_id.weight": [("item", 1)]}
-
     def without_effect(self) -> list[str]:
         """With one modality there is nothing to contrast it with."""
         only = (

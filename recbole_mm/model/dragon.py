@@ -57,9 +57,9 @@ class DRAGON(GraphRecommender):
         self.reg_weight, self.n_item_layers = config["reg_weight"], config["n_item_layers"]
         self.n_layers = config["n_layers"]
         blocks = self.modalities or ["id"]
-        self.preference = nn.Embedding(self.n_users, width * len(blocks))
-        nn.init.xavier_normal_(self.preference.weight)
-        self.share = nn.Embedding.from_pretrained(
+        self.user_preference = nn.Embedding(self.n_users, width * len(blocks))
+        nn.init.xavier_normal_(self.user_preference.weight)
+        self.user_share = nn.Embedding.from_pretrained(
             torch.full((self.n_users, len(blocks)), 1 / len(blocks)), freeze=False
         )
         self.item_id = None if self.modalities else nn.Embedding(self.n_items, width)
@@ -80,14 +80,14 @@ class DRAGON(GraphRecommender):
         """Layer 0 of the modalities side by side, ``[U + I, M d]``."""
         items = [] if self.item_id is None else [F.normalize(self.item_id.weight, dim=1)]
         items += [F.normalize(content, dim=1) for content in self.features.mapped(self.projections)]
-        users = self.preference.weight.unflatten(1, (len(items), -1))
+        users = self.user_preference.weight.unflatten(1, (len(items), -1))
         return torch.cat([F.normalize(users, dim=2).flatten(1), torch.cat(items, dim=1)])
 
     def nodes(self) -> tuple[Tensor, ...]:
         """``[U, M d]`` and ``[I, M d]``."""
         layers = mean_of_layers(self.graph, self._starts(), self.n_layers) * (self.n_layers + 1)
         users, items = layers.split([self.n_users, self.n_items])
-        weight = self.share.weight
+        weight = self.user_share.weight
         users = (users.unflatten(1, (weight.shape[1], -1)) * weight.unsqueeze(2)).flatten(1)
         if self.user_graph is not None:
             users = users + propagate(self.user_graph, users)
@@ -106,12 +106,7 @@ class DRAGON(GraphRecommender):
         self, nodes: tuple[Tensor, ...], users: Tensor, items: Tensor, negatives: Tensor
     ) -> list[Tensor]:
         """The users' free vectors and weights."""
-        return [self.preference(users), self.share(users)]
-
-    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
-        """The users' free vectors and weights; items' without modalities."""
-        rows = {f"{name}.weight": [("user", 1)] for name in ("preference", "share")}
-        return rows if self.modalities else {**rows, "item_id.weight": [("item", 1)]}
+        return [self.user_preference(users), self.user_share(users)]
 
 
 def _mlp(in_features: int, width: int) -> nn.Module:

@@ -90,7 +90,3 @@ class DTCDR(TripletRecommender):
     def without_effect(self) -> list[str]:
         """Where no user is in several domains."""
         return idle_transfer("DTCDR", self.seen)
-
-    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
-        """Users in each domain, and items."""
-        return {"user_id.weight": [("user", self.n_domains)], "item_id.weight": [("item", 1)]}

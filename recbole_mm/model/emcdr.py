@@ -105,10 +105,6 @@ class EMCDR(TwoTowerRecommender):
         """Where no user is in several domains."""
         return idle_transfer("EMCDR", self.seen)
 
-    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
-        """Users in each domain, and items."""
-        return {"user_id.weight": [("user", self.n_domains)], "item_id.weight": [("item", 1)]}
-
 
 def _map(sizes: list[int]) -> nn.Sequential:
     """Linear layers with tanh between them."""

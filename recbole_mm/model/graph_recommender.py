@@ -63,11 +63,6 @@ class GraphRecommender(TwoTowerRecommender):
         """Vectors ``[B, ...]`` of a batch with ``negatives [B, N]``: the scored ones, with the first negative."""
         return [nodes[0][users], nodes[1][items], nodes[1][negatives[:, 0]]]
 
-    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
-        """Those of ``ids``, where that is a `light_gcn`."""
-        ids = self._modules.get("ids")
-        return ids.id_rows("ids") if isinstance(ids, LightGCN) else {}
-
     def encode_items(self, items: Tensor) -> Tensor:
         """``[n, d]``."""
         return self.all_nodes()[1][items]

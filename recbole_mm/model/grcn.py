@@ -55,9 +55,11 @@ class GRCN(GraphRecommender):
         )
         self.user_id, self.item_id = (nn.Embedding(n, width) for n in sizes)
         self.projections = self.features.maps(partial(nn.Linear, out_features=latent))
-        self.preference = nn.ModuleDict({m: nn.Embedding(self.n_users, latent) for m in self.modalities})
-        of_modalities = sizes if self.modalities else ()
-        self.confidence = nn.ModuleList(nn.Embedding(n, len(self.modalities)) for n in of_modalities)
+        self.user_preference = nn.ModuleDict({m: nn.Embedding(self.n_users, latent) for m in self.modalities})
+        kinds = ("user", "item") if self.modalities else ()
+        self.confidence = nn.ModuleDict(
+            {kind: nn.Embedding(n, len(self.modalities)) for kind, n in zip(kinds, sizes, strict=False)}
+        )
         for weight in self.parameters():
             if weight.dim() > 1:
                 nn.init.xavier_normal_(weight)
@@ -74,7 +76,7 @@ class GRCN(GraphRecommender):
         item = F.normalize(F.leaky_relu(self.projections[name](self.features(name))), dim=1)
         item, user = (
             masked(item, present),
-            F.normalize(cast(nn.Embedding, self.preference[name]).weight, dim=1),
+            F.normalize(cast(nn.Embedding, self.user_preference[name]).weight, dim=1),
         )
         for _ in range(self.n_routing):
             share = self.to_users.softmax(self.to_users.scores(user, item), sent)
@@ -84,8 +86,8 @@ class GRCN(GraphRecommender):
         contents = [user + self.to_users.sums(of_users, item), item + self.to_items.sums(of_items, user)]
         return contents, [of_users, of_items]
 
-    def _weights(self, edges: Edges, affinities: list[Tensor], sender: int, items: Tensor) -> Tensor:
-        """The weights s ``[e]`` of edges whose senders are users (0) or items (1), by their P and their ``items``."""
+    def _weights(self, edges: Edges, affinities: list[Tensor], sender: str, items: Tensor) -> Tensor:
+        """The weights s ``[e]`` of edges sent by the ``user`` or the ``item``, by their P and their ``items``."""
         if not self.modalities:
             return edges.mean_weights()
         present = self.features.present[items]
@@ -97,8 +99,8 @@ class GRCN(GraphRecommender):
     def nodes(self) -> tuple[Tensor, ...]:
         """Ids and contents side by side, ``[U, d + M c]`` and ``[I, d + M c]``."""
         routed = [self._routed(name) for name in self.modalities]
-        to_users = self._weights(self.to_users, [p[0] for _, p in routed], 1, self.to_users.sender)
-        to_items = self._weights(self.to_items, [p[1] for _, p in routed], 0, self.to_items.receiver)
+        to_users = self._weights(self.to_users, [p[0] for _, p in routed], "item", self.to_users.sender)
+        to_items = self._weights(self.to_items, [p[1] for _, p in routed], "user", self.to_items.receiver)
         layer = tuple(F.normalize(table.weight, dim=1) for table in (self.user_id, self.item_id))
         ids = list(layer)
         for _ in range(self.n_layers):
@@ -120,12 +122,4 @@ class GRCN(GraphRecommender):
     ) -> list[Tensor]:
         """The ids and the users' free vectors of the batch."""
         ids = [self.user_id(users), self.item_id(items), self.item_id(negatives)]
-        return ids + [preference(users) for preference in self.preference.values()]
-
-    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
-        """Ids, free vectors and confidences."""
-        users = ["user_id", *(f"preference.{name}" for name in self.modalities)]
-        rows = {f"{name}.weight": [("user", 1)] for name in users} | {"item_id.weight": [("item", 1)]}
-        if self.modalities:
-            rows |= {f"confidence.{k}.weight": [(kind, 1)] for k, kind in enumerate(("user", "item"))}
-        return rows
+        return ids + [preference(users) for preference in self.user_preference.values()]

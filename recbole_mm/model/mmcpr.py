@@ -171,10 +171,6 @@ class MMCPR(TwoTowerRecommender):
         super().forget_cached()
         self._graph_cache = {}
 
-    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
-        """The id embeddings."""
-        return {"user_id.weight": [("user", 1)], "item_id.weight": [("item", 1)]}
-
     def without_effect(self) -> list[str]:
         """What the data have nothing for."""
         said = []

@@ -69,7 +69,7 @@ class MMGCN(GraphRecommender):
     def _by_modality(self) -> dict[str, Tensor]:
         """Nodes ``[U + I, d]`` of each modality."""
         contents = self.features.mapped(self.projections) or [
-            self.node.weight.new_zeros(self.n_items, self._branch("id").preference.embedding_dim)
+            self.node.weight.new_zeros(self.n_items, self._branch("id").user_preference.embedding_dim)
         ]
         parts = zip(self.branches, contents, self.first, strict=True)
         return {
@@ -92,12 +92,11 @@ class MMGCN(GraphRecommender):
     ) -> list[Tensor]:
         """The ids and the users' free vectors of the batch."""
         ids = [self.node(rows) for rows in (users, self.n_users + items, self.n_users + negatives)]
-        return ids + [self._branch(name).preference(users) for name in self.branches]
+        return ids + [self._branch(name).user_preference(users) for name in self.branches]
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
         """The ids, and the users' free vectors."""
-        rows = {f"branches.{name}.preference.weight": [("user", 1)] for name in self.branches}
-        return {"node.weight": [("user", 1), ("item", 1)], **rows}
+        return {"node.weight": [("user", 1), ("item", 1)], **super().id_rows()}
 
 
 class Branch(nn.Module):
@@ -105,7 +104,7 @@ class Branch(nn.Module):
 
     def __init__(self, n_users: int, latent: int, width: int, n_layers: int):
         super().__init__()
-        self.preference = nn.Embedding(n_users, latent)
+        self.user_preference = nn.Embedding(n_users, latent)
         sizes = [latent, *([width] * n_layers)]
         # W_1, W_2, W_3 of each layer
         self.maps = nn.ModuleList(
@@ -118,7 +117,7 @@ class Branch(nn.Module):
     def forward(self, content: Tensor, ids: Tensor, first: FixedGraph, graph: FixedGraph) -> Tensor:
         """``content [I, latent]``, ``ids [U + I, d]`` -> ``[U + I, d]``."""
         # users and items apart in layer 0, which is the widest
-        parts = [F.normalize(self.preference.weight, dim=1), F.normalize(content, dim=1)]
+        parts = [F.normalize(self.user_preference.weight, dim=1), F.normalize(content, dim=1)]
         for depth, maps in enumerate(self.maps):
             neighbour, own, together = cast(nn.ModuleList, maps)
             sent = torch.cat([neighbour(part) for part in parts])

@@ -289,9 +289,3 @@ class MMT(TwoTowerRecommender):
                 "MMT: weights_by_domain has no effect without tied_sharing, cross_domain and two domains"
             )
         return found
-
-    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
-        """Of items their ids and biases, of users their ids."""
-        kinds = {"item_id": "item", "item_bias": "item", "user_id": "user"}
-        parts = dict(self.named_children())
-        return {f"{name}.weight": [(kind, 1)] for name, kind in kinds.items() if name in parts}

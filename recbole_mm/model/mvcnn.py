@@ -111,8 +111,3 @@ class MVCNN(TwoTowerRecommender):
         user_emb, item_emb = self.user_id(users), self.encode_items(distinct)
         positive = (user_emb * F.embedding(pos, item_emb)).sum(dim=1)
         return bce(positive, candidate_scores(user_emb, item_emb, neg))
-
-    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
-        """Ids of users and, where they are a view, of items."""
-        rows = {"user_id.weight": [("user", 1)]}
-        return rows if self.item_id is None else {**rows, "item_id.weight": [("item", 1)]}

@@ -121,8 +121,3 @@ class UniCDR(TwoTowerRecommender):
     def without_effect(self) -> list[str]:
         """Where no user is in several domains."""
         return idle_transfer("UniCDR", self.history.count.t() > 0)
-
-    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
-        """Users in each domain, users, items."""
-        blocks = {"user_id": ("user", self.n_domains), "shared_user_id": ("user", 1), "item_id": ("item", 1)}
-        return {f"{name}.weight": [rows] for name, rows in blocks.items() if getattr(self, name) is not None}

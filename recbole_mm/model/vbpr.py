@@ -107,9 +107,3 @@ class VBPR(TwoTowerRecommender):
         if self.user_taste is not None:
             free.append(self.user_taste(users))
         return loss + self.reg_weight * half_squares(*free)
-
-    def id_rows(self) -> dict[str, list[tuple[str, int]]]:
-        """γ, β and θ."""
-        kinds = {"user_id": "user", "user_taste": "user", "item_id": "item", "item_bias": "item"}
-        parts = dict(self.named_children())
-        return {f"{name}.weight": [(kind, 1)] for name, kind in kinds.items() if name in parts}

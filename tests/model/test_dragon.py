@@ -24,7 +24,7 @@ class Naive(NaiveGraph):
 
     def starts(self) -> list[np.ndarray]:
         """Layer 0 of each modality."""
-        users = self.weight("preference.weight").reshape(self.n_users, -1, 8)
+        users = self.weight("user_preference.weight").reshape(self.n_users, -1, 8)
         found = []
         for m, name in enumerate(self.vectors or ["id"]):
             items = np.zeros((self.n_items, 8))
@@ -58,7 +58,7 @@ class Naive(NaiveGraph):
         return found
 
     def nodes(self, n_layers: int, user_k: int | None, items: np.ndarray | None) -> tuple[np.ndarray, ...]:
-        graph, alpha, parts = self.adjacency(), self.weight("share.weight"), []
+        graph, alpha, parts = self.adjacency(), self.weight("user_share.weight"), []
         for start in self.starts():
             total = layer = start
             for _ in range(n_layers):
@@ -101,7 +101,9 @@ def test_loss_is_bpr_and_half_the_squares_per_positive(tmp_path: Path) -> None:
     batch, terms, squares = naive.built.batch(10), [], 0.0
     for u, i, (j,) in naive.rows(batch):
         terms.append(softplus(float(users[u] @ (items[j] - items[i]))))
-        squares += sum(float((naive.weight(f"{n}.weight")[u] ** 2).sum()) for n in ("preference", "share"))
+        squares += sum(
+            float((naive.weight(f"{n}.weight")[u] ** 2).sum()) for n in ("user_preference", "user_share")
+        )
     expected = sum(terms) / 10 + 0.3 * squares / 2 / 10
     assert naive.built.loss(batch).item() == pytest.approx(expected, rel=1e-4)
 

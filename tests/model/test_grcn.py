@@ -57,7 +57,7 @@ class Naive:
             if (token := dataset.id2token("item_id", i)) in known:
                 mapped = linear.weight @ known[token] + linear.bias
                 item[i] = unit(torch.where(mapped > 0, mapped, 0.01 * mapped))
-        user = {u: unit(self.model.preference[name].weight[u]) for u in self.users}
+        user = {u: unit(self.model.user_preference[name].weight[u]) for u in self.users}
         near = {u: {i: item[i] for i in self.of_user(u) if i in item} for u in self.users}
         for _ in range(self.model.n_routing):
             shares = {u: softmax(user[u], near[u]) for u in self.users}
@@ -82,7 +82,7 @@ class Naive:
         user, item = pair
         sender, shares = item if to_user else user, [c[2 if to_user else 3] for c in self.contents]
         claims = [
-            float(self.model.confidence[int(to_user)].weight[sender, k]) * p[pair]
+            float(self.model.confidence["item" if to_user else "user"].weight[sender, k]) * p[pair]
             for k, p in enumerate(shares)
             if pair in p
         ]
@@ -135,7 +135,7 @@ def test_loss_is_bpr_and_half_the_squares_per_positive(tmp_path: Path) -> None:
     for u, i, j in zip(*rows, strict=True):
         terms.append(math.log1p(math.exp(-float(users[u] @ (items[i] - items[j])))))
         free = [model.user_id.weight[u], model.item_id.weight[i], model.item_id.weight[j]]
-        free += [table.weight[u] for table in model.preference.values()]
+        free += [table.weight[u] for table in model.user_preference.values()]
         squares += sum(float(x.square().sum()) for x in free)
     assert built.loss(batch).item() == pytest.approx(sum(terms) / 10 + 0.3 * squares / 2 / 10, rel=1e-4)
 

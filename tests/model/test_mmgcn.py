@@ -44,7 +44,7 @@ def naive_nodes(built: Built, folder: Path, modalities: tuple[str, ...]) -> dict
         branch, nodes, silent = model.branches[name], {}, set()
         for kind, n in neighbours:
             if kind == "user":
-                vector = branch.preference.weight[n]
+                vector = branch.user_preference.weight[n]
             elif (token := dataset.id2token("item_id", n)) in known:
                 vector = model.projections[name].weight @ known[token] + model.projections[name].bias
             else:
@@ -87,7 +87,7 @@ def test_loss_is_bpr_and_half_the_squares_per_positive(tmp_path: Path) -> None:
         terms.append(math.log1p(math.exp(-difference.item())))
         ids = model.node.weight[[u, model.n_users + i, model.n_users + j]]
         squares += ids.square().sum().item()
-        squares += sum(b.preference.weight[u].square().sum().item() for b in model.branches.values())
+        squares += sum(b.user_preference.weight[u].square().sum().item() for b in model.branches.values())
     expected = sum(terms) / 10 + 0.3 * squares / 2 / 10
     assert built.loss(batch).item() == pytest.approx(expected, rel=1e-4)
 

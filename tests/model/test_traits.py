@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from recbole_mm.layer.feature import FeatureTable
 from recbole_mm.model import model_names
@@ -74,6 +75,20 @@ def test_rows_of_ids_fill_their_parameters(tmp_path: Path, model: str, domains: 
         assert sum(ids[kind] * rows for kind, rows in blocks) == len(parameters[name]), name
     sizes = {dataset.user_num * domains, dataset.item_num}
     assert {n for n, p in parameters.items() if len(p) in sizes} <= set(declared)
+
+
+def test_rows_of_ids_by_their_names(tmp_path: Path) -> None:
+    built = Built("CMF", write_toy(tmp_path, domains=2))
+    model, users, items = built.model, built.model.n_users, built.model.n_items
+    model.user_taste = nn.ModuleDict({"text": nn.Embedding(3 * users, 2)})
+    model.item_position = nn.Embedding(items + 1, 2)  # a row too many: they are not the items'
+    model.user_by_item = nn.Embedding(users * items, 2)
+    model.domain, model.item_map = nn.Embedding(users, 2), nn.Linear(2, items)
+    assert model.id_rows() == {
+        "user_id.weight": [("user", 1)],
+        "item_id.weight": [("item", 1)],
+        "user_taste.text.weight": [("user", 3)],
+    }
 
 
 @torch.no_grad()
