@@ -55,7 +55,7 @@ class DRAGON(GraphRecommender):
         self.features = item_features(config, dataset)
         self.modalities, width = self.features.names, config["embedding_size"]
         self.reg_weight, self.n_item_layers = config["reg_weight"], config["n_item_layers"]
-        self.n_layers = config["n_layers"]
+        self.n_layers, self.modality_weights = config["n_layers"], config["modality_weights"]
         blocks = self.modalities or ["id"]
         self.user_preference = nn.Embedding(self.n_users, width * len(blocks))
         nn.init.xavier_normal_(self.user_preference.weight)
@@ -74,7 +74,7 @@ class DRAGON(GraphRecommender):
             shares = common_shares(users, items, self.n_users, config["user_graph_k"])
             self.user_graph = FixedGraph(to_torch(shares))
         if self.modalities and self.n_item_layers:
-            self.item_graph = frozen_graph(self.features, config["graph_k"], config["modality_weights"])
+            self.item_graph = frozen_graph(self.features, config["graph_k"], self.modality_weights)
 
     def _starts(self) -> Tensor:
         """Layer 0 of the modalities side by side, ``[U + I, M d]``."""

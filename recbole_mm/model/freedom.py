@@ -112,10 +112,3 @@ class FREEDOM(GraphRecommender):
             both = present[pos, k].unsqueeze(1) & present[neg, k]
             total = total + bpr(*scores_of_rows(user_emb, vectors, pos, neg), both)
         return total
-
-    def without_effect(self) -> list[str]:
-        """Weights of modalities that there are not, where there are several to weigh."""
-        unknown = [m for m in self.modality_weights or {} if m not in self.modalities]
-        if len(self.modalities) < 2 or not unknown:
-            return []
-        return [f"FREEDOM: there are no vectors of {', '.join(unknown)}, which modality_weights names"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -24,6 +25,8 @@ class GraphRecommender(TwoTowerRecommender):
 
     #: of the L2 in :meth:`calculate_loss`
     reg_weight: float = 0.0
+    #: of modalities in a graph of items, by name
+    modality_weights: Mapping[str, float] | None = None
 
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
@@ -62,6 +65,16 @@ class GraphRecommender(TwoTowerRecommender):
     ) -> list[Tensor]:
         """Vectors ``[B, ...]`` of a batch with ``negatives [B, N]``: the scored ones, with the first negative."""
         return [nodes[0][users], nodes[1][items], nodes[1][negatives[:, 0]]]
+
+    def without_effect(self) -> list[str]:
+        """Weights of modalities that there are not, where there are several to weigh."""
+        features = self.held_features()
+        names = [] if features is None else features.names
+        unknown = [name for name in self.modality_weights or {} if name not in names]
+        if len(names) < 2 or not unknown:
+            return []
+        of = type(self).__name__
+        return [f"{of}: there are no vectors of {', '.join(unknown)}, which modality_weights names"]
 
     def encode_items(self, items: Tensor) -> Tensor:
         """``[n, d]``."""

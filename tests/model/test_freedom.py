@@ -159,12 +159,18 @@ def test_weights_above_one_are_refused(tmp_path: Path) -> None:
     )
 
 
-def test_a_weight_of_no_modality_is_said(tmp_path: Path) -> None:
-    naive = make(tmp_path, ["text", "audio"])
-    assert naive.model.without_effect() == [
-        "FREEDOM: there are no vectors of image, which modality_weights names"
-    ]
-    assert make(tmp_path / "b", ["text", "image"]).model.without_effect() == []
+@pytest.mark.parametrize("model", ["FREEDOM", "DRAGON"])
+def test_a_weight_of_no_modality_is_said(tmp_path: Path, model: str) -> None:
+    said = {
+        names: NaiveGraph(
+            model, tmp_path / "-".join(("at", *names)), [*names], modality_weights={"image": 0.1}
+        )
+        for names in (("text", "audio"), ("text", "image"), ("text",), ())
+    }
+    assert {names: naive.model.without_effect() for names, naive in said.items()} == {
+        ("text", "audio"): [f"{model}: there are no vectors of image, which modality_weights names"],
+        ("text", "image"): [], ("text",): [], (): [],
+    }  # fmt: skip
 
 
 def test_the_seed_decides_the_draws(tmp_path: Path) -> None:
