@@ -77,9 +77,10 @@ class iALS(TwoTowerRecommender):  # noqa: N801  (the name that it has)
         turned, gram = others @ basis, self.unobserved_weight * values.clamp(min=0)
         count = met.count[0]
         found = others.new_zeros(len(count), others.shape[1])
-        by_size = count.argsort(stable=True)
-        for rows in by_size[count[by_size] > 0].split(max(1, _BLOCK // others.shape[1] ** 2)):
-            found[rows] = self._solve_rows(met.gather(rows)[0], turned, gram)
+        octave = count.float().log2().ceil()  # rows are filled up to the longest of theirs
+        for each in octave[count > 0].unique():
+            for rows in (octave == each).nonzero().squeeze(1).split(max(1, _BLOCK // others.shape[1] ** 2)):
+                found[rows] = self._solve_rows(met.gather(rows)[0], turned, gram)
         return found @ basis.t()
 
     def _solve_rows(self, met: Bags, others: Tensor, gram: Tensor) -> Tensor:
