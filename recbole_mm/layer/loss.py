@@ -99,8 +99,10 @@ def symmetric_info_nce(left: Tensor, right: Tensor, temperature: float) -> Tenso
     return (F.cross_entropy(similarity, target) + F.cross_entropy(similarity.t(), target)) / 2
 
 
-def in_batch_info_nce(left: Tensor, right: Tensor, ids: Tensor, temperature: float) -> Tensor:
-    """InfoNCE of each of ``left`` with its own of ``right``, cosine similarity, the others of the batch as negatives.
+def in_batch_info_nce(
+    left: Tensor, right: Tensor, ids: Tensor, temperature: float, cosine: bool = True
+) -> Tensor:
+    """InfoNCE of each of ``left`` with its own of ``right``, the others of the batch as negatives.
 
     In blocks that stay in the processor's cache; of all pairs only which are of the same id is held, one byte each.
 
@@ -108,11 +110,13 @@ def in_batch_info_nce(left: Tensor, right: Tensor, ids: Tensor, temperature: flo
         left, right: ``[n, d]``, n > 0.
         ids: what each row is about, ``[n]``; rows of the same are no negatives of each other.
         temperature: τ > 0.
+        cosine: their similarity; else it is their product.
     """
     order = torch.arange(len(ids), device=ids.device)
     row, column = (ids.unsqueeze(0) == ids.unsqueeze(1)).fill_diagonal_(False).nonzero(as_tuple=True)
-    unit = F.normalize(left, dim=1), F.normalize(right, dim=1)
-    return blockwise_softmax(*unit, order, BLOCK, temperature, left_out=(row, column))
+    if cosine:
+        left, right = F.normalize(left, dim=1), F.normalize(right, dim=1)
+    return blockwise_softmax(left, right, order, BLOCK, temperature, left_out=(row, column))
 
 
 def paired_distance(left: Tensor, right: Tensor) -> Tensor:

@@ -6,17 +6,17 @@ r"""SLMRec: "Self-Supervised Learning for Multimedia Recommendation", Tao et al.
 
 with g LightGCN's mean of the layers over users and items, whose items start from the ids e, or from the features of a
 modality :math:`f^m = W_m \bar f + b_m`, and whose users start from the same ids in each; NCE is a user's item against
-the other items of the batch, by cosine over τ. The views of :math:`L_{ssl}`, contrasted likewise at a temperature of
-their own, are one of
+the other items of the batch, by cosine over τ. The views of :math:`L_{ssl}`, contrasted likewise at a temperature and
+by a similarity of their own, are one of
 
 - ``fac``, fine and coarse: :math:`x_m = A_m x_{m-1}`, from :math:`x_0 = g(e)_i`, against :math:`B_m\, g(f^m)_i`;
 - ``fd``, feature dropout: z of two passes with dropout after each layer;
 - ``fm``, feature masking: z of two passes, each without the items' start of one of ids and modalities, drawn.
 
-Given: that. Inferred, with the public code: features have unit length; the score is the product of the z, no cosine. In
-MMRec's form of it only ``fac`` runs, without cosines, and its last maps are half as wide. Inferred: an absent modality
-starts from nothing, and an item without it is in no contrast of it; the same item, or user, twice in a batch is no
-negative of itself.
+Given: that. Inferred, with the public code: features have unit length; the score is the product of the z, and the
+similarity of the views a product, no cosine. In MMRec's form of it only ``fac`` runs, its last maps are half as wide
+and x is mapped once more before. Inferred: an absent modality starts from nothing, and an item without it is in no
+contrast of it; the same item, or user, twice in a batch is no negative of itself.
 """
 
 from __future__ import annotations
@@ -47,12 +47,13 @@ class SLMRec(GraphRecommender):
 
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
-        check_choices(config, "ssl_task")
+        check_choices(config, "ssl_task", "ssl_similarity")
         self.features = item_features(config, dataset)
         self.modalities, self.width = self.features.names, config["embedding_size"]
         self.task, self.cl_weight, self.temperature, self.ssl_temp, self.dropout_prob = (
             config[key] for key in ("ssl_task", "cl_weight", "temperature", "ssl_temp", "dropout_prob")
         )
+        self.cosine = config["ssl_similarity"] == "cosine"
         self._has_contrast = self.cl_weight > 0 and (bool(self.modalities) or self.task == "fd")
         self.loss_terms = ("nce", "ssl") if self._has_contrast else ("nce",)
         self.ids = self.light_gcn(config, dataset)
@@ -105,7 +106,7 @@ class SLMRec(GraphRecommender):
                 coarse, there = self.coarse[k](coarse), present[:, k]
                 pair = coarse[there], self.fine[k](view[there])
                 if len(pair[0]):
-                    total = total + in_batch_info_nce(*pair, items[there], self.ssl_temp)
+                    total = total + in_batch_info_nce(*pair, items[there], self.ssl_temp, self.cosine)
             return total
         if self.task == "fd":
             left, right = self._dropped(), self._dropped()
@@ -114,7 +115,7 @@ class SLMRec(GraphRecommender):
             left, right = self._without(first), self._without(second)
         pairs = zip((users, items), left, right, strict=True)
         return torch.stack(
-            [in_batch_info_nce(a[ids], b[ids], ids, self.ssl_temp) for ids, a, b in pairs]
+            [in_batch_info_nce(a[ids], b[ids], ids, self.ssl_temp, self.cosine) for ids, a, b in pairs]
         ).sum()
 
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:

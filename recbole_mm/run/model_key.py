@@ -120,6 +120,7 @@ NAMED: dict[str, Key] = {
     "sim": Key((str,), choices=("dot", "cos")),
     "softmax_over": Key(choices=("negatives", "domain")),
     "ssl_task": Key(choices=("fac", "fd", "fm")),
+    "ssl_similarity": Key(choices=("product", "cosine")),
     "structure": Key(choices=("parallel", "stacked")),
     "teacher": Key(choices=("CrossNet", "CINComp")),
     "train_stage": Key(choices=("pretrain", "inductive", "transductive")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +62,21 @@ def fused(built: Built, found: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return model.user_fusion(users), model.item_fusion(items)
 
 
-def contrast(left: Tensor, right: Tensor, ids: list[int], temperature: float) -> float:
+def cosine(left: Tensor, right: Tensor) -> Tensor:
+    return torch.cosine_similarity(left, right, dim=0)
+
+
+Similarity = Callable[[Tensor, Tensor], Tensor]
+SIMILARITIES: dict[str, Similarity] = {"cosine": cosine, "product": torch.dot}
+
+
+def contrast(
+    left: Tensor, right: Tensor, ids: list[int], temperature: float, similarity: Similarity = cosine
+) -> float:
     terms = []
     for a, own in enumerate(ids):
         powers = [
-            (b == a, math.exp(float(torch.cosine_similarity(left[a], right[b], dim=0)) / temperature))
+            (b == a, math.exp(float(similarity(left[a], right[b])) / temperature))
             for b, other in enumerate(ids)
             if b == a or other != own
         ]
@@ -94,8 +104,9 @@ def test_the_first_loss_is_a_contrast_in_the_batch(tmp_path: Path) -> None:
 
 
 @torch.no_grad()
-def test_fine_and_coarse_views_meet_modality_by_modality(tmp_path: Path) -> None:
-    built = make(tmp_path, cl_weight=0.7, ssl_temp=0.5)
+@pytest.mark.parametrize("by", SIMILARITIES)
+def test_fine_and_coarse_views_meet_modality_by_modality(tmp_path: Path, by: str) -> None:
+    built = make(tmp_path, cl_weight=0.7, ssl_temp=5.0, ssl_similarity=by)
     model, batch = built.model, built.batch(12)
     ids, *modal = (view[model.n_users :] for view in views(built, starts(built, tmp_path, TWO)))
     rows, coarse, total = sorted(set(batch["item_id"].tolist())), ids, 0.0
@@ -103,7 +114,7 @@ def test_fine_and_coarse_views_meet_modality_by_modality(tmp_path: Path) -> None
         coarse = model.coarse[k](coarse)
         own = [i for i in rows if model.features.present[i, k]]
         assert 1 < len(own) < len(rows)
-        total += contrast(coarse[own], model.fine[k](view)[own], own, 0.5)
+        total += contrast(coarse[own], model.fine[k](view)[own], own, 5.0, SIMILARITIES[by])
     assert model.calculate_loss(batch)[1].item() == pytest.approx(0.7 * total, rel=1e-4)
 
 
@@ -111,7 +122,7 @@ def test_fine_and_coarse_views_meet_modality_by_modality(tmp_path: Path) -> None
 def test_masked_views_start_without_ids_or_a_modality(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built = make(tmp_path, ssl_task="fm", cl_weight=1.0)
+    built = make(tmp_path, ssl_task="fm", cl_weight=1.0, ssl_temp=5.0)
     batch, total, plain = built.batch(12), 0.0, starts(built, tmp_path, TWO)
     monkeypatch.setattr(torch, "randperm", lambda n: torch.tensor([2, 0, 1]))
     sides = [
@@ -119,14 +130,16 @@ def test_masked_views_start_without_ids_or_a_modality(
     ]
     for kind, field in enumerate(("user_id", "item_id")):
         rows = sorted(set(batch[field].tolist()))
-        total += contrast(sides[0][kind][rows], sides[1][kind][rows], rows, 0.2)
+        total += contrast(sides[0][kind][rows], sides[1][kind][rows], rows, 5.0, torch.dot)
     assert built.model.calculate_loss(batch)[1].item() == pytest.approx(total, rel=1e-4)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("modalities", [(), TWO], ids=len)
 def test_dropped_views_differ_by_dropout_alone(tmp_path: Path, modalities: tuple[str, ...]) -> None:
-    built = make(tmp_path, modalities, ssl_task="fd", cl_weight=1.0, dropout_prob=0.0)
+    built = make(
+        tmp_path, modalities, ssl_task="fd", cl_weight=1.0, dropout_prob=0.0, ssl_similarity="cosine"
+    )
     batch, total, model = built.batch(12), 0.0, built.model
     sides = fused(built, views(built, starts(built, tmp_path, modalities)))
     for vectors, field in zip(sides, ("user_id", "item_id"), strict=True):
