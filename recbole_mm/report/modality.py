@@ -78,14 +78,15 @@ def gains_figure(found: pd.DataFrame) -> Any:
     """
     from plotly.graph_objects import Figure, Scatter
 
-    figure = Figure()
+    figure, of = Figure(), found["record"] + ": " + found["model"]
     for name, part in found.groupby("control", sort=False):
         bars = {"type": "data", "symmetric": False, "array": part["high"] - part["gain"]}
         bars["arrayminus"] = part["gain"] - part["low"]
-        names = part["model"] + ", " + part["record"]
         figure.add_trace(
-            Scatter(x=part["gain"], y=names, error_x=bars, name=f"complete − {name}", mode="markers")
+            Scatter(x=part["gain"], y=of[part.index], error_x=bars, name=f"complete − {name}", mode="markers")
         )
     figure.add_vline(x=0, line_dash="dot")
-    height = 160 + 40 * found[["record", "model"]].drop_duplicates().shape[0]
-    return figure.update_layout(template="plotly_white", height=height, scattermode="group")
+    lines = of.unique()  # an axis goes upwards, a table downwards
+    figure.update_yaxes(categoryorder="array", categoryarray=lines[::-1])
+    figure.update_xaxes(title=f"complete − control, {', '.join(found['metric'].unique())}, 95 % interval")
+    return figure.update_layout(template="plotly_white", height=160 + 30 * len(lines), scattermode="group")

@@ -72,8 +72,10 @@ def test_other_candidates_under_one_split_stand_apart() -> None:
 
 
 def test_the_figure_has_a_bar_for_each_control() -> None:
-    (trace,) = gains_figure(gains({"a": record(-0.1), "b": record(0.2, dataset="toys")})).data
-    assert list(trace.y) == ["CMC, a", "CMC, b"] and list(trace.x) == [0.1, -0.2]
+    figure = gains_figure(gains({"a": record(-0.1), "b": record(0.2, dataset="toys")}))
+    (trace,) = figure.data
+    assert list(trace.y) == ["a: CMC", "b: CMC"] and list(trace.x) == [0.1, -0.2]
+    assert list(figure.layout.yaxis.categoryarray) == ["b: CMC", "a: CMC"]  # from below
     assert list(trace.error_x.array) == pytest.approx([0.02, 0.02])
     assert list(trace.error_x.arrayminus) == pytest.approx([0.01, 0.01])
 
