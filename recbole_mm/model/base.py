@@ -119,14 +119,16 @@ class TripletRecommender(Traits, GeneralRecommender):
         self.register_buffer("item_domain", domain.clamp(min=0), persistent=False)
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
-        """Of embeddings named ``user…`` or ``item…``, at any depth, that hold one row or several for each of them."""
+        """Of embeddings named ``user…`` or ``item…``, at any depth, that have a row for each, or one for each domain
+        (row ``user · n_domains + domain``). A model with others says so itself.
+        """
         found = {}
         sizes = {"user": self.n_users, "item": self.n_items}
         for name, part in self.named_modules():
             named = [kind for kind in sizes if kind in name]
             if isinstance(part, nn.Embedding) and len(named) == 1:
                 rows, rest = divmod(part.num_embeddings, sizes[named[0]])
-                if not rest:
+                if not rest and rows in (1, self.n_domains):
                     found[f"{name}.weight"] = [(named[0], rows)]
         return found
 

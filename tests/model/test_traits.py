@@ -80,14 +80,15 @@ def test_rows_of_ids_fill_their_parameters(tmp_path: Path, model: str, domains: 
 def test_rows_of_ids_by_their_names(tmp_path: Path) -> None:
     built = Built("CMF", write_toy(tmp_path, domains=2))
     model, users, items = built.model, built.model.n_users, built.model.n_items
-    model.user_taste = nn.ModuleDict({"text": nn.Embedding(3 * users, 2)})
+    model.user_taste = nn.ModuleDict({"text": nn.Embedding(2 * users, 2)})
+    model.user_view = nn.Embedding(3 * users, 2)  # of what, is not known
     model.item_position = nn.Embedding(items + 1, 2)  # a row too many: they are not the items'
     model.user_by_item = nn.Embedding(users * items, 2)
     model.domain, model.item_map = nn.Embedding(users, 2), nn.Linear(2, items)
     assert model.id_rows() == {
         "user_id.weight": [("user", 1)],
         "item_id.weight": [("item", 1)],
-        "user_taste.text.weight": [("user", 3)],
+        "user_taste.text.weight": [("user", 2)],
     }
 
 
