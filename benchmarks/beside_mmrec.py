@@ -127,9 +127,8 @@ def elementwise(theirs: Any, ours: Any) -> None:
 def grcn_ids(theirs: Any, ours: Any) -> None:
     """One table of theirs for users and items."""
     theirs.id_gcn.id_embedding.data = torch.cat([ours.user_id.weight[1:], ours.item_id.weight[1:]]).detach()
-    confidence = [
-        each.weight.detach()[1:].flip(1) for each in ours.confidence.values()
-    ]  # theirs: image, text
+    # theirs: image, text
+    confidence = [each.weight.detach()[1:].flip(1) for each in ours.confidence.values()]
     theirs.model_specific_conf.data = torch.cat(confidence)
 
 

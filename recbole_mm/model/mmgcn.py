@@ -95,7 +95,7 @@ class MMGCN(GraphRecommender):
         return ids + [self._branch(name).user_preference(users) for name in self.branches]
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
-        """The ids, and the users' free vectors."""
+        """Users and items share one table of ids."""
         return {"node.weight": [("user", 1), ("item", 1)], **super().id_rows()}
 
 
