@@ -11,7 +11,7 @@ import codecs
 import csv
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,11 +21,17 @@ import pandas as pd
 
 from recbole_mm.errors import WrongUse
 
-TYPES = frozenset({"token", "token_seq", "float", "float_seq"})
+TYPES = ("token", "float", "token_seq", "float_seq")
 _CHUNK = 1 << 25
 _UNIT = "\x1f"
 _log = getLogger("recbole_mm.data")
 _QUOTING = 'a cell that starts with a quote is written "…", each quote within doubled'
+
+
+def suffixes(additional: str | Sequence[str] | None) -> list[str]:
+    """What atomic files end in: RecBole's own suffixes, and those of ``additional_feat_suffix``."""
+    more = [additional] if isinstance(additional, str) else additional or []
+    return list(dict.fromkeys(["inter", "user", "item", "kg", "link", "net", "ent", "rel", *more]))
 
 
 def text_encoding(value: Any) -> str:

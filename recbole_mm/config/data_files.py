@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from recbole_mm.atomic import header_fields
+from recbole_mm.atomic import header_fields, suffixes
 from recbole_mm.config.properties import load_internal, recbole_dir
 from recbole_mm.errors import WrongUse, suggest
 
@@ -60,7 +60,8 @@ def _check_others(config: Any, folder: Path, name: str, needed: Mapping[str, str
         file = folder / f"{name}.{suffix}"
         if not file.is_file():
             raise WrongUse(f"model {config['model']} needs {file} ({content}); it is not there")
-    for suffix in dict.fromkeys(["user", "item", "kg", "link", "ent", "rel", *needed]):
+    others = [suffix for suffix in suffixes(config["additional_feat_suffix"]) if suffix != "inter"]
+    for suffix in dict.fromkeys([*others, *needed]):
         file = folder / f"{name}.{suffix}"
         if file.is_file() and (config["load_col"] is None or suffix in config["load_col"]):
             fields = _header(config, file)

@@ -9,10 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from recbole_mm.atomic import header_fields
+from recbole_mm.atomic import header_fields, suffixes
 from recbole_mm.errors import WrongUse
-
-_SUFFIXES = ("inter", "user", "item", "kg", "link", "ent", "rel")
 
 
 @dataclass(frozen=True)
@@ -44,14 +42,10 @@ def read_header(folder: Path, name: str, config: Mapping[str, Any]) -> Header:
     """Read the headers that are there and well formed; ``check_dataset`` complains of the others."""
     benchmark = config.get("benchmark_filename")
     fields = {}
-    more = config.get("additional_feat_suffix") or ()
-    for suffix in dict.fromkeys([*_SUFFIXES, *([more] if isinstance(more, str) else more)]):
+    separator, encoding = config.get("field_separator") or "\t", str(config.get("encoding") or "utf-8")
+    for suffix in suffixes(config.get("additional_feat_suffix")):
         stem = f"{benchmark[0]}.inter" if suffix == "inter" and benchmark else suffix
         with suppress(OSError, WrongUse):
-            separator, encoding = (
-                config.get("field_separator") or "\t",
-                str(config.get("encoding") or "utf-8"),
-            )
             fields[suffix] = header_fields(folder / f"{name}.{stem}", separator, encoding)
     return Header(folder, name, fields)
 

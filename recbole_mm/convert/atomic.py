@@ -23,11 +23,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from recbole_mm.atomic import TYPES
 from recbole_mm.convert import cells
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import replacing
 
-TYPES = ("token", "float", "token_seq", "float_seq")
 ID_FIELDS = frozenset({"user_id", "item_id", "head_id", "relation_id", "tail_id", "entity_id"})
 ITEMS_PARQUET = "items.parquet"
 _HEADER = re.compile(rf"[^\s:\"]+:({'|'.join(TYPES)})")

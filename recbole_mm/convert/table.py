@@ -18,8 +18,9 @@ import pandas as pd
 import pyarrow as pa
 from tqdm import tqdm
 
+from recbole_mm.atomic import TYPES
 from recbole_mm.convert import cells
-from recbole_mm.convert.atomic import TYPES, write_atomic, write_items_parquet
+from recbole_mm.convert.atomic import write_atomic, write_items_parquet
 from recbole_mm.convert.filter import (
     add_repeats_argument,
     count_doubtful,

@@ -46,8 +46,9 @@ def bpr(positive: Tensor, negatives: Tensor, counted: Tensor | None = None) -> T
 
 
 def half_squares(*vectors: Tensor) -> Tensor:
-    """L2 per positive, ``½ Σ ‖·‖² / B``, of the vectors ``[B, d]`` of a batch's users, items, negatives."""
-    return sum(v.square().sum() for v in vectors) / (2 * len(vectors[0]))  # type: ignore[return-value]
+    """L2 per positive, ``½ Σ ‖·‖² / B``, of a batch's vectors ``[B, d]``; of negatives ``[B, N, d]`` the mean."""
+    squares = (v.square().sum() / (v.shape[1] if v.dim() == 3 else 1) for v in vectors)
+    return sum(squares) / (2 * len(vectors[0]))  # type: ignore[return-value]
 
 
 def bce(positive: Tensor, negatives: Tensor, weight: Tensor | None = None) -> Tensor:

@@ -63,8 +63,8 @@ class GraphRecommender(TwoTowerRecommender):
     def penalised(
         self, nodes: tuple[Tensor, ...], users: Tensor, items: Tensor, negatives: Tensor
     ) -> list[Tensor]:
-        """Vectors ``[B, ...]`` of a batch with ``negatives [B, N]``: the scored ones, with the first negative."""
-        return [nodes[0][users], nodes[1][items], nodes[1][negatives[:, 0]]]
+        """Vectors ``[B, ...]`` of a batch with ``negatives [B, N]``: the scored ones."""
+        return [nodes[0][users], nodes[1][items], nodes[1][negatives]]
 
     def without_effect(self) -> list[str]:
         """Weights of modalities that there are not, where there are several to weigh."""

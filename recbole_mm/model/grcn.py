@@ -48,11 +48,8 @@ class GRCN(GraphRecommender):
         self.n_layers, self.n_routing, self.pruning, self.reg_weight = (
             config[key] for key in ("n_layers", "n_routing", "pruning", "reg_weight")
         )
-        width, latent, sizes = (
-            config["embedding_size"],
-            config["latent_dimension"],
-            (self.n_users, self.n_items),
-        )
+        width, latent = config["embedding_size"], config["latent_dimension"]
+        sizes = self.n_users, self.n_items
         self.user_id, self.item_id = (nn.Embedding(n, width) for n in sizes)
         self.projections = self.features.maps(partial(nn.Linear, out_features=latent))
         self.user_preference = nn.ModuleDict({m: nn.Embedding(self.n_users, latent) for m in self.modalities})
@@ -63,9 +60,8 @@ class GRCN(GraphRecommender):
         for weight in self.parameters():
             if weight.dim() > 1:
                 nn.init.xavier_normal_(weight)
-        users, items = torch.stack([dataset.inter_feat[f] for f in (self.USER_ID, self.ITEM_ID)]).unique(
-            dim=1
-        )
+        pairs = torch.stack([dataset.inter_feat[field] for field in (self.USER_ID, self.ITEM_ID)])
+        users, items = pairs.unique(dim=1)
         self.to_users = Edges(users, items, self.n_users, self.n_items)
         self.to_items = Edges(items, users, self.n_items, self.n_users)
 
@@ -73,11 +69,9 @@ class GRCN(GraphRecommender):
         """Of one modality the contents of users ``[U, c]`` and items ``[I, c]``; P of edges to users and to items."""
         present = self.features.present[:, self.modalities.index(name)]
         sent, received = present[self.to_users.sender], present[self.to_items.receiver]
-        item = F.normalize(F.leaky_relu(self.projections[name](self.features(name))), dim=1)
-        item, user = (
-            masked(item, present),
-            F.normalize(cast(nn.Embedding, self.user_preference[name]).weight, dim=1),
-        )
+        content = F.leaky_relu(self.projections[name](self.features(name)))
+        item = masked(F.normalize(content, dim=1), present)
+        user = F.normalize(cast(nn.Embedding, self.user_preference[name]).weight, dim=1)
         for _ in range(self.n_routing):
             share = self.to_users.softmax(self.to_users.scores(user, item), sent)
             user = F.normalize(user + self.to_users.sums(share, item), dim=1)

@@ -117,7 +117,7 @@ class LGMRec(GraphRecommender):
         if self.cl_weight:
             losses.append(self.cl_weight * self._contrast(found, users, items))
         if self.reg_weight:
-            losses.append(self.reg_weight * half_squares(user_emb, item_emb, all_items[negatives[:, 0]]))
+            losses.append(self.reg_weight * half_squares(user_emb, item_emb, all_items[negatives]))
         return tuple(losses)
 
     def _contrast(self, found: list[Tensor], users: Tensor, items: Tensor) -> Tensor:

@@ -153,5 +153,5 @@ class MGCN(GraphRecommender):
             ]
             losses.append(self.cl_weight * torch.stack(pairs).sum())
         if self.reg_weight:
-            losses.append(self.reg_weight * half_squares(user_emb, item_emb, scored[of_negatives[:, 0]]))
+            losses.append(self.reg_weight * half_squares(user_emb, item_emb, scored[of_negatives]))
         return tuple(losses)

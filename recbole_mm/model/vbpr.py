@@ -103,7 +103,7 @@ class VBPR(TwoTowerRecommender):
         loss = bpr(*scores_of_rows(user_emb, item_emb, pos, neg))
         if not self.reg_weight:
             return loss
-        free = [self.user_id(users), self.item_id(items), self.item_id(negatives[:, 0])]
+        free = [self.user_id(users), self.item_id(items), self.item_id(negatives)]
         if self.user_taste is not None:
             free.append(self.user_taste(users))
         return loss + self.reg_weight * half_squares(*free)

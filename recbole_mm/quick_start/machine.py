@@ -15,12 +15,12 @@ import numpy as np
 import psutil
 import torch
 
+from recbole_mm.atomic import suffixes
 from recbole_mm.modality import ModalityStore
 from recbole_mm.trainer import Callback
 
 POWERCAP = Path("/sys/class/powercap")
 NO_ENERGY = "no counter of energy can be read here"
-SUFFIXES = ("inter", "user", "item", "kg", "link", "net", "ent")
 
 
 class Usage(Callback):
@@ -139,8 +139,9 @@ def data_record(config: Any, dataset: Any) -> dict[str, Any]:
 def _files(config: Any) -> Iterator[Path]:
     folder = Path(str(config["data_path"]))
     names = [str(name) for name in config["domains"] or []]
+    known = suffixes(config["additional_feat_suffix"])
     for place in [folder.parent / name for name in names] or [folder]:
-        yield from sorted(path for path in place.glob(f"{place.name}.*") if path.suffix[1:] in SUFFIXES)
+        yield from sorted(path for path in place.glob(f"{place.name}.*") if path.suffix[1:] in known)
 
 
 def _state(path: Path) -> tuple[int, int]:

@@ -9,11 +9,12 @@ import scipy.sparse as sp
 import torch
 from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import AutoEncoderMixin
-from recbole.model.general_recommender import ADMMSLIM, CDAE, EASE, ItemKNN, SLIMElastic
+from recbole.model.general_recommender import ADMMSLIM, CDAE
 from torch import Tensor
 
 from recbole_mm.errors import WrongUse
 from recbole_mm.model.traits import trait
+from recbole_mm.serve.linear import history_weights
 
 
 def score_history(model: Any, scorer: Any, items: np.ndarray, row: Any | None) -> Tensor:
@@ -52,13 +53,17 @@ def _by_id(model: Any) -> str:
 
 def _of_recbole(model: Any, items: np.ndarray, scorer: Any) -> Tensor | None:
     """Of RecBole's models that read a user's row of interactions: user 0, who has none, is given these."""
-    if isinstance(model, ItemKNN) and model.method == "item":
-        return torch.from_numpy(_row(model, items) @ model.w.toarray())[0]
+    taken = np.unique(items)
+    weights = history_weights(model, taken, np.arange(model.n_items))
+    if weights is not None:
+        return torch.from_numpy(weights.sum(axis=0))
     swap: dict[str, Any] = {}
-    if isinstance(model, (EASE, SLIMElastic, ADMMSLIM)):
-        swap = {"interaction_matrix": sp.csr_matrix(_row(model, items))}
+    if isinstance(model, ADMMSLIM):  # with centred columns
+        row = np.zeros((1, model.n_items), dtype=np.float32)
+        row[0, taken] = 1.0
+        swap = {"interaction_matrix": sp.csr_matrix(row)}
     elif isinstance(model, AutoEncoderMixin) and not isinstance(model, CDAE):
-        ids = torch.from_numpy(np.unique(items)).to(scorer.device).unsqueeze(0)
+        ids = torch.from_numpy(taken).to(scorer.device).unsqueeze(0)
         swap = {"history_item_id": ids, "history_item_value": torch.ones_like(ids, dtype=torch.float)}
     if not swap:
         return None
@@ -70,9 +75,3 @@ def _of_recbole(model: Any, items: np.ndarray, scorer: Any) -> Tensor | None:
     finally:
         for name, value in held.items():
             setattr(model, name, value)
-
-
-def _row(model: Any, items: np.ndarray) -> np.ndarray:
-    row = np.zeros((1, model.n_items), dtype=np.float32)
-    row[0, items] = 1.0
-    return row

@@ -19,5 +19,9 @@ def history_weights(model: Any, histories: np.ndarray, items: np.ndarray) -> np.
         matrix = model.item_similarity
     else:
         return None
-    found = matrix[:, items][histories]
+    if isinstance(matrix, list):  # SANSA's two sparse factors
+        left, right = matrix
+        found = left[histories] @ right[:, items]
+    else:
+        found = matrix[:, items][histories]
     return np.asarray(found.toarray() if hasattr(found, "toarray") else found, dtype=np.float32)

@@ -57,9 +57,8 @@ def _similarity(ranker: Ranker, item: int, by: str) -> tuple[np.ndarray, str]:
     every = np.arange(ranker.train.item_num)
     weights = history_weights(ranker.model, np.array([item]), every)
     if weights is not None:
-        return weights[
-            0
-        ], f"weights of {type(ranker.model).__name__}: what the item in a history adds to a score"
+        name = type(ranker.model).__name__
+        return weights[0], f"weights of {name}: what the item in a history adds to a score"
     if isinstance(ranker.model, TwoTowerRecommender):
         with torch.no_grad():
             vectors = ranker.model.item_vectors().cpu().numpy()

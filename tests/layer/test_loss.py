@@ -77,6 +77,8 @@ def test_half_squares_per_row_of_the_first(scores: tuple[torch.Tensor, torch.Ten
     rows = scores[1]
     total = sum(x * x for row in rows.tolist() for x in row)
     close(half_squares(rows, rows.repeat(3, 1)), 4 * total / 2 / 5)
+    several = rows.unsqueeze(1).repeat(1, 7, 1)
+    close(half_squares(rows, several), 2 * total / 2 / 5)
 
 
 def test_bpr_refuses_to_broadcast_a_column() -> None:

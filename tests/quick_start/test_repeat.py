@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -103,6 +104,16 @@ def test_the_card_tells_what_a_reviewer_asks(toy):
     page = (folder / "card.html").read_text()
     assert all(f">{heading}</h2>" in page for heading in ("Result", "Machine"))
     assert read_record(folder / "card.html") == read_record(folder / "card.md") == read_record(folder)
+
+
+def test_every_atomic_file_is_in_the_record(tmp_path):
+    for suffix in ("inter", "rel", "net", "genre", "yaml"):
+        (tmp_path / f"{tmp_path.name}.{suffix}").write_text(f"{suffix}\n")
+    config = {"data_path": tmp_path, "domains": None, "additional_feat_suffix": "genre"}
+    assert machine_module.file_hashes(config) == {
+        f"{tmp_path.name}.{suffix}": hashlib.sha256(f"{suffix}\n".encode()).hexdigest()
+        for suffix in ("inter", "rel", "net", "genre")
+    }
 
 
 def test_energy_is_summed_over_a_counter_that_begins_anew(tmp_path, monkeypatch):

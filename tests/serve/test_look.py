@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 
 from recbole_mm.cli import main
@@ -79,6 +80,21 @@ def test_history_parts_are_those_of_the_training_items(trained: Trained) -> None
     for token, value in found.items():
         weight = session.model.item_similarity[part.token2id("item_id", token), target]
         assert value == pytest.approx(float(weight), rel=1e-6)
+
+
+def test_ease_in_two_sparse_factors_is_looked_at_as_one_matrix(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = trained("EASE", 1)
+    ranker, tokens, size = session.recommender.ranker, session.recommender.tokens, session.model.n_items
+    left, right = (sp.random(size, size, 0.4, "csr", np.float32, random_state=seed) for seed in (0, 1))
+    monkeypatch.setattr(session.model, "solution", [left, right])
+    matrix = (left @ right).toarray()
+    near, _ = similar_items(ranker, tokens, "item02", 3)
+    own = session.train_data._dataset.token2id("item_id", "item02")
+    assert near["similarity"].tolist() == pytest.approx(sorted(np.delete(matrix[own], [0, own]))[:-4:-1])
+    found = explain(session, "u3", "item02")
+    assert found["score"] == pytest.approx(sum(found["parts"]["history"].values()), rel=1e-5)
 
 
 def test_a_score_that_is_no_sum_is_one_line(trained: Trained) -> None:
