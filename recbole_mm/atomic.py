@@ -138,7 +138,7 @@ def float_sequences(
         (row, word)
         for row, cell in enumerate(cells)
         for word in cell.split(seq_separator)
-        if word and not _is_finite(word)
+        if word and not np.isfinite(pd.to_numeric(word, errors="coerce"))
     )
     fields = len(header_line(path, separator, encoding).split(separator))
     line = _Table.of(Path(path), separator, encoding, fields).line(row)
@@ -271,13 +271,6 @@ class _Table(NamedTuple):
 
 def _no_number(path: object, line: int, name: str, value: str) -> str:
     return f"{path}, line {line}: {name} is {value!r}, no finite number; write one or leave the cell empty"
-
-
-def _is_finite(word: str) -> bool:
-    try:
-        return bool(np.isfinite(float(word)))
-    except ValueError:
-        return False
 
 
 def _counted(number: int, noun: str) -> str:

@@ -6,6 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from recbole_mm.layer.projection import masked
+from recbole_mm.layer.softmax import grouped_softmax
+
+
+def query(width: int, out: int) -> nn.Sequential:
+    """``V tanh(W x + b)``, ``[..., d] -> [..., out]``: logits of an attention."""
+    return nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, out, bias=False))
 
 
 class BagAttention(nn.Module):
@@ -17,18 +23,13 @@ class BagAttention(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.score = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1, bias=False))
+        self.score = query(width, 1)
 
     def forward(self, vectors: Tensor, size: Tensor) -> Tensor:
         """``vectors [t, d]``, one bag after the other, ``size [n]`` of each -> ``[n, d]``, zeros for an empty bag."""
         bag = torch.arange(len(size), device=size.device).repeat_interleave(size)
-        logits = self.score(vectors).squeeze(1)
-        # the largest of each bag is taken off, so that no exponential is too large
-        top = logits.new_full((len(size),), -torch.inf).scatter_reduce(0, bag, logits.detach(), "amax")
-        weight = (logits - top[bag]).exp()
-        total = weight.new_zeros(len(size)).index_add(0, bag, weight)
-        share = (weight / total[bag]).unsqueeze(1)
-        parts = share * vectors
+        share = grouped_softmax(self.score(vectors).squeeze(1), bag, len(size))
+        parts = share.unsqueeze(1) * vectors
         return parts.new_zeros(len(size), vectors.shape[1]).index_add(0, bag, parts)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from recbole_mm.layer.softmax import grouped_softmax
+
 
 class Edges(nn.Module):
     """Edges from senders to receivers, in the order of the receivers; no part of the state dict.
@@ -51,12 +53,7 @@ class Edges(nn.Module):
 
     def softmax(self, scores: Tensor, kept: Tensor) -> Tensor:
         """Of ``scores [e]`` over the ``kept [e]`` edges of each receiver; 0 elsewhere."""
-        # the largest of each receiver goes, so that no exponential is too large
-        top = scores.new_full((len(self.start) - 1,), -torch.inf)
-        top = top.scatter_reduce(0, self.receiver, scores.detach().masked_fill(~kept, -torch.inf), "amax")
-        power = (scores - top[self.receiver]).masked_fill(~kept, -torch.inf).exp()
-        total = power.new_zeros(len(top)).index_add(0, self.receiver, power)
-        return power / total.clamp(min=1e-12)[self.receiver]
+        return grouped_softmax(scores.masked_fill(~kept, -torch.inf), self.receiver, len(self.start) - 1)
 
     def mean_weights(self) -> Tensor:
         """``[e]``, with which :meth:`sums` are means."""

@@ -1,13 +1,15 @@
-"""From the vectors of several modalities and an id to one vector."""
+"""From the vectors of several modalities and an id to one vector, and the weights of modalities."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from recbole_mm.errors import WrongUse
+from recbole_mm.layer.attention import query
 from recbole_mm.layer.projection import masked
 
 
@@ -16,9 +18,34 @@ def gate(width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, width), nn.Sigmoid())
 
 
-def query(width: int, out: int) -> nn.Sequential:
-    """``V tanh(W x + b)``, ``[..., d] -> [..., out]``: logits of an attention."""
-    return nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, out, bias=False))
+def named_weights(names: Sequence[str], given: Mapping[str, float] | None) -> Tensor:
+    """``[M]``: what ``given`` says of the modalities; those that it does not name share alike what is left of 1.
+
+    Raises:
+        WrongUse: they are more than 1 together.
+    """
+    known = {name: float(weight) for name, weight in (given or {}).items() if name in names}
+    left = 1 - sum(known.values())
+    if left < -1e-6:
+        raise WrongUse(f"modality_weights: expected at most 1 together, got {known}")
+    share = max(left, 0.0) / max(len(names) - len(known), 1)
+    return torch.tensor([known.get(name, share) for name in names])
+
+
+def shares_of_present(present: Tensor, weights: Tensor) -> Tensor:
+    """``weights [M]`` of the modalities for each item, over those it has, to sum 1; ``[I, M]``, zeros for none."""
+    own = present * weights
+    return own / own.sum(dim=1, keepdim=True).clamp(min=1e-12)
+
+
+def softmax_of_present(present: Tensor, logits: Tensor | None) -> Tensor:
+    """A softmax over the modalities that each of ``present [n, M]`` has; zeros for none.
+
+    *Shapes*: logits ``[M]`` for all or ``[n, M]``; None: all alike.
+    """
+    logits = torch.zeros(present.shape[1], device=present.device) if logits is None else logits
+    left_out = ~present & present.any(dim=1, keepdim=True)
+    return present * torch.softmax(logits.expand(present.shape).masked_fill(left_out, -torch.inf), dim=1)
 
 
 class SumFusion(nn.Module):
@@ -57,9 +84,7 @@ class GateFusion(nn.Module):
     def _weighted(self, modal: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Weights ``[n, M]``, masked vectors, and how many there are ``[n, 1]``."""
         modal = masked(modal, present)
-        logits = self.score(modal).squeeze(-1).masked_fill(~present, -torch.inf)
-        some = present.any(dim=1, keepdim=True)
-        weight = torch.softmax(logits.masked_fill(~some, 0.0), dim=1)
+        weight = softmax_of_present(present, self.score(modal).squeeze(-1))
         return weight, modal, present.sum(dim=1, keepdim=True)
 
 

@@ -9,8 +9,8 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from recbole_mm.errors import WrongUse
 from recbole_mm.layer.feature import FeatureTable
+from recbole_mm.layer.fusion import named_weights, shares_of_present
 from recbole_mm.layer.graph import FixedGraph, nearest_neighbours, symmetric_weights, to_torch
 
 
@@ -54,20 +54,6 @@ def similarity_graph(features: FeatureTable, name: str, k: int, binary: bool) ->
     return torch.sparse_coo_tensor(edges, weights, (n, n), check_invariants=False).coalesce()
 
 
-def named_weights(names: Sequence[str], given: Mapping[str, float] | None) -> Tensor:
-    """``[M]``: what ``given`` says of the modalities; those that it does not name share alike what is left of 1.
-
-    Raises:
-        WrongUse: they are more than 1 together.
-    """
-    known = {name: float(weight) for name, weight in (given or {}).items() if name in names}
-    left = 1 - sum(known.values())
-    if left < -1e-6:
-        raise WrongUse(f"modality_weights: expected at most 1 together, got {known}")
-    share = max(left, 0.0) / max(len(names) - len(known), 1)
-    return torch.tensor([known.get(name, share) for name in names])
-
-
 def frozen_graph(features: FeatureTable, k: int, modality_weights: Mapping[str, float] | None) -> FixedGraph:
     """FREEDOM's: the binary graphs of all modalities, weighted by `named_weights` over those that an item has.
 
@@ -77,22 +63,6 @@ def frozen_graph(features: FeatureTable, k: int, modality_weights: Mapping[str, 
     weights = named_weights(features.names, modality_weights)
     graphs = [similarity_graph(features, name, k, binary=True) for name in features.names]
     return FixedGraph(mixed_graph(graphs, shares_of_present(features.present, weights)))
-
-
-def shares_of_present(present: Tensor, weights: Tensor) -> Tensor:
-    """``weights [M]`` of the modalities for each item, over those it has, to sum 1; ``[I, M]``, zeros for none."""
-    own = present * weights
-    return own / own.sum(dim=1, keepdim=True).clamp(min=1e-12)
-
-
-def softmax_of_present(present: Tensor, logits: Tensor | None) -> Tensor:
-    """A softmax over the modalities that each of ``present [n, M]`` has; zeros for none.
-
-    *Shapes*: logits ``[M]`` for all or ``[n, M]``; None: all alike.
-    """
-    logits = torch.zeros(present.shape[1], device=present.device) if logits is None else logits
-    left_out = ~present & present.any(dim=1, keepdim=True)
-    return present * torch.softmax(logits.expand(present.shape).masked_fill(left_out, -torch.inf), dim=1)
 
 
 def mixed_graph(graphs: Sequence[Tensor], shares: Tensor) -> Tensor:

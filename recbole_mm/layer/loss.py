@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import torch
 import torch.nn.functional as F
@@ -146,8 +147,9 @@ def pairwise_info_nce(views: Sequence[Tensor], present: Tensor, temperature: flo
     *Shapes*: each view ``[n, d]``; present bool ``[n, M]``.
     """
     terms = []
-    for a in range(len(views)):
-        for b in range(a):
-            both = present[:, a] & present[:, b]
-            terms.append(symmetric_info_nce(views[a][both], views[b][both], temperature))
+    for a, b in combinations(range(len(views)), 2):
+        both = present[:, a] & present[:, b]
+        # most often all of them: no copy
+        pair = (view if bool(both.all()) else view[both] for view in (views[a], views[b]))
+        terms.append(symmetric_info_nce(*pair, temperature))
     return torch.stack(terms).mean()

@@ -1,4 +1,4 @@
-"""Softmax over a whole catalogue in bounded memory, and over samples of it."""
+"""Softmax over a whole catalogue in bounded memory, over samples of it, and over groups."""
 
 from __future__ import annotations
 
@@ -17,6 +17,15 @@ from recbole_mm.layer.scoring import candidate_scores
 def scores_in(mib: float) -> int:
     """How many scores (float32) fill so many MiB, at least one."""
     return max(1, int(mib * (1 << 18)))
+
+
+def grouped_softmax(scores: Tensor, group: Tensor, n_groups: int) -> Tensor:
+    """A softmax of ``scores [e]`` over each ``group [e]``; those of -inf have no share, in a group of these too."""
+    # the largest of each group is taken off, so that no exponential is too large
+    top = scores.new_full((n_groups,), -torch.inf).scatter_reduce(0, group, scores.detach(), "amax")
+    power = (scores - top.masked_fill(top == -torch.inf, 0.0)[group]).exp()
+    total = power.new_zeros(n_groups).index_add(0, group, power)
+    return power / total.clamp(min=1e-12)[group]
 
 
 def blockwise_softmax(

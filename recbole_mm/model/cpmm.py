@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import combinations
 from typing import Any
 
 import torch
@@ -33,7 +32,7 @@ from recbole_mm.errors import WrongUse
 from recbole_mm.layer.gather import gather_distinct
 from recbole_mm.layer.graph import incidence
 from recbole_mm.layer.history import Taken, UserHistory
-from recbole_mm.layer.loss import first_order_similarity, paired_distance, symmetric_info_nce
+from recbole_mm.layer.loss import first_order_similarity, paired_distance, pairwise_info_nce
 from recbole_mm.layer.projection import SkipTower
 from recbole_mm.model.base import TwoTowerRecommender, check_choices, item_features
 
@@ -136,7 +135,7 @@ class CPMM(TwoTowerRecommender):
             items, items, present, id_emb, exists, *modal
         )
         compute = {
-            "modality_contrast": lambda: self._modality_contrast(modal, present),
+            "modality_contrast": lambda: pairwise_info_nce(modal, present, 1 / self.scale),
             "consistency": lambda: torch.stack(
                 [
                     paired_distance(_rows(z, has), _rows(id_emb, has))
@@ -146,13 +145,6 @@ class CPMM(TwoTowerRecommender):
             "first_order": lambda: self._first_order(_rows(id_emb, exists), _rows(items, exists)),
         }
         return tuple(self.weights[name] * compute[name]() for name in self.loss_terms)
-
-    def _modality_contrast(self, modal: list[Tensor], present: Tensor) -> Tensor:
-        terms = []
-        for a, b in combinations(range(len(modal)), 2):
-            both = present[:, a] & present[:, b]
-            terms.append(symmetric_info_nce(_rows(modal[a], both), _rows(modal[b], both), 1 / self.scale))
-        return torch.stack(terms).mean()
 
     def _first_order(self, id_emb: Tensor, items: Tensor) -> Tensor:
         met = self._met[items.cpu().numpy()]

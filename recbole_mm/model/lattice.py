@@ -29,8 +29,9 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.layer.clock import EpochClock
+from recbole_mm.layer.fusion import softmax_of_present
 from recbole_mm.layer.graph import FixedGraph
-from recbole_mm.layer.item_graph import similarity_graph, softmax_of_present
+from recbole_mm.layer.item_graph import similarity_graph
 from recbole_mm.layer.learned_graph import LearnedGraph
 from recbole_mm.model.base import item_features
 from recbole_mm.model.graph_recommender import GraphRecommender

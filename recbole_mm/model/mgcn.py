@@ -29,9 +29,10 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
-from recbole_mm.layer.fusion import gate, query
+from recbole_mm.layer.attention import query
+from recbole_mm.layer.fusion import gate, softmax_of_present
 from recbole_mm.layer.graph import FixedGraph, last_layer
-from recbole_mm.layer.item_graph import similarity_graph, softmax_of_present
+from recbole_mm.layer.item_graph import similarity_graph
 from recbole_mm.layer.loss import bpr, half_squares, in_batch_info_nce
 from recbole_mm.layer.projection import masked
 from recbole_mm.layer.scoring import scores_of_rows

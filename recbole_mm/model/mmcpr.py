@@ -19,7 +19,6 @@ the id embeddings stand in its place as they are, so that a user and an item alw
 from __future__ import annotations
 
 from functools import partial
-from itertools import combinations
 from typing import Any
 
 import torch
@@ -30,7 +29,7 @@ from recbole_mm.layer.attention import BagAttention, PositionAttention, mean_of_
 from recbole_mm.layer.gather import gather_distinct
 from recbole_mm.layer.graph import mean_of_layers, to_torch
 from recbole_mm.layer.history import Bags, Taken, UserHistory
-from recbole_mm.layer.loss import bce, symmetric_info_nce
+from recbole_mm.layer.loss import bce, pairwise_info_nce
 from recbole_mm.layer.projection import masked
 from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.base import TwoTowerRecommender, check_choices, item_features, review_features
@@ -150,15 +149,9 @@ class MMCPR(TwoTowerRecommender):
         if self._has_contrast:
             rows = torch.unique(pos)
             views, there = gather_distinct(needed[rows], modal[rows], present[rows])
-            losses.append(self.cl_weight * self._contrast(views, there))
+            contrast = pairwise_info_nce(views.unbind(dim=1), there, self.temperature)
+            losses.append(self.cl_weight * contrast)
         return tuple(losses)
-
-    def _contrast(self, modal: Tensor, present: Tensor) -> Tensor:
-        terms = []
-        for a, b in combinations(range(len(self.modalities)), 2):
-            both = present[:, a] & present[:, b]
-            terms.append(symmetric_info_nce(modal[both, a], modal[both, b], self.temperature))
-        return torch.stack(terms).mean()
 
     def pretrained(self) -> dict[str, dict[str, tuple[Tensor, Tensor]]]:
         """z_u and z_i of all."""

@@ -27,7 +27,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recbole_mm.layer.fusion import gate, query
+from recbole_mm.layer.attention import query
+from recbole_mm.layer.fusion import gate
 from recbole_mm.layer.graph import FixedGraph
 from recbole_mm.layer.item_graph import greatest_graph
 from recbole_mm.layer.projection import masked

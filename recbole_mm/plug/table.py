@@ -155,7 +155,7 @@ class PluggedEmbedding(nn.Embedding):
 
     The parameter, its name in the state dict and the optimiser's view of it are those of the plain embedding. Asked
     for more rows than a block has, the block is computed once, and kept until its parts or the mode of gradients
-    change or a backward pass goes through it.
+    change, a backward pass goes through it or :meth:`train` is called.
 
     Attributes:
         plugs: ``item`` or ``user`` -> its `Plug`.
@@ -220,6 +220,11 @@ class PluggedEmbedding(nn.Embedding):
         parts.append(self.own[end:])
         parts = [part for part in parts if len(part)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def train(self, mode: bool = True) -> PluggedEmbedding:
+        """Between training and evaluation nothing is kept: not every optimiser counts the versions of what it writes."""
+        self._kept.clear()
+        return super().train(mode)
 
     def _keep(self, kind: str, make: Any) -> Tensor:
         versions = tuple((id(p), p._version) for p in self.parameters())

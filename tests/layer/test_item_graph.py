@@ -10,12 +10,9 @@ import torch
 from torch import Tensor
 
 from recbole_mm.layer.feature import FeatureTable
+from recbole_mm.layer.fusion import shares_of_present
 from recbole_mm.layer.graph import FixedGraph, propagate
-from recbole_mm.layer.item_graph import (
-    mixed_graph,
-    shares_of_present,
-    similarity_graph,
-)
+from recbole_mm.layer.item_graph import mixed_graph, similarity_graph
 from recbole_mm.layer.lightgcn import LightGCN
 
 PRESENT = torch.tensor([[0, 0], [1, 1], [1, 1], [1, 0], [1, 1], [0, 1], [1, 0]], dtype=torch.bool)

@@ -93,7 +93,8 @@ def test_loss_is_the_formula(tmp_path: Path, n_negatives: int) -> None:
     for u, i, negatives in naive.rows(batch):
         user, item = vectors[u], vectors[first + i]
         terms += [softplus(user @ vectors[first + n] - user @ item) for n in negatives]
-        squares += sum(float(x @ x) for x in (user, item, vectors[first + negatives[0]]))
+        squares += float(user @ user + item @ item)
+        squares += sum(float(vectors[first + n] @ vectors[first + n]) for n in negatives) / len(negatives)
     users, items = [u for u, _, _ in naive.rows(batch)], [first + i for _, i, _ in naive.rows(batch)]
     assert len(set(items)) < 12
     nce = sum(contrast(fused, behaviour, rows, 0.4) for rows in (users, items))

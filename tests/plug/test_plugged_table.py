@@ -153,6 +153,19 @@ def test_what_is_kept_is_never_old() -> None:
     torch.testing.assert_close(copy.deepcopy(embedding).weight, embedding.weight)
 
 
+def test_an_evaluation_sees_what_a_fused_optimiser_wrote() -> None:
+    embedding, few = plugged("add"), torch.tensor([START + 1, START + 2])
+    optimizer = torch.optim.Adam(embedding.parameters(), lr=0.1, fused=True)
+    for _ in range(3):
+        embedding.eval()
+        with torch.no_grad():
+            torch.testing.assert_close(embedding.weight, naive(embedding))
+        embedding.train()
+        optimizer.zero_grad()
+        embedding(few).sum().backward()  # fewer rows than a block: it is not computed
+        optimizer.step()
+
+
 @pytest.mark.parametrize("place", [IN, OUT])
 def test_at_input_or_output_alone(place: str) -> None:
     embedding = plugged("add", start=0, at=frozenset([place]))
