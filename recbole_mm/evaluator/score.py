@@ -38,8 +38,15 @@ class Scorer:
 
         ``candidates``: ids of the items whose scores will be read, None for all. A model that scores pair by pair
         scores these alone; the others are -inf.
+
+        Raises:
+            Failure: a score is NaN or infinite, which no comparison would rank.
         """
-        interaction = interaction.to(self.device)
+        scores = self._scores(interaction.to(self.device), candidates)
+        _check_numbers(self.model, scores[:, 1:])
+        return scores
+
+    def _scores(self, interaction: Any, candidates: np.ndarray | None) -> Tensor:
         if self._item_features is None:
             try:
                 scores = self._full_sort(interaction)
@@ -122,4 +129,15 @@ def predict_rows(model: Any, interaction: Any, device: Any, size: int) -> Tensor
         model.predict(interaction[slice(a, a + size)].to(device)).reshape(-1)
         for a in range(0, len(interaction), size)
     ]
-    return torch.cat(parts)
+    scores = torch.cat(parts)
+    _check_numbers(model, scores)
+    return scores
+
+
+def _check_numbers(model: Any, scores: Tensor) -> None:
+    """Refuse NaN and infinity; -inf is an item that a model leaves out."""
+    if scores.numel() and not bool((largest := scores.amax()) < torch.inf):  # NaN is the largest, too
+        raise Failure(
+            f"{type(model).__name__}: scores are {largest.item()}; lower learning_rate or set clip_grad_norm, and check "
+            "the features for huge values"
+        )

@@ -150,6 +150,6 @@ def pairwise_info_nce(views: Sequence[Tensor], present: Tensor, temperature: flo
     for a, b in combinations(range(len(views)), 2):
         both = present[:, a] & present[:, b]
         # most often all of them: no copy
-        pair = (view if bool(both.all()) else view[both] for view in (views[a], views[b]))
-        terms.append(symmetric_info_nce(*pair, temperature))
+        left, right = (view if bool(both.all()) else view[both] for view in (views[a], views[b]))
+        terms.append(symmetric_info_nce(left, right, temperature))
     return torch.stack(terms).mean()

@@ -8,6 +8,8 @@ import torch
 from recbole.data.interaction import Interaction
 from recbole.model.general_recommender import NeuMF
 
+from recbole_mm.errors import Failure
+from recbole_mm.evaluator import Evaluator
 from recbole_mm.evaluator.neumf import neumf_scores
 from recbole_mm.evaluator.score import Scorer
 from recbole_mm.model.traits import PADDING_FREE
@@ -99,3 +101,25 @@ def test_a_model_that_reads_padding_gets_its_rows_as_they_are(build) -> None:
     queries = test._dataset[:20]
     found = Scorer(model, test, model.n_items, 4096)(queries)
     assert torch.equal(found, model.full_sort_predict(queries).view(20, -1))
+
+
+@pytest.mark.parametrize(
+    ("mode", "wrong"),
+    [
+        ("full", torch.nan),
+        ("full", torch.inf),
+        ("uni20", torch.nan),
+        ("uni20", torch.inf),
+        ("labeled", torch.nan),
+    ],
+)
+@torch.no_grad()
+def test_scores_that_are_no_numbers_are_refused(build, mode: str, wrong: float) -> None:
+    labelled = {"threshold": {"rating": 4}, "metrics": ["AUC"], "valid_metric": "AUC"}
+    name, more = ("LR", labelled) if mode == "labeled" else ("BPR", {})
+    config, model, _, (_, _, test) = build(name, eval_args={"mode": mode}, **more)
+    Evaluator(config).evaluate(model, test)
+    for parameter in model.parameters():
+        parameter.fill_(wrong)
+    with pytest.raises(Failure, match=f"^{name}: scores are (nan|inf); lower learning_rate"):
+        Evaluator(config).evaluate(model, test)
