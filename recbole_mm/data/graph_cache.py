@@ -10,9 +10,9 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import scipy.sparse as sp
 
-from recbole_mm.data.training_hash import training_hash
 from recbole_mm.files import replacing
 from recbole_mm.layer import graph
 from recbole_mm.layer.graph import co_interaction_graph
@@ -24,18 +24,20 @@ FOLDER = "graphs"
 def co_interactions(part: Any, kind: str, k: int | None, min_common: int) -> Any:
     """:func:`~recbole_mm.layer.graph.co_interaction_graph` of the users or items (``kind``) of a training part.
 
-    It is in internal ids, so their tokens belong to its key, as do the training pairs and the code.
+    It is in internal ids, so their tokens belong to its key, as do the pairs that make it (of a pre-training those of
+    positive label) and the code.
     """
     fields = {"user": part.uid_field, "item": part.iid_field}
     users, items = (part.inter_feat[field].numpy() for field in fields.values())
     nodes, others = (users, items) if kind == "user" else (items, users)
     tokens = part.field2id_token[fields[kind]]
+    distinct = np.unique(nodes.astype(np.int64) * (others.max(initial=0) + 1) + others)
     made_of = {
         "graph": "co_interaction_graph",
         "kind": kind,
         "k": k,
         "min_common": min_common,
-        "training_rows": training_hash(part),
+        "pairs": hashlib.sha256(distinct.tobytes()).hexdigest(),
         "ids": hashlib.sha256("\n".join(map(str, tokens)).encode()).hexdigest(),
     }
     folder = Path(part.config["checkpoint_dir"]) / FOLDER

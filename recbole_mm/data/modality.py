@@ -50,8 +50,7 @@ class ItemModality:
         source: np.ndarray | Stacked,
         rows: np.ndarray,
         scaling: str | None = None,
-        noise: bool = False,
-        seed: int = 0,
+        noise: np.random.Generator | None = None,
         shrinkage: float = 0.0,
     ):
         self.source = source
@@ -60,9 +59,9 @@ class ItemModality:
         self.width = int(source.shape[1])
         self.scale: Transform | None = None
         held = np.flatnonzero(self.present)
-        if noise:
+        if noise is not None:
             real = self.take(held)
-            drawn = np.random.default_rng(seed).standard_normal(real.shape, dtype=np.float32)
+            drawn = noise.standard_normal(real.shape, dtype=np.float32)
             self.source = drawn * real.std(axis=0) + real.mean(axis=0)
             self.rows = np.where(self.present, np.cumsum(self.present) - 1, -1)
         self.scale = fit_scaling(scaling, self.take, held, shrinkage)
@@ -139,7 +138,7 @@ def controlled(
         held = np.flatnonzero(rows >= 0)
         rows[held] = rows[rng.permutation(held)]
     shrinkage = config["whitening_shrinkage"]
-    return ItemModality(source, rows, scaling, control == "noise", config["split_seed"], shrinkage)
+    return ItemModality(source, rows, scaling, rng if control == "noise" else None, shrinkage)
 
 
 def _align_all(

@@ -21,6 +21,7 @@ import pandas as pd
 
 from recbole_mm.data.link import own_tokens
 from recbole_mm.data.modality import ItemModality, Stacked, controlled
+from recbole_mm.data.seen import PHASES, joined, pair_key
 from recbole_mm.errors import WrongUse
 from recbole_mm.modality import SEPARATOR, ModalityStore, align, reviews_folder
 
@@ -47,6 +48,7 @@ def review_vectors(config: Any, dataset: Any, with_items: bool = True) -> ItemMo
             f"user_text: reviews needs the item modality 'text' too, there is {list(dataset.modality)}; see modalities"
         )
     keys, domain = _keys_of_rows(dataset)
+    elsewhere = _in_other_phases(dataset)
     rows, stores, offset = np.full(len(keys), -1, dtype=np.int64), [], 0
     scaled = TEXT in dataset.modality
     for path, k in review_places(config, dataset):
@@ -54,7 +56,7 @@ def review_vectors(config: Any, dataset: Any, with_items: bool = True) -> ItemMo
         scaled = scaled and _alike(store, dataset, with_items)
         stores.append(store)
         mine = np.arange(len(keys)) if k is None else np.flatnonzero(domain == k)
-        _refuse_repeated(keys[mine], path)
+        _refuse_repeated(keys[mine], elsewhere[mine], path)
         name = None if k is None else dataset.domain_names[k]
         # position 0 is padding to `align`
         found = align(_as_merged(config, name, store.tokens), np.concatenate([[""], keys[mine]])).rows[1:]
@@ -72,7 +74,8 @@ def review_vectors(config: Any, dataset: Any, with_items: bool = True) -> ItemMo
         covered, len(rows), 100 * covered / len(rows), places,
     )  # fmt: skip
     source = stores[0].values if len(stores) == 1 else Stacked([store.values for store in stores])
-    reviews = controlled(config, source, rows, np.random.default_rng(config["split_seed"]), None)
+    # another stream than the items' has, so that noise here is not theirs
+    reviews = controlled(config, source, rows, np.random.default_rng([config["split_seed"], 1]), None)
     if scaled:
         reviews.scale = dataset.modality[TEXT].scale
     elif config["feature_scaling"]:
@@ -118,6 +121,15 @@ def _keys_of_rows(dataset: Any) -> tuple[np.ndarray, np.ndarray | None]:
     return users + SEPARATOR + items, feat["domain"].numpy() if dataset.domain_names else None
 
 
+def _in_other_phases(dataset: Any) -> np.ndarray:
+    """Of each row of a part, whether its pair is in another phase, too; bool ``[n]``."""
+    if not hasattr(dataset, "pairs"):  # not divided yet
+        return np.zeros(len(dataset.inter_feat), dtype=bool)
+    others = joined(dataset, [phase for phase in PHASES if phase != dataset.phase])
+    rows = tuple(dataset.inter_feat[field].numpy() for field in (dataset.uid_field, dataset.iid_field))
+    return np.isin(pair_key(rows, dataset.item_num), pair_key(others, dataset.item_num))
+
+
 def _as_merged(config: Any, domain: str | None, tokens: np.ndarray) -> np.ndarray:
     """A store's tokens as the merged data set has them: linked, and kept apart where domains do not overlap."""
     if domain is None:
@@ -127,11 +139,12 @@ def _as_merged(config: Any, domain: str | None, tokens: np.ndarray) -> np.ndarra
     return (users + SEPARATOR + items).to_numpy(dtype=object)
 
 
-def _refuse_repeated(keys: np.ndarray, path: Path) -> None:
-    repeated = keys[pd.Series(keys).duplicated().to_numpy()]
-    if len(repeated):
-        user, item = repeated[0].split(SEPARATOR, 1)
-        raise WrongUse(
-            f"user {user!r} and item {item!r} meet in several training rows, but {path} holds one review of theirs; "
-            "keep one row with rm_dup_inter: first"
-        )
+def _refuse_repeated(keys: np.ndarray, elsewhere: np.ndarray, path: Path) -> None:
+    several = ("in several training rows", pd.Series(keys).duplicated().to_numpy())
+    for where, repeated in (several, ("in training and in validation or test", elsewhere)):
+        if repeated.any():
+            user, item = keys[repeated.argmax()].split(SEPARATOR, 1)
+            raise WrongUse(
+                f"user {user!r} and item {item!r} meet {where}, but {path} holds one review of theirs; keep one row "
+                "with rm_dup_inter: first"
+            )

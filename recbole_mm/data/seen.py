@@ -27,9 +27,9 @@ def keep_pairs(parts: Sequence[Any]) -> None:
     """
     found = [pairs_of(part) for part in parts]
     width = parts[0].item_num
-    held = [_key(pairs, width) for pairs in map(_histories, parts) if pairs is not None]
+    held = [pair_key(pairs, width) for pairs in map(_histories, parts) if pairs is not None]
     if held:
-        asked = np.concatenate([_key(pairs, width) for pairs in found])
+        asked = np.concatenate([pair_key(pairs, width) for pairs in found])
         users, items = np.divmod(np.setdiff1d(np.concatenate(held), asked), width)
         found[0] = np.concatenate([found[0][0], users]), np.concatenate([found[0][1], items])
     interacted = np.zeros(width, dtype=bool)
@@ -44,7 +44,7 @@ def keep_pairs(parts: Sequence[Any]) -> None:
 def repeated(part: Any) -> tuple[int, int]:
     """How many rows of the test are of a pair that a training row has, too; and the rows of the test."""
     width = part.item_num
-    keys = [_key(part.pairs[phase], width) for phase in ("train", "test")]
+    keys = [pair_key(part.pairs[phase], width) for phase in ("train", "test")]
     return int(np.isin(keys[1], keys[0]).sum()), len(keys[1])
 
 
@@ -73,10 +73,10 @@ def report_cold(parts: Sequence[Any]) -> None:
 def seen_pairs(part: Any, mask_seen: str) -> Pairs:
     """The pairs that ``mask_seen`` (``train+valid``, ``train`` or ``none``) takes out of the candidates of a part.
 
-    ``train+valid`` are the pairs of the phases before. Where the part is one domain of its phase, the other domains'
-    pairs are among them, as RecBole masks what its sampler knows as used. Pairs may repeat and may be positives.
+    ``train+valid`` are the pairs of the phases before. With ``eval_domain`` the other domains' pairs of the phase are
+    among them, as RecBole masks what its sampler knows as used. Pairs may repeat and may be positives.
     """
-    before = PHASES.index(part.phase) + (len(part) < len(part.pairs[part.phase][0]))
+    before = PHASES.index(part.phase) + (part.config["eval_domain"] is not None)
     return joined(part, PHASES[: {"none": 0, "train": 1, "train+valid": before}[mask_seen]])
 
 
@@ -87,7 +87,8 @@ def joined(part: Any, phases: Sequence[str] = PHASES) -> Pairs:
     return (users[0], items[0]) if len(found) == 1 else (np.concatenate(users), np.concatenate(items))
 
 
-def _key(pairs: Pairs, width: int) -> np.ndarray:
+def pair_key(pairs: Pairs, width: int) -> np.ndarray:
+    """A number for each pair, ``width`` that of items."""
     return pairs[0].astype(np.int64) * width + pairs[1]
 
 

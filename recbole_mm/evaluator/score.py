@@ -137,7 +137,8 @@ def predict_rows(model: Any, interaction: Any, device: Any, size: int) -> Tensor
 def _check_numbers(model: Any, scores: Tensor) -> None:
     """Refuse NaN and infinity; -inf is an item that a model leaves out."""
     if scores.numel() and not bool((largest := scores.amax()) < torch.inf):  # NaN is the largest, too
+        name = type(model).__name__
         raise Failure(
-            f"{type(model).__name__}: scores are {largest.item()}; lower learning_rate or set clip_grad_norm, and check "
-            "the features for huge values"
+            f"{name}: scores are {largest.item()}; lower learning_rate or set clip_grad_norm, and check the features "
+            "for huge values"
         )

@@ -222,7 +222,7 @@ class PluggedEmbedding(nn.Embedding):
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def train(self, mode: bool = True) -> PluggedEmbedding:
-        """Between training and evaluation nothing is kept: not every optimiser counts the versions of what it writes."""
+        """Between training and evaluation nothing is kept: a fused optimiser counts no versions of what it writes."""
         self._kept.clear()
         return super().train(mode)
 

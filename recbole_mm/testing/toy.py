@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import linear_sum_assignment
 
 from recbole_mm.modality import ModalityStore
 
@@ -56,7 +57,7 @@ def write_toy(
     inter = _toy_interactions(rng, domains)
     if swap_test:
         test = inter["part"] == "test"
-        inter.loc[test, "item"] = np.roll(inter.loc[test, "item"].to_numpy(), 3)
+        inter.loc[test, "item"] = _dealt_anew(inter[~test], inter[test])
     frame = pd.DataFrame(
         {
             "user_id:token": [f"u{u}" for u in inter["user"]],
@@ -85,6 +86,15 @@ def write_toy(
         "modalities": list(modalities),
         **({"domain_field": "domain"} if domains > 1 else {}),
     }
+
+
+def _dealt_anew(other: pd.DataFrame, test: pd.DataFrame) -> np.ndarray:
+    """The items of the test rows, so that no row has its own or one that its user has elsewhere."""
+    taken = {*zip(other["user"], other["item"], strict=True), *zip(test["user"], test["item"], strict=True)}
+    cost = [[(user, item) in taken for item in test["item"]] for user in test["user"]]
+    rows, dealt = linear_sum_assignment(cost)
+    assert not np.array(cost)[rows, dealt].any()
+    return test["item"].to_numpy()[dealt]
 
 
 def _toy_domains(domains: int) -> np.ndarray:

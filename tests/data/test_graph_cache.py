@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from recbole_mm.data import graph_cache
+from recbole_mm.data.seen import seen_pairs
 from recbole_mm.layer.graph import co_interaction_graph
 from recbole_mm.testing import Built, write_toy
 
@@ -56,6 +58,27 @@ def test_it_is_built_once_for_the_same_rows_ids_and_settings(
     )
     graph_of(built, "item", 3, 1)
     assert len(calls) == 8
+
+
+def test_the_rows_of_a_pre_training_that_count_belong_to_the_key(tmp_path: Path) -> None:
+    graphs = {}
+    for least in (2, 5, 2):
+        settings = {
+            **write_toy(tmp_path / f"{len(graphs)}{least}"),
+            "checkpoint_dir": str(tmp_path / "saved"),
+        }
+        inter = tmp_path / f"{len(graphs)}{least}" / "toy" / "toy.inter"
+        frame = pd.read_csv(inter, sep="\t")
+        frame["rating:float"] = np.arange(len(frame)) % 5 + 1
+        frame.to_csv(inter, sep="\t", index=False)
+        built = Built("CPMM", {**settings, "pretrain_valid": "loss", "threshold": {"rating": least}})
+        graph = graph_of(built, "item", None, 1)
+        assert (graphs.setdefault(least, graph) != graph).nnz == 0
+    assert graphs[5].nnz < graphs[2].nnz
+    part = built.valid_data._dataset
+    assert len(part) < len(part.pairs["valid"][0])
+    for masked, own in zip(seen_pairs(part, "train+valid"), part.pairs["train"], strict=True):
+        np.testing.assert_array_equal(masked, own)  # what is disliked in validation is not
 
 
 def test_it_is_of_training_rows_alone(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,7 @@ def test_noise_has_the_same_mean_and_deviation_and_no_real_vector(tmp_path: Path
     source = (rng.standard_normal((4000, 3)) * [1, 5, 0.1] + [0, 7, -2]).astype(np.float32)
     rows = np.array([-1, *rng.permutation(4000)])
     rows[rng.permutation(np.arange(1, 4001))[:500]] = -1
-    plain, noise = ItemModality(source, rows), ItemModality(source, rows, noise=True, seed=1)
+    plain, noise = ItemModality(source, rows), ItemModality(source, rows, noise=np.random.default_rng(1))
     np.testing.assert_array_equal(plain.present, noise.present)
     held = np.flatnonzero(plain.present)
     real, drawn = plain.take(held), noise.take(held)
@@ -158,6 +159,17 @@ def test_noise_has_the_same_mean_and_deviation_and_no_real_vector(tmp_path: Path
     assert not noise.take(np.flatnonzero(~noise.present)).any()
     a, b = toy(tmp_path / "a"), toy(tmp_path / "b", feature_control="noise")
     assert not set(vectors(a, "text").values()) & set(vectors(b, "text").values())
+
+
+def test_noise_of_two_modalities_is_not_the_same(tmp_path: Path) -> None:
+    settings = write_toy(tmp_path, missing=0.0)
+    folder = tmp_path / "modality" / "toy"
+    shutil.copytree(folder / "text", folder / "more")
+    dataset = create_dataset(Config("CMC", "toy", config_dict={
+        **settings, "modalities": ["text", "more"], "feature_control": "noise", "feature_scaling": "standardize",
+    }))  # fmt: skip
+    text, more = (dataset.modality[name].take(np.arange(1, 31)).ravel() for name in ("text", "more"))
+    assert abs(np.corrcoef(text, more)[0, 1]) < 0.3
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])

@@ -31,9 +31,7 @@ def write_reviews(
     rubbish = 100 * other.standard_normal(values.shape).astype(np.float32)
     swapped = (frame["part:token"] == changed).to_numpy()
     values[swapped] = rubbish[swapped]
-    # the toy's exchanged test rows may repeat a pair of the training rows, which come first
-    repeated = frame.duplicated(["user_id:token", "item_id:token"]).to_numpy()
-    kept = (np.arange(len(frame)) % 4 != 0) & ~repeated
+    kept = np.arange(len(frame)) % 4 != 0
     tokens = np.array(list(map(review_key, frame["user_id:token"], frame["item_id:token"])), dtype=object)
     path = folder / "modality" / "toy.reviews" / "text"
     ModalityStore.write(path, values[kept], tokens[kept], modality="text", encoder=encoder, overwrite=True)
@@ -171,6 +169,9 @@ def test_a_pair_in_several_rows_is_one_line(tmp_path: Path) -> None:
     path.write_text("\n".join([*lines[:2], *lines[1:]]) + "\n")
     refuse(tmp_path, r"meet in several training rows, .* rm_dup_inter: first", **settings)
     Built("CMC", {**settings, "rm_dup_inter": "first"})
+    again = lines[1].replace("train", "test")
+    path.write_text("\n".join([*lines, again]) + "\n")
+    refuse(tmp_path, r"meet in training and in validation or test, .* rm_dup_inter: first", **settings)
 
 
 def merged(root: Path, **settings: Any) -> tuple[Any, Any]:
