@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import sys
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +14,8 @@ from types import CodeType
 from typing import Any
 
 import recbole_mm
-from recbole_mm.modality import find_stores
+from recbole_mm.modality import find_stores, reviews_folder
+from recbole_mm.modality.format import MANIFEST
 from recbole_mm.plug import KINDS, named_stores
 from recbole_mm.quick_start.pretrain_config import pretraining_of
 from recbole_mm.run.key import keys_that
@@ -21,8 +23,9 @@ from recbole_mm.serialize import readable
 
 LIBRARIES = ("recbole_mm", "recbole", "torch", "numpy", "pandas", "scipy")
 # rooms whose code decides the figures of any run, and of one of a model of ours
-_ROOMS = ("compat", "data", "evaluator", "trainer")
-_ROOMS_OF_OURS = ("layer", "modality")
+_ROOMS = ("compat", "data", "evaluator", "layer", "trainer")
+_ROOMS_OF_OURS = ("modality",)
+_OUR_MODELS = "recbole_mm.model."
 # whose versions say what their code is
 _INSTALLED = frozenset(["recbole", "torch", "builtins", "abc", "typing"])
 
@@ -68,9 +71,25 @@ def code_of(model_class: type, plugged: bool = False) -> list[str]:
 
     So a change of one model leaves the finished runs of the others valid.
     """
-    classes = [each for each in model_class.__mro__ if each.__module__.split(".")[0] not in _INSTALLED]
+    classes = _behind(model_class)
     rooms = _ROOMS + (_ROOMS_OF_OURS if classes or plugged else ()) + (("plug",) if plugged else ())
     return [*(_room_code(room) for room in rooms), *sorted({_class_code(each) for each in classes})]
+
+
+def _behind(model_class: type) -> set[type]:
+    """The class and its bases, and what their files import from our models, and these in turn; none of RecBole's."""
+    found: set[type] = set()
+    waiting = [*model_class.__mro__]
+    while waiting:
+        one = waiting.pop()
+        if one in found or one.__module__.split(".")[0] in _INSTALLED:
+            continue
+        found.add(one)
+        beside = vars(sys.modules[one.__module__]).values() if one.__module__ in sys.modules else ()
+        waiting += [
+            each for each in beside if isinstance(each, type) and each.__module__.startswith(_OUR_MODELS)
+        ]
+    return found
 
 
 def _class_code(one: type) -> str:
@@ -111,21 +130,24 @@ def _data(config: Any) -> Iterator[str]:
     yield from _files(folder)
     for domain in config["domains"] or []:
         yield from _files(folder.parent / str(domain))
-    for value in config.final_config_dict.values():
-        for text in value.values() if isinstance(value, dict) else [value]:
-            if isinstance(text, str) and "/" in text and (Path(text) / "manifest.json").is_file():
+    paths = keys_that("path") - keys_that("silent")
+    for key, value in config.final_config_dict.items():
+        texts = [
+            each for each in (value.values() if isinstance(value, dict) else [value]) if isinstance(each, str)
+        ]
+        for text in texts:
+            if "/" in text and (Path(text) / MANIFEST).is_file():
                 yield _store(Path(text))
-            elif (
-                isinstance(text, str) and text.endswith((".csv", ".parquet", ".npz")) and Path(text).is_file()
-            ):
+            elif (key in paths or text.endswith((".csv", ".parquet", ".npz"))) and Path(text).is_file():
                 yield _file(Path(text))
     if config["init_from"]:
         start = Path(config["init_from"])
         yield from _files(start) if start.is_dir() else [_file(start)]
     if config.trait("multimodal"):
         for name in [config["dataset"], *(config["domains"] or [])]:
-            for store in find_stores(Path(str(config["modality_path"])) / str(name)).values():
-                yield _store(Path(store))
+            root = Path(str(config["modality_path"]))
+            for folder in (root / str(name), reviews_folder(root, str(name))):
+                yield from (_store(Path(store)) for store in find_stores(folder).values())
     if config["finetune_encoder"] and config["finetune_from"]:
         yield from _files(Path(str(config["finetune_from"])))
     for key in KINDS:
@@ -145,4 +167,4 @@ def _file(path: Path) -> str:
 
 
 def _store(folder: Path) -> str:
-    return f"{folder.name} {_hash(folder / 'manifest.json')}"
+    return f"{folder.name} {_hash(folder / MANIFEST)}"

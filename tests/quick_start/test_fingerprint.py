@@ -4,6 +4,7 @@ import pytest
 
 import recbole_mm
 from recbole_mm.config import Config
+from recbole_mm.model import get_model
 from recbole_mm.quick_start import fingerprint
 from recbole_mm.quick_start.fingerprint import run_key
 
@@ -61,6 +62,27 @@ def test_a_store_changes_the_key_of_a_model_that_reads_features_alone(folder):
     (store / "manifest.json").write_text("{}")
     assert key(folder, "CMC") != before[0]
     assert key(folder, "BPR") == before[1]
+
+
+def test_reviews_and_links_change_the_key(folder):
+    before = key(folder, "CMC"), key(folder, user_link=str(folder / "link.tsv"))
+    store = folder / "modality/toy.reviews/text"
+    store.mkdir(parents=True)
+    (store / "manifest.json").write_text("{}")
+    (folder / "link.tsv").write_text("books\tfilms\n")
+    assert key(folder, "CMC") != before[0]
+    assert key(folder, user_link=str(folder / "link.tsv")) != before[1]
+
+
+def test_the_code_behind_a_model_is_that_of_the_models_that_it_is_made_of(monkeypatch):
+    files, rooms = set(), set()
+    monkeypatch.setattr(fingerprint, "_hash", lambda path: files.add(path.name) or path.name)
+    monkeypatch.setattr(fingerprint, "_room_code", lambda room: rooms.add(room) or room)
+    fingerprint.code_of(get_model("UniSRec"))
+    assert {"unisrec.py", "sasrecmm.py"} <= files and "cmc.py" not in files
+    rooms.clear()
+    fingerprint.code_of(get_model("SASRec"))  # its losses may be ours, from layer/
+    assert rooms == {"compat", "data", "evaluator", "layer", "trainer"}
 
 
 def test_the_code_of_a_users_own_model_changes_the_key(folder):
