@@ -81,6 +81,8 @@ _RULES: tuple[_Rule, ...] = (
      lambda c: takes_no_negatives(c.model_class) or c.trait("item_batches")),
     ("worker", "loader: fast makes batches in the process itself",
      lambda c: c["loader"] == "fast" and not without_blocks(c) and {*c["eval_args"]["mode"].values()} == {"full"}),
+    ("eval_candidates", "eval_args.mode uniN and popN draw from the items of all domains",
+     lambda c: all(mode[:3] in ("uni", "pop") for mode in c["eval_args"]["mode"].values())),
     ("resample_eval", "eval_args.mode draws nothing",
      lambda c: not any(mode[:3] in ("uni", "pop") for mode in c["eval_args"]["mode"].values())),
     ("ties", "the order of time decides no part of the data", lambda c: not by_time(c)),

@@ -13,6 +13,7 @@ from recbole_mm.data.ties import by_time
 from recbole_mm.evaluator.protocol import protocols
 from recbole_mm.evaluator.query import item_domain, pool_of
 
+_KINDS = {"interacted": "with a row", "catalogue": "of the catalogue"}
 _MASKED = {
     "train+valid": "the user's training and validation items",
     "train": "the user's training items",
@@ -98,14 +99,18 @@ def _groups(part: Any, by: Any) -> str:
 
 
 def _candidates(config: Any, part: Any) -> str:
-    pool = pool_of(part, config["candidates"])
     of_item = item_domain(part) if config["eval_candidates"] == "domain" else None
-    kind = "with a row" if config["candidates"] == "interacted" else "of the catalogue"
     if of_item is None:
-        return f"the {int(pool.sum())} items {kind}"
+        return _items(config, part)
+    pool, kind = pool_of(part, config["candidates"]), _KINDS[config["candidates"]]
     counts = np.bincount(of_item[pool], minlength=len(part.domain_names))
     listed = ", ".join(f"{name} {count}" for name, count in zip(part.domain_names, counts, strict=True))
     return f"the items {kind} in the query's domain ({listed})"
+
+
+def _items(config: Any, part: Any) -> str:
+    """The candidates of all domains."""
+    return f"the {int(pool_of(part, config['candidates']).sum())} items {_KINDS[config['candidates']]}"
 
 
 def _drawn(config: Any, loader: Any) -> str:
@@ -118,7 +123,7 @@ def _drawn(config: Any, loader: Any) -> str:
     for_each = f"{args['sample_num']} {items} for each of them, drawn {how}"
     if config["resample_eval"] is False:
         masked = "" if config["mask_seen"] == "none" else f", {_MASKED[config['mask_seen']]}"
-        pool = _candidates(config, loader._dataset)
+        pool = _items(config, loader._dataset)
         once = f"once from split_seed {config['split_seed']}"
         return f"{for_each} {once}, among {pool} without the positives{masked}"
     which = "all but the one positive" if config["repeatable"] else "what the user never touched"

@@ -182,7 +182,9 @@ class Evaluator:
         negatives = {}
         for protocol in self.protocols:
             if not protocol.is_full:
-                rng = np.random.default_rng([self.config["split_seed"], protocol.negatives])
+                # of its own in validation: what is chosen by these lists has not seen those of the test
+                seed = [self.config["split_seed"], protocol.negatives, *[1] * (dataset.phase == "valid")]
+                rng = np.random.default_rng(seed)
                 negatives[protocol.name] = draw_lists(task, *joined(dataset), protocol.negatives, rng)
         self._tasks[eval_data] = task, negatives
         return task, negatives

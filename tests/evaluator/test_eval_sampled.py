@@ -1,14 +1,20 @@
-"""sampled-N against a loop, and against what theory says of a Gaussian scorer (protocol.md)."""
+"""sampled-N against a loop, and against what theory says of a Gaussian scorer (docs/evaluation.md)."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 from scipy import integrate, stats
 
 from recbole_mm.data.split import cold_rows, hold_out_cold_items
 from recbole_mm.evaluator import Evaluator
 from recbole_mm.evaluator.sampled import ListRanks, rank_lists
+from recbole_mm.quick_start.session import Session
+from recbole_mm.run.spec import RunSpec
+from recbole_mm.testing import write_toy
 
 
 def task_of(config, loader, model):
@@ -79,6 +85,18 @@ def test_split_seed_alone_decides_the_lists(toy) -> None:
     assert np.array_equal(task_of(config, test, model)[3]["sampled-9"], first)
     config["split_seed"] = 1
     assert not np.array_equal(task_of(config, test, model)[3]["sampled-9"], first)
+
+
+def test_validation_and_test_have_lists_of_their_own(tmp_path: Path) -> None:
+    made = Session.build(RunSpec("BPR", "toy", {**write_toy(tmp_path), "protocol": ["recbole", "sampled-9"]}))
+    evaluator = Evaluator(made.config)
+    valid, test = (
+        evaluator._task(each, torch.device("cpu"))[1]["sampled-9"]
+        for each in (made.valid_data, made.test_data)
+    )
+    assert valid.shape == test.shape == (40, 9)  # one positive each, of the same users in the same order
+    same = [len({*a} & {*b}) / 9 for a, b in zip(valid.tolist(), test.tolist(), strict=True)]
+    assert np.mean(same) < 0.7  # 9 of some 20; one stream for both makes it 1
 
 
 def test_negatives_are_uniform(toy) -> None:

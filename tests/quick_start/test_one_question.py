@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 from recbole_mm.errors import WrongUse
 from recbole_mm.evaluator.caption import caption
@@ -15,6 +16,7 @@ from recbole_mm.quick_start.compare import compare
 from recbole_mm.quick_start.session import Session
 from recbole_mm.run.question import PARTS, OneQuestion, Question
 from recbole_mm.run.spec import RunSpec
+from recbole_mm.testing import write_toy
 from recbole_mm.testing.shop import SOLD, USERS, write_shop
 
 LEAVE_ONE_OUT = {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user"}
@@ -81,6 +83,14 @@ def test_drawn_lists_are_the_same_for_every_family(tmp_path: Path, mode: str, ho
             f"the positives of a user and 9 items for each of them, drawn {how} once from split_seed 2020, among the "
             "30 items with a row without the positives, the user's training and validation items"
         )
+
+
+def test_drawn_lists_of_several_domains_are_of_all_their_items(tmp_path: Path) -> None:
+    settings = {**write_toy(tmp_path, domains=2), "eval_args": {"mode": "uni400"}}
+    made = Session.build(RunSpec("BPR", "toy", settings))
+    drawn = torch.cat([rows["item_id"] for rows, *_ in made.test_data])
+    assert len(drawn.unique()) == 30
+    assert "among the 30 items with a row without" in caption(made.config, made.test_data)["ranked"]
 
 
 def test_draws_of_recbole_are_another_question(tmp_path: Path) -> None:
