@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recbole_mm.report.paired import PairedTest, mean_queries, query_column
+from recbole_mm.report.paired import PairedTest, is_sampled, mean_queries, query_values
 from recbole_mm.report.statistics import mean_seconds, reference_row, relative_change, spread
 from recbole_mm.report.thumbnail import thumbnails
 from recbole_mm.run.comparison import Comparison, RowResult
@@ -56,7 +56,7 @@ def row_data(
     versus = None
     if against is not None and against is not row:
         versus = {"against": against.label, "change": relative_change(row, against, comparison.headline)}
-        test = found.get(query_column(comparison.headline))
+        test = found.get(comparison.headline)
         versus |= {} if test is None else {"p": test.p_holm, "low": test.low, "high": test.high}
     first = next(iter(row.runs.values())).record if row.runs else {}
     valid = spread(row.field_values("best_valid_score"))
@@ -73,7 +73,7 @@ def row_data(
         "marks": {
             column: {"p": sure.p_holm, "difference": sure.difference}
             for column in comparison.columns
-            if (sure := found.get(query_column(column)))
+            if (sure := found.get(column))
         },
         "versus": versus,
         "valid": valid and valid.mean,
@@ -96,17 +96,11 @@ def kind_of(row: RowResult) -> str:
 
 
 def half_width(table: pd.DataFrame, column: str, sampled: bool) -> float | None:
-    """Half of the 95 % interval over queries of a column's mean; None where the column is no such mean.
-
-    GAUC, and the mean over lists of a ``sampled`` protocol, weigh a query by its positives.
-    """
-    metric, name = metric_of(column), query_column(column)
-    if metric is None or not metric.in_groups or name not in table:
+    """Half of the 95 % interval over queries of a column's mean; None where the column is no such mean."""
+    metric, found = metric_of(column), query_values(table, column, sampled)
+    if metric is None or not metric.in_groups or found is None:
         return None
-    x = table[name].to_numpy(float)
-    weighted = (metric.label == "GAUC" or sampled or "/" in column) and "n_positives" in table
-    weight = table["n_positives"].to_numpy(float) if weighted else np.ones(len(x))
-    x, weight = x[~np.isnan(x)], weight[~np.isnan(x)]
+    x, weight = (each[~np.isnan(found[0])] for each in found)
     if len(x) < 2 or not weight.sum():
         return None
     mean = np.average(x, weights=weight)
@@ -116,12 +110,10 @@ def half_width(table: pd.DataFrame, column: str, sampled: bool) -> float | None:
 def _values(row: RowResult, columns: Sequence[str]) -> dict[str, dict[str, Any]]:
     table = mean_queries(row) if row.runs else ""
     values: dict[str, dict[str, Any]] = {}
-    protocols = {str(run.record.get("protocol")).strip("[']") for run in row.runs.values()}
-    sampled = any(name.startswith("sampled") for name in protocols)
     for column in columns:
         if found := spread(row.values(column)):
             values[column] = {**vars(found)}
-            half = None if isinstance(table, str) else half_width(table, column, sampled)
+            half = None if isinstance(table, str) else half_width(table, column, is_sampled(row))
             if half is not None:
                 values[column] |= {"low": found.mean - half, "high": found.mean + half}
     return values

@@ -23,8 +23,8 @@ BOOTSTRAP_SEED = 0
 class PairedTest:
     """RowResult minus reference on one metric of the queries: mean difference, interval, p-values (two-sided).
 
-    ``metric`` is a column of the per-query table; ``p_holm`` is the t-test's p corrected over the pairs that are
-    tested together.
+    ``metric`` is a column of the table, and ``difference`` that of its figures; ``p_holm`` is the t-test's p corrected
+    over the pairs that are tested together.
     """
 
     row: str
@@ -39,11 +39,27 @@ class PairedTest:
     p_holm: float
 
 
-def query_column(column: str) -> str:
-    """The per-query column behind a column of the table: an AUC over queries is made of the queries' ``auc``."""
+def query_values(table: pd.DataFrame, column: str, sampled: bool) -> tuple[np.ndarray, np.ndarray] | None:
+    """The values of the queries behind a column of the table, and their weights in its mean, ``[Q]`` each.
+
+    An AUC over queries is made of the queries' ``auc``. GAUC, and the mean over lists of a sampled protocol (its
+    columns, or all if it is ``sampled`` alone), weigh a query by its positives. None where there are no such values.
+    """
     protocol, slash, name = column.rpartition("/")
     metric = metric_of(name)
-    return f"{protocol}{slash}{'auc' if metric and metric.reads == 'rank' else name}"
+    found = f"{protocol}{slash}{'auc' if metric and metric.reads == 'rank' else name}"
+    if found not in table:
+        return None
+    values = table[found].to_numpy(float)
+    weighted = (name == "gauc" or sampled or protocol) and "n_positives" in table
+    weights = table["n_positives"].to_numpy(float) if weighted else np.ones(len(values))
+    return values, np.where(np.isnan(values), 0.0, weights)
+
+
+def is_sampled(row: RowResult) -> bool:
+    """Whether the plain columns of a row are those of a sampled protocol."""
+    protocols = {str(run.record.get("protocol")).strip("[']") for run in row.runs.values()}
+    return any(name.startswith("sampled") for name in protocols)
 
 
 def families(comparison: Comparison) -> list[list[tuple[RowResult, RowResult]]]:
@@ -96,8 +112,8 @@ def paired_tests(comparison: Comparison) -> tuple[list[PairedTest], list[str]]:
             for row, against in known
             if (row, against) not in same
         ]
-        for metric in dict.fromkeys(query_column(column) for column in comparison.columns):
-            tests += _family(same, metric, tables, rng)
+        for column in comparison.columns:
+            tests += _family(same, column, tables, rng)
     return tests, notes
 
 
@@ -159,23 +175,24 @@ def _values(tables: Mapping[int, pd.DataFrame]) -> str:
 
 def _family(
     pairs: Sequence[tuple[RowResult, RowResult]],
-    metric: str,
+    column: str,
     tables: dict[str, pd.DataFrame],
     rng: np.random.Generator,
 ) -> list[PairedTest]:
-    """The tests of one metric that are corrected together."""
-    found = [
-        (row, against, paired_test(ours.to_numpy(), theirs.to_numpy(), rng))
-        for row, against in pairs
-        if (ours := tables[row.label].get(metric)) is not None
-        and (theirs := tables[against.label].get(metric)) is not None
-    ]
+    """The tests of one column that are corrected together."""
+    found = []
+    for row, against in pairs:
+        values = [query_values(tables[each.label], column, is_sampled(each)) for each in (row, against)]
+        scaled = [x * (w / w[w > 0].mean()) for x, w in filter(None, values) if w.any()]
+        if len(scaled) == 2:
+            ours, theirs = scaled
+            found.append((row, against, paired_test(ours, theirs, rng)))
     corrected = holm([result.p_t for _, _, result in found])
     return [
         PairedTest(
             row=row.label,
             reference=against.label,
-            metric=metric,
+            metric=column,
             queries=result.n,
             difference=result.difference,
             low=result.low,
@@ -190,6 +207,4 @@ def _family(
 
 def headline_p(tests: Sequence[PairedTest], headline: str) -> dict[tuple[str, str], float]:
     """Corrected p of the headline by (row, what it is tested against)."""
-    return {
-        (test.row, test.reference): test.p_holm for test in tests if test.metric == query_column(headline)
-    }
+    return {(test.row, test.reference): test.p_holm for test in tests if test.metric == headline}

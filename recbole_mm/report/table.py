@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
-from recbole_mm.report.paired import PairedTest, headline_p, is_labelled, named_pairs, query_column
+from recbole_mm.report.paired import PairedTest, headline_p, is_labelled, named_pairs
 from recbole_mm.report.statistics import (
     mean_seconds,
     order_sentences,
@@ -53,7 +53,7 @@ def marks_of(
     signs = {
         column: mark(test.p_holm, test.difference, smaller_is_better(column))
         for column in columns
-        if (test := found.get(query_column(column)))
+        if (test := found.get(column))
     }
     return {column: sign for column, sign in signs.items() if sign}
 
@@ -220,7 +220,7 @@ def controls_table(comparison: Comparison, tests: Sequence[PairedTest]) -> str |
 def pairs_table(comparison: Comparison, tests: Sequence[PairedTest]) -> str | None:
     """The rows beside those that they name: change, difference and interval of the headline; None without any."""
     headline = comparison.headline
-    found = {(t.row, t.reference): t for t in tests if t.metric == query_column(headline)}
+    found = {(t.row, t.reference): t for t in tests if t.metric == headline}
     body = []
     for row, against in named_pairs(comparison):
         line = [row.label, against.label, percent(relative_change(row, against, headline))]
@@ -275,7 +275,7 @@ def on_terminal(
     comparison: Comparison, tests: Sequence[PairedTest], untested: Sequence[str], file: str
 ) -> str:
     """:func:`markdown` with the tests of the headline between rows alone; ``file`` has all of them."""
-    headline, labels = query_column(comparison.headline), {row.label for row in comparison.main_rows}
+    headline, labels = comparison.headline, {row.label for row in comparison.main_rows}
     shown = [test for test in tests if test.metric == headline and test.row in labels]
     text = markdown(comparison, shown, untested)
     left = len(tests) - len(shown)

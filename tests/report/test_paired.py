@@ -6,7 +6,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from recbole_mm.report.paired import equal_rows, mean_queries, paired_tests, query_column
+from recbole_mm.evaluator.auc import gauc
+from recbole_mm.report.paired import equal_rows, mean_queries, paired_tests, query_values
 from recbole_mm.run.comparison import Comparison, RowResult
 from recbole_mm.run.folder import RunResult
 
@@ -104,16 +105,38 @@ def test_what_cannot_be_paired_is_said_and_not_tested():
 
 
 @pytest.mark.parametrize(
-    ("column", "wanted"),
+    ("column", "sampled", "values", "weights"),
     [
-        ("ndcg@10", "ndcg@10"),
-        ("gauc", "auc"),
-        ("sampled-9/meanauc", "sampled-9/auc"),
-        ("sampled-9/f1@5", "sampled-9/f1@5"),
+        ("ndcg@10", False, [1, 2, 3], [1, 1, 1]),
+        ("ndcg@10", True, [1, 2, 3], [5, 1, 2]),
+        ("gauc", False, [0.5, np.nan, 0.7], [5, 0, 2]),
+        ("meanauc", False, [0.5, np.nan, 0.7], [1, 0, 1]),
+        ("sampled-9/meanauc", False, [4, 5, 6], [5, 1, 2]),
+        ("sampled-9/f1@5", False, None, None),
     ],
 )
-def test_the_per_query_column_behind_a_column(column, wanted):
-    assert query_column(column) == wanted
+def test_the_values_and_weights_of_queries_behind_a_column(column, sampled, values, weights):
+    table = pd.DataFrame({
+        "n_positives": [5, 1, 2], "ndcg@10": [1, 2, 3], "auc": [0.5, np.nan, 0.7], "sampled-9/auc": [4, 5, 6],
+    })  # fmt: skip
+    found = query_values(table, column, sampled)
+    if values is None:
+        assert found is None
+    else:
+        np.testing.assert_array_equal(found, [values, weights])
+
+
+def test_what_is_tested_of_gauc_is_gauc():
+    rng = np.random.default_rng(5)
+    rows = [row(name, [rng.random(30)]) for name in "ab"]
+    n_pos = rng.integers(1, 20, 30)
+    for each in rows:
+        each.runs[0].queries["auc"] = np.where(np.arange(30) == 4, np.nan, rng.random(30))
+        each.runs[0].queries["n_positives"] = n_pos
+    (found,) = paired_tests(Comparison(rows, ["gauc"], "toy", [0], reference="a"))[0]
+    b, a = (gauc(each.runs[0].queries["auc"].to_numpy(), n_pos) for each in rows[::-1])
+    assert (found.metric, found.row, found.queries) == ("gauc", "b", 29)
+    assert found.difference == pytest.approx(b - a)
 
 
 def test_rows_that_are_equal_in_every_query_are_named_together():
