@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from recbole_mm.layer.gather import all_rows, several
 from recbole_mm.layer.softmax import blockwise_softmax, scores_in
 
 #: similarities of :func:`in_batch_info_nce` at once
@@ -104,7 +105,7 @@ def symmetric_info_nce(left: Tensor, right: Tensor, temperature: float) -> Tenso
 def in_batch_info_nce(
     left: Tensor, right: Tensor, ids: Tensor, temperature: float, cosine: bool = True
 ) -> Tensor:
-    """InfoNCE of each of ``left`` with its own of ``right``, the others of the batch as negatives.
+    """InfoNCE of each of ``left`` with its own of ``right``, the others of the batch, of all workers, as negatives.
 
     In blocks that stay in the processor's cache; of all pairs only which are of the same id is held, one byte each.
 
@@ -114,6 +115,8 @@ def in_batch_info_nce(
         temperature: τ > 0.
         cosine: their similarity; else it is their product.
     """
+    if several():
+        left, right, ids = (all_rows(each) for each in (left, right, ids))
     order = torch.arange(len(ids), device=ids.device)
     row, column = (ids.unsqueeze(0) == ids.unsqueeze(1)).fill_diagonal_(False).nonzero(as_tuple=True)
     if cosine:

@@ -47,6 +47,7 @@ class LGMRec(GraphRecommender):
     """
 
     multimodal = True
+    one_process = True
     scores_from_features = True
     present: Tensor
     counts: Tensor

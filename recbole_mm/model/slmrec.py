@@ -41,6 +41,7 @@ class SLMRec(GraphRecommender):
     """Ids and modalities each over the graph, fused; trained by contrasts. Switches: ``ssl_task``, ``cl_weight``."""
 
     multimodal = True
+    one_process = True
     scores_from_features = True
     input_type = InputType.POINTWISE
     triplet_batches = False

@@ -40,6 +40,8 @@ class Traits:
     padding_free: bool = False
     #: trains on batches of items of `recbole_mm.data.dataloader.ItemDataLoader`
     item_batches: bool = False
+    #: its loss over a batch is no mean over shares of the rows, so that several workers cannot train it
+    one_process: bool = False
 
     def diagnostics(self) -> dict[str, float]:
         """Figures for the history beside the losses, once an epoch."""

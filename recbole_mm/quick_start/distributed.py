@@ -97,8 +97,14 @@ def require_plain(config: Config) -> None:
         raise WrongUse(
             f"--workers: {config['model']} is not trained by RecBole's plain trainer, so it runs in one process alone"
         )
+    if config.trait("one_process"):
+        raise WrongUse(
+            f"--workers: {config['model']}'s loss is over a whole batch, so it runs in one process alone"
+        )
     if config["worker"]:
         raise WrongUse("--workers: batches must be made in the process that trains; leave `worker` out")
+    if config["loader"] == "fast":
+        raise WrongUse("--workers: loader: fast deals no batches out to workers; use loader: recbole")
     if config["evaluator"] == "recbole":
         raise WrongUse(
             "--workers: evaluator: recbole averages coverage and Gini wrongly over processes; use mm"

@@ -37,6 +37,9 @@ EXACT = {
 }  # fmt: skip
 
 
+DOMAINS = frozenset(["CMC", "GCE", "CMF", "EMCDR", "CoNet", "DTCDR", "BiTGCF"])
+
+
 def in_processes(size: int, work: Callable[[Workers], Any], folder: Path) -> list[Any]:
     """What ``work`` gives in each of ``size`` forked processes that are one process group."""
     context = multiprocessing.get_context("fork")
@@ -162,13 +165,32 @@ def test_a_contrast_sees_the_rows_of_all_workers_each_once(tmp_path: Path) -> No
         ("CMC", {"modal_align_weight": 1.0, "domain_loss": "infonce"}),
         ("GCE", {}),
         ("MMT", {"loss": "softmax", "hidden_size": 8, "n_layers": 1, "n_heads": 2, "inner_size": 8}),
+        *(
+            (name, {"reg_weight": 0.1})
+            for name in ("LATTICE", "MGCN", "SMORE", "DRAGON", "GRCN", "MMGCN", "VBPR")
+        ),
+        *((name, {}) for name in ("CMF", "EMCDR", "CoNet", "DTCDR", "BiTGCF")),
+        (
+            "UniSRec",
+            {
+                "hidden_size": 8,
+                "n_layers": 1,
+                "n_heads": 2,
+                "inner_size": 8,
+                "train_stage": "pretrain",
+                "train_sequences": "prefix",
+                "split": None,
+                "cl_weight": 0.0,
+                "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"},
+            },
+        ),
     ],
 )
 def test_the_gradients_of_two_workers_are_those_of_one(
     tmp_path: Path, model: str, more: dict[str, Any]
 ) -> None:
     """Losses that compare rows with each other see all of them, also where no row of one worker has an image."""
-    written = write_toy(tmp_path, domains=2 if model in ("CMC", "GCE") else 1)
+    written = write_toy(tmp_path, domains=2 if model in DOMAINS else 1)
     built = Built(model, {**written, "embedding_size": 8, "train_batch_size": 500, **more})
     built.model.eval()  # nothing is drawn, a batch's own figures are not used
     batch, features = built.batch(), getattr(built.model, "features", None)
@@ -211,6 +233,9 @@ def test_the_gradients_of_two_workers_are_those_of_one(
          "--workers: batches must be made in the process that trains; leave `worker` out"),
         ("BPR", {"evaluator": "recbole"},
          "--workers: evaluator: recbole averages coverage and Gini wrongly over processes; use mm"),
+        ("SLMRec", {}, "--workers: SLMRec's loss is over a whole batch, so it runs in one process alone"),
+        ("BPR", {"loader": "fast"},
+         "--workers: loader: fast deals no batches out to workers; use loader: recbole"),
     ],
 )  # fmt: skip
 def test_what_several_workers_cannot_train_is_one_line(
