@@ -135,6 +135,8 @@ def _warn_of_changes(then: dict[str, Any], now: dict[str, Any]) -> None:
     if then.get("model") != now.get("model"):
         raise WrongUse(f"resume: the checkpoint holds {then.get('model')}, this run is {now.get('model')}")
     harmless = keys_that("resumable")
+    if now.get("lr_scheduler"):  # its rates depend on how many epochs there are
+        harmless -= {"epochs", "train_epochs"}
     changed = [k for k in sorted(then.keys() | now.keys()) if k not in harmless and then.get(k) != now.get(k)]
     if changed:
         listed = ", ".join(f"{key} {then.get(key)!r} -> {now.get(key)!r}" for key in changed[:5])

@@ -197,6 +197,14 @@ def test_resume_tells_of_another_configuration(toy: Path, caplog: pytest.LogCapt
     assert "learning_rate 0.01 -> 0.02" in caplog.text
 
 
+def test_more_epochs_of_a_falling_learning_rate_are_another_run(
+    toy: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    half = run(toy, "BPR", 3, lr_scheduler="cosine")
+    run(toy, "BPR", 6, resume=half["folder"], lr_scheduler="cosine")
+    assert "epochs 3 -> 6" in caplog.text
+
+
 def test_a_second_writer_is_refused(toy: Path, processes: BaseContext) -> None:
     process, last = start(processes, toy, "TwoTerms", EPOCHS)
     try:
