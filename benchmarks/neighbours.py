@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recbole_mm.layer.graph import BLOCK_BYTES, nearest_neighbours
+from recbole_mm.layer.graph import BLOCK_BYTES
+from recbole_mm.layer.neighbours import nearest_neighbours
 
 
 def peak_mib() -> float:
@@ -57,7 +58,7 @@ def main() -> None:
         "ratio_bare": round(min(ours) / min(bare), 3), "peak_mib": round(peak), "threads": torch.get_num_threads(),
     }  # fmt: skip
     if args.faiss:
-        seconds, (near, _) = timed(lambda: nearest_neighbours(vectors, args.k, faiss=True))
+        seconds, (near, _) = timed(lambda: nearest_neighbours(vectors, args.k, approximate=True))
         shared = (near.unsqueeze(2) == exact.unsqueeze(1)).any(dim=2).float().mean()
         line |= {"faiss_ratio": round(seconds / min(ours), 3), "faiss_recall": round(float(shared), 4)}
     print(json.dumps(line))

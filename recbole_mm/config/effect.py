@@ -50,6 +50,7 @@ _RULES: tuple[_Rule, ...] = (
     (_VECTORS, "it reads no vectors of items", lambda c: not (c.trait("multimodal") or _plugged(c))),
     (_VECTORS, "modalities: [] leaves the vectors of items out",
      lambda c: c.trait("multimodal") and c["modalities"] == [] and not _plugged(c)),
+    ("neighbour_search", "it makes no graph of items near by content", lambda c: c["graph_k"] is None),
     ("whitening_shrinkage", "feature_scaling has no whiten", lambda c: "whiten" not in str(c["feature_scaling"])),
     (f"finetune_encoder {_FINETUNE}", "it reads no vectors of items", lambda c: not c.trait("multimodal")),
     (f"finetune_encoder {_FINETUNE}", "modalities: [] leaves the vectors of items out",

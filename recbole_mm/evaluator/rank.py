@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_mm.evaluator.topk import top_k
+from recbole_mm.layer.topk import top_k
 
 SORT_NS, COMPARE_NS, CALL_NS = 8.0, 0.5, 4000.0
 """Measured cost of sorting one score, of comparing one with a positive, and of one numpy call pair."""

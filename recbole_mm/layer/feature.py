@@ -34,6 +34,7 @@ class FeatureTable(nn.Module):
         present: BoolTensor ``[I, M]``, columns in the order of ``sources``.
         budget: bytes that all buffers together may take.
         learning_rate: of the modules that :meth:`read_by` names; None: as all others.
+        approximate: items near to each other are sought by HNSW (`recbole_mm.layer.neighbours`).
 
     Attributes:
         names: the modalities.
@@ -50,11 +51,12 @@ class FeatureTable(nn.Module):
         present: Tensor,
         budget: int = 2 << 30,
         learning_rate: float | None = None,
+        approximate: bool = False,
     ):
         super().__init__()
         self.names = list(sources)
         self.widths = {name: sources[name].width for name in self.names}
-        self.learning_rate = learning_rate
+        self.learning_rate, self.approximate = learning_rate, approximate
         self._readers: list[nn.Module] = []  # a list, so that they stay the model's modules
         self.encoders = nn.ModuleDict()
         self._encoder_rates: list[float] = []

@@ -11,12 +11,8 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
-from recbole_mm.errors import WrongUse
-
 #: bytes of one block of scores or of counts
 BLOCK_BYTES = 256 << 20
-#: columns whose maximum is looked at first
-_GROUP = 64
 
 
 def to_torch(matrix: Any) -> Tensor:
@@ -226,71 +222,3 @@ def _heaviest(matrix: Any, k: int | None) -> Any:
     start = np.searchsorted(row, np.arange(matrix.shape[0]))
     chosen = order[np.arange(len(row)) - start[row] < k]
     return sp.csr_matrix((coo.data[chosen], (coo.row[chosen], coo.col[chosen])), shape=matrix.shape)
-
-
-def nearest_neighbours(vectors: Tensor, k: int, faiss: bool = False) -> tuple[Tensor, Tensor]:
-    """The k nearest other vectors of each, by cosine, the nearest first; never an N × N matrix.
-
-    Exact: products of blocks of at most ``BLOCK_BYTES``, beside one copy of the vectors, at unit length. With ``faiss``
-    approximate (HNSW).
-
-    Args:
-        vectors: ``[N, D]`` float, finite; a vector of zeros has cosine 0 to all.
-        k: below N.
-        faiss: by that library, where a product of all pairs takes too long.
-
-    Returns:
-        (ids ``[N, k]`` int64, cosines ``[N, k]`` float32).
-
-    Raises:
-        WrongUse: k is not below N, or faiss is not installed.
-    """
-    if not 0 < k < len(vectors):
-        raise WrongUse(f"nearest_neighbours: k is {k}, and there are {len(vectors)} vectors; take 1 to N - 1")
-    return _hnsw(vectors, k) if faiss else _exact(vectors, k)
-
-
-def _exact(vectors: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    n, device = len(vectors), vectors.device
-    columns = -(-n // _GROUP) * _GROUP
-    unit = torch.zeros(columns, vectors.shape[1], device=device)
-    torch.nn.functional.normalize(vectors.float(), dim=1, out=unit[:n])
-    ids = torch.empty(n, k, dtype=torch.long, device=device)
-    cosines = torch.empty(n, k, device=device)
-    scores = torch.empty(min(n, max(1, BLOCK_BYTES // (4 * columns))), columns, device=device)
-    for own in torch.arange(n, device=device).split(len(scores)):
-        block = torch.matmul(unit[own[0] : own[-1] + 1], unit.t(), out=scores[: len(own)])
-        block[:, n:] = -torch.inf
-        block[own - own[0], own] = -torch.inf
-        cosines[own], ids[own] = _largest(block, k)
-    return ids, cosines
-
-
-def _largest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """As ``topk`` of ``[b, C]``, C a multiple of the group, in one pass over the scores.
-
-    The k largest lie in the k groups of the largest maxima, so the others are not looked at again.
-    """
-    groups = scores.view(len(scores), -1, _GROUP)
-    if groups.shape[1] <= k:
-        return scores.topk(k, dim=1)  # type: ignore[return-value]
-    chosen = groups.amax(dim=2).topk(k, dim=1).indices
-    candidates = groups.gather(1, chosen.unsqueeze(2).expand(-1, -1, _GROUP)).flatten(1)
-    values, place = candidates.topk(k, dim=1)
-    return values, chosen.gather(1, place // _GROUP) * _GROUP + place % _GROUP
-
-
-def _hnsw(vectors: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    try:
-        import faiss
-    except ImportError as error:
-        raise WrongUse("nearest_neighbours: faiss is not installed; pip install recbole-mm[faiss]") from error
-    unit = torch.nn.functional.normalize(vectors.float(), dim=1).cpu().numpy()
-    index = faiss.IndexHNSWFlat(unit.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efConstruction, index.hnsw.efSearch = 80, max(64, 4 * k)
-    index.add(unit)
-    found, ids = index.search(unit, k + 1)
-    own = ids == np.arange(len(ids))[:, None]
-    own[~own.any(axis=1), -1] = True  # its copies hid it: the last of them goes
-    kept = (len(ids), k)
-    return torch.from_numpy(ids[~own].reshape(kept)), torch.from_numpy(found[~own].reshape(kept))

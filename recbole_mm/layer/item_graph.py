@@ -11,16 +11,18 @@ from torch import Tensor
 
 from recbole_mm.layer.feature import FeatureTable
 from recbole_mm.layer.fusion import named_weights, shares_of_present
-from recbole_mm.layer.graph import FixedGraph, nearest_neighbours, symmetric_weights, to_torch
+from recbole_mm.layer.graph import FixedGraph, symmetric_weights, to_torch
+from recbole_mm.layer.neighbours import nearest_neighbours
 
 
-def nearest_edges(vectors: Tensor, nodes: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def nearest_edges(vectors: Tensor, nodes: Tensor, k: int, approximate: bool) -> tuple[Tensor, Tensor]:
     """Each node's edges to the k nearest by cosine, itself the first of them (as LATTICE and FREEDOM count k).
 
     Args:
         vectors: ``[n, D]``.
         nodes: their ids, ``[n]``.
         k: with fewer nodes, all of them.
+        approximate: as of `nearest_neighbours`.
 
     Returns:
         (edges ``[2, n · min(k, n)]`` from a node to a near one, their cosines ``[n · min(k, n)]``), a node's one after
@@ -29,7 +31,7 @@ def nearest_edges(vectors: Tensor, nodes: Tensor, k: int) -> tuple[Tensor, Tenso
     near = torch.arange(len(vectors), device=vectors.device).unsqueeze(1)
     cosines = torch.ones(near.shape, device=vectors.device)
     if (others := min(k, len(vectors)) - 1) > 0:
-        ids, values = nearest_neighbours(vectors, others)
+        ids, values = nearest_neighbours(vectors, others, approximate)
         near, cosines = torch.cat([near, ids], dim=1), torch.cat([cosines, values], dim=1)
     edges = torch.stack([nodes.unsqueeze(1).expand_as(near).flatten(), nodes[near.flatten()]])
     return edges, cosines.flatten()
@@ -48,7 +50,7 @@ def similarity_graph(features: FeatureTable, name: str, k: int, binary: bool) ->
         sparse COO ``[I, I]``, coalesced, not symmetric.
     """
     held, vectors = features.held(name)
-    edges, cosines = nearest_edges(vectors, held, k)
+    edges, cosines = nearest_edges(vectors, held, k, features.approximate)
     n = len(features.present)
     weights = symmetric_weights(edges, torch.ones_like(cosines) if binary else cosines.clamp(min=0), n)
     return torch.sparse_coo_tensor(edges, weights, (n, n), check_invariants=False).coalesce()

@@ -67,6 +67,7 @@ class LearnedGraph(nn.Module):
     @torch.no_grad()
     def _nearest(self, features: FeatureTable, matrix: Tensor) -> Edges:
         held, vectors = features.held(self.name)
-        items, near = nearest_edges(F.linear(vectors, matrix[:, :-1], matrix[:, -1]), held, self.k)[0]
+        mapped = F.linear(vectors, matrix[:, :-1], matrix[:, -1])
+        items, near = nearest_edges(mapped, held, self.k, features.approximate)[0]
         size = len(features.present)
         return Edges(items, near, size, size)

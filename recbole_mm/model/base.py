@@ -80,9 +80,9 @@ def check_choices(config: Any, *keys: str) -> None:
 
 
 def table_of(config: Any, sources: Any, present: Tensor) -> FeatureTable:
-    """A table of ``sources`` with the memory and the learning rate that ``config`` gives it."""
-    budget = int(config["feature_memory_mib"]) << 20
-    return FeatureTable(sources, present, budget, config["feature_learning_rate"])
+    """A table of ``sources`` with the memory, learning rate and search of neighbours that ``config`` gives it."""
+    budget, rate = int(config["feature_memory_mib"]) << 20, config["feature_learning_rate"]
+    return FeatureTable(sources, present, budget, rate, config["neighbour_search"] == "hnsw")
 
 
 def item_features(config: Any, dataset: Any) -> FeatureTable:

@@ -166,6 +166,7 @@ KEYS: dict[str, Key] = {
     "min_coverage": Key(low=0, high=1),
     "feature_missing": Key(low=0, high=1),
     "feature_memory_mib": Key(low=0),
+    "neighbour_search": Key(choices=("exact", "hnsw")),
     "cold_items": Key(low=0, high=1),
     "cold_threshold": Key(low=0),
     "feature_scaling": Key((str, dict), choices=("standardize", "whiten", "l2"), optional=True),

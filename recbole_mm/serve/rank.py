@@ -16,7 +16,7 @@ from recbole_mm.evaluator.evaluator import CPU_MIB, GPU_MIB
 from recbole_mm.evaluator.full import candidates_of, mask
 from recbole_mm.evaluator.query import pool_of, user_task
 from recbole_mm.evaluator.score import Scorer
-from recbole_mm.evaluator.topk import top_k
+from recbole_mm.layer.topk import top_k
 from recbole_mm.serve.history import score_history
 from recbole_mm.serve.new_items import NewItems
 from recbole_mm.serve.query import Queries

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_mm.evaluator import rank as rank_room
-from recbole_mm.evaluator import topk as topk_room
+from recbole_mm.layer import topk as topk_room
 
 
 @settings(max_examples=40, deadline=None)
