@@ -22,7 +22,6 @@ from recbole_mm.config.side import (
 from recbole_mm.errors import WrongUse
 from recbole_mm.model import defaults_of, is_recbole
 
-# item fields that say what kind of thing an item is, in the order of preference
 _STAR = 4.0  # RecBole's own threshold on ml-100k
 
 

@@ -14,7 +14,7 @@ _PART_OF_TOKEN = {**{name: k for k, name in enumerate(PARTS)}, "validation": 1, 
 
 
 def random_split(groups: np.ndarray, ratios: tuple[float, float, float], seed: int) -> list[np.ndarray]:
-    """Row numbers of training, validation and test (protocol.md, Split).
+    """Row numbers of training, validation and test.
 
     In each group of n rows, permuted by ``seed``, the last round(r_test n) are test (half to even), the
     max(round(r_valid n), 1 if n >= 4 else 0) before them validation, the rest training.

@@ -1,4 +1,4 @@
-"""``sampled-N``: one list of 1 + N for every positive, drawn once from ``split_seed`` (protocol.md)."""
+"""``sampled-N``: one list of 1 + N for every positive, drawn once from ``split_seed`` (docs/evaluation.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's vectors in several domains: how they mix, how far apart they are (protocol.md, CMC on D domains)."""
+"""A user's vectors in several domains: how they mix, how far apart they are (docs/cross_domain.md)."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""quick_start."""
+"""The commands: from arguments to runs, tables and files."""

@@ -46,7 +46,7 @@ def write_toy(
         modalities: names out of ``MODALITIES``.
         domains: items are dealt to so many domains in turn; users take items of all but one in five.
         rename: permute the item tokens, in the interactions and in the stores, and the lines of the stores.
-        swap_test: replace the test rows by others with the same users, items and order (protocol.md, No leak).
+        swap_test: replace the test rows by others with the same users, items and order.
         missing: share of items without a vector, per modality.
         seed: of everything drawn.
     """

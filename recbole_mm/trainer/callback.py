@@ -22,7 +22,8 @@ class Callback:
     """Hooks of a run, in the order in which they are called; override what is needed.
 
     ``record`` is that of an epoch (`record.epoch_record`), the same object in both hooks. Models with a training loop
-    of their own call all but `on_stage_start`, and go on whatever `on_validation` says.
+    of their own call neither `on_stage_start` nor `on_epoch_saved`, and go on whatever `on_validation` says; tree
+    models call none.
     """
 
     def on_run_start(self, trainer: Any) -> None:

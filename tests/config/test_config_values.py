@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -58,8 +59,10 @@ def test_the_rest_stays_text(text: str) -> None:
 
 
 @given(st.text())
-def test_any_text_is_a_value(text: str) -> None:
-    parse_value(text)
+def test_any_text_is_a_value_or_stays_as_it_is(text: str) -> None:
+    value = parse_value(text)
+    assert isinstance(value, (bool, int, float, str, list, tuple, dict, type(None)))
+    assert not isinstance(value, str) or value == text or value == ast.literal_eval(text.strip())
 
 
 def test_nothing_runs(tmp_path: Path) -> None:

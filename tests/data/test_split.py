@@ -16,7 +16,7 @@ RATIOS = (0.72, 0.08, 0.20)
 
 
 def expected_counts(n: int) -> tuple[int, int, int]:
-    """protocol.md, Split, word by word; Python's round is half to even as well."""
+    """The rule of `random` word by word; Python's round is half to even as well."""
     test = round(0.2 * n)
     valid = max(round(0.08 * n), 1 if n >= 4 else 0)
     return n - test - valid, valid, test

@@ -125,7 +125,7 @@ def test_negatives_are_uniform(toy) -> None:
 def test_a_gaussian_scorer(n: int) -> None:
     """Equal variances and AUC .826: a shift of √2 · Φ⁻¹(.826); the positive loses to a binomial number of negatives.
 
-    The integral gives NDCG@10 .7195 on 1 + 9; protocol.md says .712, which belongs to an AUC of .8195.
+    The integral gives NDCG@10 .7195 on 1 + 9 at this AUC.
     """
     shift = np.sqrt(2) * stats.norm.ppf(0.826)
     gain = 1 / np.log2(np.arange(10) + 2)

@@ -1,4 +1,4 @@
-"""Mixing and distance of a user's domains, against protocol.md read user by user."""
+"""Mixing and distance of a user's domains, user by user."""
 
 from __future__ import annotations
 

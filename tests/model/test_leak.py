@@ -1,6 +1,6 @@
 """No leak: other test and validation rows, of any domain, and every tensor that training sees is the same, bit for bit.
 
-The rows are exchanged as protocol.md says: the same users, items, counts and file order, so that ids stay.
+The rows are exchanged so that ids stay: the same users, items, counts and file order.
 """
 
 from __future__ import annotations
