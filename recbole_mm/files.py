@@ -1,4 +1,7 @@
-"""Writing so that nothing is ever half there (a temporary file beside the target, then a rename); paths as written."""
+"""Writing so that nothing is ever half there: a temporary file beside the target, then a rename.
+
+And paths: as a person writes them, and where our yamls lie.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,13 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import Failure, WrongUse
 
 _HOME = re.compile(r"((?:[^~]*=)?)(~[^/=]*/)")
 
@@ -91,3 +97,16 @@ def read_lines(path: str | os.PathLike[str]) -> list[Any]:
         except json.JSONDecodeError:
             continue
     return found
+
+
+@cache
+def properties_dir() -> Path:
+    """The folder of our yamls: the package ``recbole_mm.properties``, or ``properties/`` of a checkout."""
+    try:
+        import_module("recbole_mm.properties")
+        folder = Path(str(files("recbole_mm.properties")))
+    except ModuleNotFoundError:
+        folder = Path(__file__).resolve().parents[1] / "properties"
+    if not (folder / "overall.yaml").is_file():
+        raise Failure(f"recbole_mm's properties are missing at {folder}: install the package again")
+    return folder

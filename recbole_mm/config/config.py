@@ -21,12 +21,12 @@ from recbole_mm.config.fields import field_problems
 from recbole_mm.config.header import Header, read_header
 from recbole_mm.config.known import hyper_parameters, strict_keys, unknown_keys
 from recbole_mm.config.mask import settle_mask
-from recbole_mm.config.properties import ConfigLoader, load_internal, load_user, properties_dir, recbole_dir
+from recbole_mm.config.properties import ConfigLoader, load_internal, load_user, recbole_dir
 from recbole_mm.config.recbole_cdr import refuse_recbole_cdr
 from recbole_mm.config.requirements import check_libraries
 from recbole_mm.config.values import parse_cli, parse_value
 from recbole_mm.errors import WrongUse
-from recbole_mm.files import at_home, dataset_folder
+from recbole_mm.files import at_home, dataset_folder, properties_dir
 from recbole_mm.model import defaults_of, get_model, model_spec
 from recbole_mm.model.traits import pretrains, trait
 from recbole_mm.run.model_key import describe

@@ -10,11 +10,12 @@ from typing import Any
 
 from recbole_mm.config.family import no_negatives, takes_no_negatives
 from recbole_mm.config.known import hyper_parameters, keys_read, own_keys, source_texts
-from recbole_mm.config.properties import load_internal, properties_dir, recbole_dir
+from recbole_mm.config.properties import load_internal, recbole_dir
 from recbole_mm.config.sequence import cuts_padding
 from recbole_mm.data.build import without_blocks
 from recbole_mm.data.shifted import SAMPLED, sequence_loss
 from recbole_mm.data.ties import by_time
+from recbole_mm.files import properties_dir
 from recbole_mm.run.key import KEYS
 from recbole_mm.run.metric import METRICS
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from recbole_mm.config.evaluation import split_by_type
 from recbole_mm.config.header import Header, first_values
-from recbole_mm.config.properties import load_internal, properties_dir
+from recbole_mm.config.properties import load_internal
 from recbole_mm.config.sequence import sequences_of_files, shifted_sequences
 from recbole_mm.config.side import (
     EMBEDDING_ALL,
@@ -20,6 +20,7 @@ from recbole_mm.config.side import (
     unread,
 )
 from recbole_mm.errors import WrongUse
+from recbole_mm.files import properties_dir
 from recbole_mm.model import defaults_of, is_recbole
 
 _STAR = 4.0  # RecBole's own threshold on ml-100k

@@ -11,8 +11,9 @@ from functools import cache
 from pathlib import Path
 from types import CodeType
 
-from recbole_mm.config.properties import load_internal, properties_dir, recbole_dir
+from recbole_mm.config.properties import load_internal, recbole_dir
 from recbole_mm.errors import suggest
+from recbole_mm.files import properties_dir
 
 # given by callers and launchers, declared in no yaml
 _CALL_KEYS = frozenset([

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from importlib import import_module
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from recbole_mm.errors import Failure, WrongUse
+from recbole_mm.errors import WrongUse
 from recbole_mm.files import at_home
 
 # PyYAML reads 1e-3 as text, and the configs of RecBole's users are full of it
@@ -52,19 +50,6 @@ class StrictLoader(yaml.SafeLoader):
 
 for _loader in (ConfigLoader, StrictLoader):
     _loader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
-
-
-@cache
-def properties_dir() -> Path:
-    """The folder of our yamls: the package ``recbole_mm.properties``, or ``properties/`` of a checkout."""
-    try:
-        import_module("recbole_mm.properties")
-        folder = Path(str(files("recbole_mm.properties")))
-    except ModuleNotFoundError:
-        folder = Path(__file__).resolve().parents[2] / "properties"
-    if not (folder / "overall.yaml").is_file():
-        raise Failure(f"recbole_mm's properties are missing at {folder}: install the package again")
-    return folder
 
 
 @cache

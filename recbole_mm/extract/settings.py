@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import yaml
 
 from recbole_mm.errors import WrongUse, suggest
 from recbole_mm.extract.encoder import Encoder, Placement
+from recbole_mm.files import properties_dir
 
 # The yaml that stands in for a name that has none of its own, and the key which that name fills.
 GENERIC = {
@@ -27,22 +27,15 @@ DEFAULTS = {
 }
 
 
-def properties_folder() -> Path:
-    """The folder of the shipped yaml files, installed or in a checkout."""
-    if find_spec("recbole_mm.properties") is not None:
-        return Path(str(resources.files("recbole_mm.properties"))) / "extract"
-    return Path(__file__).parents[2] / "properties" / "extract"
-
-
 def read_settings(kind: str, encoder: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of an encoder: a name with a yaml, a yaml file, a checkpoint or a torchvision name.
 
     `kind` is text, image or clip. Overrides that are None change nothing; an unknown key is refused.
     """
-    shipped = properties_folder() / f"{encoder}.yaml"
+    shipped = properties_dir() / "extract" / f"{encoder}.yaml"
     own_file = encoder.endswith((".yaml", ".yml"))
     generic, key = GENERIC[kind]
-    base = _read(properties_folder() / f"{generic}.yaml")
+    base = _read(properties_dir() / "extract" / f"{generic}.yaml")
     if own_file or shipped.is_file():
         settings = _read(Path(encoder) if own_file else shipped)
         name = Path(encoder).stem

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from recbole_mm.config.properties import load_internal, properties_dir, recbole_dir
+from recbole_mm.config.properties import load_internal, recbole_dir
 from recbole_mm.errors import WrongUse, suggest
+from recbole_mm.files import properties_dir
 from recbole_mm.model import model_lines, model_names
 from recbole_mm.run.model_key import describe
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import recbole_mm
-from recbole_mm.config.properties import properties_dir
 from recbole_mm.errors import WrongUse
+from recbole_mm.files import properties_dir
 
 _STARTS = 4
 

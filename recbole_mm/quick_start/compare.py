@@ -27,7 +27,7 @@ from recbole_mm.report.export import document, frame
 from recbole_mm.report.latex import latex
 from recbole_mm.report.page import curves
 from recbole_mm.report.paired import equal_rows, paired_tests
-from recbole_mm.report.plot import write_figures
+from recbole_mm.report.plot import write_missing
 from recbole_mm.report.table import markdown, on_terminal
 from recbole_mm.run.comparison import At, Comparison, Row, read_plan, write_plan
 from recbole_mm.run.folder import RunFolder
@@ -135,7 +135,7 @@ def write_results(
     write_text(folder / "table.tex", latex(comparison, tests))
     text = json.dumps(document(comparison, tests, notes), indent=1, default=str)
     write_text(folder / "result.json", text + "\n")
-    write_figures(comparison, folder)
+    write_missing(comparison, folder)
     write_text(folder / CURVES, curves(comparison))
     write_page(folder / PAGE, comparison, tests, notes, runs)
     if show is not None:

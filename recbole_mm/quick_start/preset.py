@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recbole_mm.config.properties import load_internal, load_user, properties_dir
+from recbole_mm.config.properties import load_internal, load_user
 from recbole_mm.errors import WrongUse, suggest
+from recbole_mm.files import properties_dir
 from recbole_mm.model import get_model, is_recbole
 from recbole_mm.run.comparison import Row
 from recbole_mm.run.key import keys_that

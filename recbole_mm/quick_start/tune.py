@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from recbole_mm.config.properties import file_list, properties_dir
+from recbole_mm.config.properties import file_list
 from recbole_mm.config.values import parse_cli
 from recbole_mm.errors import WrongUse
-from recbole_mm.files import at_home
+from recbole_mm.files import at_home, properties_dir
 from recbole_mm.model import get_model
 from recbole_mm.quick_start.plan import Request
 from recbole_mm.quick_start.preset import Settings, preset_names

@@ -19,28 +19,6 @@ from recbole_mm.run.comparison import Comparison
 _NO_PLOTLY = 'figures need plotly: pip install "recbole_mm[report]"'
 
 
-def loss_frame(comparison: Comparison) -> pd.DataFrame:
-    """Loss terms (means over batches) by row, seed and epoch, of the rows that have more than one term."""
-    lines = []
-    for row in comparison.rows:
-        for seed, run in sorted(row.runs.items()):
-            for entry in run.history:
-                terms = entry.get("terms") or {}
-                batches = max(int(entry.get("batches") or 1), 1)
-                lines += [
-                    {
-                        "row": row.label,
-                        "seed": seed,
-                        "epoch": entry["epoch"] + 1,
-                        "term": term,
-                        "loss": value / batches,
-                    }
-                    for term, value in terms.items()
-                    if len(terms) > 1
-                ]
-    return pd.DataFrame(lines, columns=["row", "seed", "epoch", "term", "loss"])
-
-
 def missing_frame(comparison: Comparison) -> pd.DataFrame:
     """Mean and std of every column by model and share of masked features; the row itself is the share 0."""
     lines = []
@@ -54,19 +32,12 @@ def missing_frame(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["row", "masked", "metric", "mean", "std"])
 
 
-def write_figures(comparison: Comparison, folder: Path) -> list[Path]:
-    """Write ``loss.html`` (one panel a loss term) and ``missing.html`` where there is such data; their paths."""
-    written = []
-    losses = loss_frame(comparison)
-    if len(losses):
-        mean = losses.groupby(["row", "term", "epoch"], sort=False)["loss"].mean().reset_index()
-        figure = _panels(mean, panel="term", x="epoch", y="loss")
-        written.append(_write(figure, losses, folder / "loss.html"))
+def write_missing(comparison: Comparison, folder: Path) -> Path | None:
+    """Write ``missing.html``, its data beside it, where features were masked; its path."""
     curve = missing_frame(comparison)
-    if len(curve):
-        figure = _panels(curve.sort_values("masked"), panel="metric", x="masked", y="mean", error="std")
-        written.append(_write(figure, curve, folder / "missing.html"))
-    return written
+    if curve.empty:
+        return None
+    return _write(_missing_figure(curve.sort_values("masked")), curve, folder / "missing.html")
 
 
 def write_gains(found: pd.DataFrame, path: Path) -> Path:
@@ -77,31 +48,31 @@ def write_gains(found: pd.DataFrame, path: Path) -> Path:
         raise WrongUse(_NO_PLOTLY) from missing
 
 
-def _panels(table: pd.DataFrame, panel: str, x: str, y: str, error: str | None = None) -> Any:
-    """One panel for each value of ``panel``, one line for each row."""
+def _missing_figure(table: pd.DataFrame) -> Any:
+    """One panel for each metric, one line for each row."""
     try:
         from plotly.colors import qualitative
         from plotly.graph_objects import Scatter
         from plotly.subplots import make_subplots
     except ImportError as missing:
         raise WrongUse(_NO_PLOTLY) from missing
-    names, rows = list(table[panel].unique()), list(table["row"].unique())
+    names, rows = list(table["metric"].unique()), list(table["row"].unique())
     figure = make_subplots(rows=1, cols=len(names), subplot_titles=names)
     for k, name in enumerate(names):
         for r, row in enumerate(rows):
-            part = table[(table[panel] == name) & (table["row"] == row)]
+            part = table[(table["metric"] == name) & (table["row"] == row)]
             line = Scatter(
-                x=part[x].tolist(),
-                y=part[y].tolist(),
-                error_y={"type": "data", "array": part[error].tolist()} if error else None,
+                x=part["masked"].tolist(),
+                y=part["mean"].tolist(),
+                error_y={"type": "data", "array": part["std"].tolist()},
                 name=row,
                 legendgroup=row,
                 showlegend=k == 0,
-                mode="lines" if error is None else "lines+markers",
+                mode="lines+markers",
                 line={"color": qualitative.Plotly[r % len(qualitative.Plotly)]},
             )
             figure.add_trace(line, row=1, col=k + 1)
-    figure.update_xaxes(title_text=x)
+    figure.update_xaxes(title_text="masked")
     return figure.update_layout(template="plotly_white", height=420, width=120 + 460 * len(names))
 
 

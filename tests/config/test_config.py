@@ -9,10 +9,11 @@ import pytest
 import torch
 
 import recbole_mm  # noqa: F401
-from recbole_mm.config import Config, properties_dir
+from recbole_mm.config import Config
 from recbole_mm.config.known import unknown_keys
 from recbole_mm.config.properties import load_internal, recbole_dir
 from recbole_mm.errors import WrongUse
+from recbole_mm.files import properties_dir
 from recbole_mm.model import get_model, model_names
 
 

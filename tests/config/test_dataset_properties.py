@@ -4,7 +4,7 @@ import pytest
 
 from recbole_mm.config import Config
 from recbole_mm.config.data_files import check_dataset
-from recbole_mm.config.properties import properties_dir
+from recbole_mm.files import properties_dir
 from recbole_mm.quick_start.preset import load_preset, rows_of
 
 NAMES = sorted(path.stem for path in (properties_dir() / "dataset").glob("*.yaml"))

@@ -14,9 +14,10 @@ from recbole_mm.cli import main
 from recbole_mm.config import Config
 from recbole_mm.config.check import checked
 from recbole_mm.config.known import declared_keys
-from recbole_mm.config.properties import load_internal, properties_dir, recbole_dir
+from recbole_mm.config.properties import load_internal, recbole_dir
 from recbole_mm.config.values import parse_value
 from recbole_mm.errors import WrongUse
+from recbole_mm.files import properties_dir
 from recbole_mm.run.key import KEYS
 from recbole_mm.run.key_type import Key
 from recbole_mm.run.model_key import NAMED, OF_MODEL, describe

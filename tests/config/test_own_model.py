@@ -12,8 +12,8 @@ import pytest
 
 from recbole_mm.config import Config, missing_keys
 from recbole_mm.config.known import own_keys
-from recbole_mm.config.properties import properties_dir
 from recbole_mm.errors import WrongUse
+from recbole_mm.files import properties_dir
 from recbole_mm.model import defaults_of, get_model
 from recbole_mm.quick_start.fingerprint import run_key
 from recbole_mm.quick_start.session import Session

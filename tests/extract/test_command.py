@@ -10,6 +10,7 @@ import pytest
 
 from recbole_mm.errors import WrongUse
 from recbole_mm.extract import command, settings
+from recbole_mm.files import properties_dir
 from recbole_mm.modality import ModalityStore, find_stores, review_key, reviews_folder
 
 pytest.importorskip("PIL")
@@ -148,7 +149,7 @@ def test_wrong_use(catalogue: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "file", sorted(settings.properties_folder().glob("*.yaml")), ids=lambda file: file.stem
+    "file", sorted((properties_dir() / "extract").glob("*.yaml")), ids=lambda file: file.stem
 )
 def test_every_shipped_yaml_is_whole(file: Path) -> None:
     import yaml

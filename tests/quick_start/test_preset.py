@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from recbole_mm.config.properties import load_user, properties_dir
+from recbole_mm.config.properties import load_user
 from recbole_mm.errors import WrongUse
+from recbole_mm.files import properties_dir
 from recbole_mm.quick_start.controls import CONTROLS, control_rows
 from recbole_mm.quick_start.plan import Request, plan_runs
 from recbole_mm.quick_start.preset import load_preset, preset_names, rows_of

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from recbole_mm.config.properties import properties_dir
 from recbole_mm.errors import WrongUse
+from recbole_mm.files import properties_dir
 from recbole_mm.quick_start.search.searcher import SEARCHERS, Points, searcher_of
 from recbole_mm.quick_start.search.space import find_space
 

@@ -8,7 +8,7 @@ import pytest
 from recbole_mm.report.export import document, frame
 from recbole_mm.report.latex import latex
 from recbole_mm.report.paired import PairedTest
-from recbole_mm.report.plot import loss_frame, missing_frame, write_figures
+from recbole_mm.report.plot import missing_frame, write_missing
 from recbole_mm.report.table import (
     controls_table,
     footnotes,
@@ -270,32 +270,12 @@ def test_csv_and_json_hold_the_same_figures():
     assert plain["budget"] == {"epochs": 50}
 
 
-def test_losses_are_drawn_for_models_with_several_terms(tmp_path):
-    comparison = toy()
-    one = {"epoch": 0, "batches": 4, "terms": {"loss": 8.0}}
-    two = [
-        {"epoch": k, "batches": 4, "terms": {"contrastive": 8.0 / (k + 1), "domain": 2.0}} for k in range(2)
-    ]
-    comparison.row("BPR").runs[2020].history.append(one)
-    comparison.row("CMC").runs[2020].history.extend(two)
-    losses = loss_frame(comparison)
-    assert losses[["row", "epoch", "term", "loss"]].values.tolist() == [
-        ["CMC", 1, "contrastive", 2.0],
-        ["CMC", 1, "domain", 0.5],
-        ["CMC", 2, "contrastive", 1.0],
-        ["CMC", 2, "domain", 0.5],
-    ]
-    assert write_figures(comparison, tmp_path) == [tmp_path / "loss.html"]
-    page = (tmp_path / "loss.html").read_text()
-    assert "contrastive" in page
-    assert 'src="plotly.min.js"' in page
-    assert (tmp_path / "plotly.min.js").is_file()
-    assert (tmp_path / "loss.csv").is_file()
-
-
 def test_no_figure_without_its_data(tmp_path):
-    assert write_figures(toy(), tmp_path) == []
+    assert write_missing(toy(), tmp_path) is None
     assert list(tmp_path.iterdir()) == []
+    assert write_missing(with_controls(), tmp_path) == tmp_path / "missing.html"
+    assert {path.name for path in tmp_path.iterdir()} == {"missing.html", "missing.csv", "plotly.min.js"}
+    assert 'src="plotly.min.js"' in (tmp_path / "missing.html").read_text()
 
 
 def test_the_caption_is_what_the_runs_did():

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from recbole_mm.config.properties import properties_dir
 from recbole_mm.errors import WrongUse
+from recbole_mm.files import properties_dir
 from recbole_mm.model import get_model
 from recbole_mm.quick_start.plan import Request
 from recbole_mm.quick_start.search.method import Method

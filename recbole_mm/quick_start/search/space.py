@@ -13,8 +13,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from recbole_mm.config.properties import load_user, properties_dir
+from recbole_mm.config.properties import load_user
 from recbole_mm.errors import WrongUse, suggest
+from recbole_mm.files import properties_dir
 from recbole_mm.run.key import keys_that
 
 Point = dict[str, Any]
