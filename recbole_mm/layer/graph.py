@@ -42,7 +42,7 @@ class FixedGraph(nn.Module):
         self.register_buffer("by_column", None if symmetric else _by_row(matrix.t()), persistent=False)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """``[m, d] -> [n, d]``."""
+        """``[m, d] -> [n, d]``, in float32 under autocast too, which has no sparse product."""
         turned = self.by_row if self.by_column is None else self.by_column
         product: Tensor = _Product.apply(self.by_row, turned, vectors.float())
         return product
@@ -68,29 +68,18 @@ class _Product(torch.autograd.Function):
         return None, None, ctx.turned @ gradient.contiguous()
 
 
-def propagate(graph: Tensor | FixedGraph, vectors: Tensor) -> Tensor:
-    """The product ``[n, d]`` of a sparse ``graph [n, m]`` and ``vectors [m, d]``, in float32 under autocast too, which
-    has no sparse product.
-    """
-    if isinstance(graph, FixedGraph):
-        product: Tensor = graph(vectors)
-        return product
-    with torch.autocast(vectors.device.type, enabled=False):
-        return torch.sparse.mm(graph, vectors.float())
-
-
-def last_layer(graph: Tensor | FixedGraph, vectors: Tensor, n_layers: int) -> Tensor:
+def last_layer(graph: FixedGraph, vectors: Tensor, n_layers: int) -> Tensor:
     """``vectors [n, d]`` after n_layers products with ``graph [n, n]``."""
     for _ in range(n_layers):
-        vectors = propagate(graph, vectors)
+        vectors = graph(vectors)
     return vectors
 
 
-def mean_of_layers(graph: Tensor | FixedGraph, vectors: Tensor, n_layers: int) -> Tensor:
+def mean_of_layers(graph: FixedGraph, vectors: Tensor, n_layers: int) -> Tensor:
     """LightGCN's sum: the mean of ``vectors [n, d]`` and of their first n_layers products with ``graph [n, n]``."""
     total = layer = vectors
     for _ in range(n_layers):
-        layer = propagate(graph, layer)
+        layer = graph(layer)
         total = total + layer
     return total / (n_layers + 1)
 

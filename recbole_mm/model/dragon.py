@@ -33,7 +33,6 @@ from recbole_mm.layer.graph import (
     last_layer,
     mean_of_layers,
     normalized_adjacency,
-    propagate,
     to_torch,
 )
 from recbole_mm.layer.item_graph import frozen_graph
@@ -90,7 +89,7 @@ class DRAGON(GraphRecommender):
         weight = self.user_share.weight
         users = (users.unflatten(1, (weight.shape[1], -1)) * weight.unsqueeze(2)).flatten(1)
         if self.user_graph is not None:
-            users = users + propagate(self.user_graph, users)
+            users = users + self.user_graph(users)
         if self.item_graph is not None:
             items = items + last_layer(self.item_graph, items, self.n_item_layers)
         return users, items

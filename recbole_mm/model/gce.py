@@ -17,7 +17,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
-from recbole_mm.layer.graph import normalized_adjacency, propagate
+from recbole_mm.layer.graph import FixedGraph, normalized_adjacency
 from recbole_mm.layer.loss import bpr
 from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.graph_recommender import GraphRecommender
@@ -29,8 +29,6 @@ class GCE(GraphRecommender):
     The factorisation machine over three vectors is ``u·i + u·c + i·c``, a dot product of ``[u ; 1 ; u·c]`` and
     ``[i ; i·c ; 1]``.
     """
-
-    adjacency: Tensor
 
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
@@ -46,11 +44,11 @@ class GCE(GraphRecommender):
             [first_item + items, first_domain + domain[items], first_domain + domain[real]]
         )
         graph = normalized_adjacency(rows, columns, n_nodes, self_loops=True)
-        self.register_buffer("adjacency", graph, persistent=False)
+        self.adjacency = FixedGraph(graph, symmetric=True)
 
     def nodes(self) -> tuple[Tensor, ...]:
         """Vectors of users ``[U, d]``, items ``[I, d]``, domains ``[K, d]``."""
-        nodes = propagate(self.adjacency, self.node.weight)
+        nodes = self.adjacency(self.node.weight)
         return nodes.split([self.n_users, self.n_items, self.n_domains])
 
     def _item_tower(self, items: Tensor, nodes: tuple[Tensor, ...]) -> Tensor:

@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
-from recbole_mm.layer.graph import last_layer, propagate
+from recbole_mm.layer.graph import last_layer
 from recbole_mm.layer.hypergraph import Membership, through_hyperedges
 from recbole_mm.layer.loss import bpr, half_squares
 from recbole_mm.layer.scoring import scores_of_rows
@@ -68,7 +68,7 @@ class LGMRec(GraphRecommender):
         self.block = scores_in(config["softmax_memory_mib"])
         self.ids = self.light_gcn(config, dataset)
         self.user_graph = self.ids.user_graph(0)
-        counts = propagate(self.user_graph, self.features.present.float())
+        counts = self.user_graph(self.features.present.float())
         self.register_buffer("counts", counts, persistent=False)
         self.register_buffer("present", torch.cat([counts > 0, self.features.present]), persistent=False)
         self.local = self._maps(width)
@@ -92,7 +92,7 @@ class LGMRec(GraphRecommender):
         """G of users, then items, ``[U + I, d]``, from the items' ``logits [I, K]`` and vectors by id ``[I, d]``."""
         of_users, of_items = self.present[:, k].split([self.n_users, self.n_items])
         item_shares = self.membership(logits, of_items)
-        user_shares = self.membership(propagate(self.user_graph, logits), of_users)
+        user_shares = self.membership(self.user_graph(logits), of_users)
         return torch.cat(through_hyperedges(user_shares, item_shares, items, self.hyper_layers))
 
     def nodes(self) -> tuple[Tensor, ...]:
@@ -101,7 +101,7 @@ class LGMRec(GraphRecommender):
         local, found = by_id, []
         for k in range(len(self.features.names)):
             mapped, *logits = self._mapped(k, self.local[k], *([self.hyper[k]] if self._has_global else []))
-            start = propagate(self.user_graph, mapped) / self.counts[:, k : k + 1].clamp(min=1)
+            start = self.user_graph(mapped) / self.counts[:, k : k + 1].clamp(min=1)
             modal = last_layer(self.ids.graph, torch.cat([start, mapped]), self.n_modal_layers)
             local = local + F.normalize(modal, dim=1)
             found += [self._globally(k, each, by_id[self.n_users :]) for each in logits]

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from recbole_mm.layer.attention import BagAttention, PositionAttention, mean_of_present
 from recbole_mm.layer.gather import gather_distinct
-from recbole_mm.layer.graph import mean_of_layers, to_torch
+from recbole_mm.layer.graph import FixedGraph, mean_of_layers, to_torch
 from recbole_mm.layer.history import Bags, Taken, UserHistory
 from recbole_mm.layer.loss import bce, pairwise_info_nce
 from recbole_mm.layer.projection import masked
@@ -66,8 +66,9 @@ class MMCPR(TwoTowerRecommender):
         for kind in ("user", "item"):
             graph = None
             if config[f"use_{kind}_graph"]:
-                graph = to_torch(dataset.co_interactions(kind, config["graph_k"], config["min_common"]))
-            self.register_buffer(f"{kind}_graph", graph, persistent=False)
+                common = dataset.co_interactions(kind, config["graph_k"], config["min_common"])
+                graph = FixedGraph(to_torch(common), symmetric=True)
+            setattr(self, f"{kind}_graph", graph)
         self.projections = self.features.maps(partial(nn.Linear, out_features=width), self.modalities)
         self._no_reviews = config["use_review"] and not dataset.has_reviews()
         self.reviews: Any = self._load_reviews(config, dataset) if config["use_review"] else None

@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recbole_mm.layer.graph import FixedGraph, mean_of_neighbours, propagate
+from recbole_mm.layer.graph import FixedGraph, mean_of_neighbours
 from recbole_mm.model.base import item_features
 from recbole_mm.model.graph_recommender import GraphRecommender
 
@@ -121,7 +121,7 @@ class Branch(nn.Module):
         for depth, maps in enumerate(self.maps):
             neighbour, own, together = cast(nn.ModuleList, maps)
             sent = torch.cat([neighbour(part) for part in parts])
-            heard = F.leaky_relu(propagate(graph if depth else first, sent), inplace=True)
+            heard = F.leaky_relu((graph if depth else first)(sent), inplace=True)
             kept = F.leaky_relu(torch.cat([own(part) for part in parts]), inplace=True)
             parts = [F.leaky_relu(together(heard) + kept + ids, inplace=True)]
         return torch.cat(parts)

@@ -30,7 +30,6 @@ from recbole.data.interaction import Interaction
 from recbole.utils import InputType
 from torch import Tensor, nn
 
-from recbole_mm.layer.graph import propagate
 from recbole_mm.layer.loss import in_batch_info_nce
 from recbole_mm.layer.projection import masked
 from recbole_mm.model.base import check_choices, item_features
@@ -87,7 +86,7 @@ class SLMRec(GraphRecommender):
         """Users and items ``[U, d]``, ``[I, d]`` of a pass with dropout after each layer."""
         total = layer = self._starts()
         for _ in range(self.ids.n_layers):
-            layer = F.dropout(propagate(self.ids.graph, layer), self.dropout_prob, self.training)
+            layer = F.dropout(self.ids.graph(layer), self.dropout_prob, self.training)
             total = total + layer
         return self._fused(*(total / (self.ids.n_layers + 1)).split([self.n_users, self.n_items]))
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recbole_mm.layer.feature import FeatureTable
 from recbole_mm.layer.fusion import shares_of_present
-from recbole_mm.layer.graph import FixedGraph, propagate
+from recbole_mm.layer.graph import FixedGraph
 from recbole_mm.layer.item_graph import mixed_graph, similarity_graph
 from recbole_mm.layer.lightgcn import LightGCN
 
@@ -135,4 +135,4 @@ def test_gradients_of_a_fixed_graph_are_those_of_the_dense_product(symmetric: bo
     torch.testing.assert_close(found, dense @ vectors)
     (gradient,) = torch.autograd.grad((found * weights).sum(), vectors)
     torch.testing.assert_close(gradient, dense.t() @ weights)
-    assert not list(graph.state_dict()) and propagate(graph, vectors).equal(found)
+    assert not list(graph.state_dict())

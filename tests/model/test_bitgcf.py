@@ -110,8 +110,8 @@ def test_loss_is_cross_entropy_and_half_the_squares(tmp_path: Path) -> None:
     for u, i, negatives in rows:
         total += math.log1p(math.exp(-naive.score(u, i)))
         total += sum(math.log1p(math.exp(naive.score(u, n))) for n in negatives)
-        vectors = [naive.users[0][u, naive.domain[i]], *(naive.items[0][n] for n in (i, *negatives))]
-        squares += sum(float(v @ v) for v in vectors)
+        squares += sum(float(v @ v) for v in (naive.users[0][u, naive.domain[i]], naive.items[0][i]))
+        squares += sum(float(naive.items[0][n] @ naive.items[0][n]) for n in negatives) / len(negatives)
     assert built.loss(batch).item() == pytest.approx(total / 30 + 0.3 * squares / 2 / 10, rel=1e-4)
 
 

@@ -50,8 +50,9 @@ def test_loss_weighs_each_row_by_its_domain(
         terms = [-math.log(1 / (1 + math.exp(-dot(built, u, i))))]
         terms += [-math.log(1 - 1 / (1 + math.exp(-dot(built, u, n)))) for n in negatives]
         total += (weights or {}).get(name, 1.0) * sum(terms) / 3
-        vectors = [model.user_id.weight[u], *(model.item_id.weight[n] for n in (i, *negatives))]
-        squares += sum(x * x for v in vectors for x in v.tolist())
+        for vector in (model.user_id.weight[u], model.item_id.weight[i]):
+            squares += sum(x * x for x in vector.tolist())
+        squares += sum(x * x for n in negatives for x in model.item_id.weight[n].tolist()) / len(negatives)
     assert built.loss(batch).item() == pytest.approx((total + reg_weight * squares / 2) / 10, rel=1e-4)
 
 

@@ -87,7 +87,8 @@ def test_loss_is_that_of_the_factors_and_that_of_the_maps(tmp_path: Path) -> Non
     for u, i, negatives in rows:
         user = naive.user(u, naive.domain[i])
         terms += [math.log1p(math.exp(user @ (naive.item(n) - naive.item(i)))) for n in negatives]
-        squares += sum(v @ v for v in (user, *(naive.item(n) for n in (i, *negatives))))
+        squares += user @ user + naive.item(i) @ naive.item(i)
+        squares += sum(naive.item(n) @ naive.item(n) for n in negatives) / len(negatives)
     errors = [
         (naive.mapped(a, b, naive.user(u, a)) - naive.user(u, b)) ** 2
         for u in {row[0] for row in rows}
