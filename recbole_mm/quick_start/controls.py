@@ -28,12 +28,18 @@ def control_rows(rows: Iterable[Row], controls: Sequence[str], missing: Sequence
 
     What knows items by their features alone has no row on ids alone.
 
-    Raises ``WrongUse`` for an unknown control, and when controls are asked for and no row reads features.
+    Raises ``WrongUse`` for an unknown control, one or a share that is given twice, and when controls are asked for and
+    no row reads features.
     """
+    for option, given in (("--controls", controls), ("--missing", missing)):
+        if twice := [each for each in given if given.count(each) > 1]:
+            raise WrongUse(f"{option}: {twice[0]} is given twice")
     if unknown := [name for name in controls if name not in CONTROLS]:
         raise WrongUse(f"--controls: no control '{unknown[0]}'; there are {', '.join(CONTROLS)}")
     kinds: list[tuple[str, Settings, float | None]] = [(*CONTROLS[name], None) for name in controls]
-    kinds += [(f"{share:.0%} masked", {"feature_missing": share}, share) for share in missing if share > 0]
+    kinds += [
+        (f"{100 * share:g}% masked", {"feature_missing": share}, share) for share in missing if share > 0
+    ]
     found = [
         Row(
             label=f"{row.label}, {name}",

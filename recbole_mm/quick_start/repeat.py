@@ -24,8 +24,10 @@ def settings_of(record: Mapping[str, Any], overrides: Sequence[str]) -> tuple[st
     """Model, data set and settings of a recorded run; torch takes as many threads as it had.
 
     Raises:
-        WrongUse: ``overrides`` would make it another run.
+        WrongUse: ``overrides`` would make it another run, or its settings changed on the way.
     """
+    if changes := record.get("changes"):
+        raise WrongUse(f"--from: no settings repeat this run ({changes[0].removeprefix('resume: ')})")
     free = keys_that("silent") | set(PLACES)
     for key in parse_cli(overrides)[0]:
         if key not in free:

@@ -64,6 +64,8 @@ class TrainerMixin(StagedFit):
         self.spec = config.spec
         self.eval_result: Any = None
         self.best_epoch: int | None = None
+        #: a sentence for each resumption under other settings
+        self.changes: list[str] = []
         self.model_drift = ModelDrift(model)
         self._schedule = schedule_of(config["lr_scheduler"], config["lr_warmup_epochs"])
         self.clip_grad_norm = None  # by `Stepping`; RecBole would do it before the gradients are unscaled

@@ -21,7 +21,7 @@ from recbole_mm.trainer.checkpoint import read_checkpoint
 from recbole_mm.trainer.generators import global_state, loader_state, set_global_state, set_loader_state
 
 FORMAT = "recbole_mm.last/3"
-_PROGRESS = ("best_valid_score", "best_valid_result", "train_loss_dict", "history", "best_epoch")
+_PROGRESS = ("best_valid_score", "best_valid_result", "train_loss_dict", "history", "best_epoch", "changes")
 
 
 def optimizers_of(trainer: Any) -> dict[str, Optimizer]:
@@ -90,7 +90,7 @@ def restore(trainer: Any, last_file: str, loaders: dict[str, Any]) -> None:
         WrongUse: the file belongs to another model or other data.
     """
     state = read_last(last_file)
-    _warn_of_changes(state["config"], relative_paths(plain_config(trainer.config)))
+    changed = _changes(state["config"], relative_paths(plain_config(trainer.config)))
     trainer.stages.restore(state["stages"])
     _load_weights(trainer.model, state, last_file)
     trainer.model_drift.restore(state["model_drift"])
@@ -99,6 +99,7 @@ def restore(trainer: Any, last_file: str, loaders: dict[str, Any]) -> None:
         stepping.restore(saved)
     for name in _PROGRESS:
         setattr(trainer, name, from_plain(state["progress"][name]))
+    trainer.changes += changed
     trainer.cur_step, trainer.start_epoch = state["cur_step"], state["epoch"] + 1
     for name, loader in loaders.items():
         if name in state["loaders"]:
@@ -131,19 +132,24 @@ def _load_optimizers(trainer: Any, state: dict[str, Any], last_file: str) -> Non
     trainer.optimizer = getattr(trainer, state["optimizer_in_use"])
 
 
-def _warn_of_changes(then: dict[str, Any], now: dict[str, Any]) -> None:
+def _changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """A sentence, which is logged too, where a setting of the checkpoint is another one now."""
     if then.get("model") != now.get("model"):
         raise WrongUse(f"resume: the checkpoint holds {then.get('model')}, this run is {now.get('model')}")
     harmless = keys_that("resumable")
     if now.get("lr_scheduler"):  # its rates depend on how many epochs there are
         harmless -= {"epochs", "train_epochs"}
     changed = [k for k in sorted(then.keys() | now.keys()) if k not in harmless and then.get(k) != now.get(k)]
-    if changed:
-        listed = ", ".join(f"{key} {then.get(key)!r} -> {now.get(key)!r}" for key in changed[:5])
-        getLogger("recbole_mm.trainer").warning(
-            "resume: the configuration is not that of the checkpoint (%s%s); the result is that of neither. The "
-            "optimiser keeps its own learning rate", listed, ", …" if len(changed) > 5 else "",
-        )  # fmt: skip
+    if not changed:
+        return []
+    listed = ", ".join(f"{key} {then.get(key)!r} -> {now.get(key)!r}" for key in changed[:5])
+    more = ", …" if len(changed) > 5 else ""
+    said = (
+        f"resume: the configuration is not that of the checkpoint ({listed}{more}); the result is that of neither. The "
+        "optimiser keeps its own learning rate"
+    )
+    getLogger("recbole_mm.trainer").warning(said)
+    return [said]
 
 
 def _to(value: Any, device: torch.device) -> Any:

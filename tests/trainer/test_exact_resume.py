@@ -18,6 +18,7 @@ import trainer_runs
 from trainer_runs import build, fit, resumed, run, same, write_toy
 
 from recbole_mm.errors import WrongUse
+from recbole_mm.quick_start.repeat import settings_of
 from recbole_mm.trainer import read_last
 
 EPOCHS = 20
@@ -193,8 +194,16 @@ def test_resume_refuses_what_it_cannot_go_on_from(toy: Path) -> None:
 
 
 def test_resume_tells_of_another_configuration(toy: Path, caplog: pytest.LogCaptureFixture) -> None:
-    resumed(build(toy, "BPR", 2, learning_rate=0.02), run(toy, "BPR", 1)["folder"])
+    session = build(toy, "BPR", 2, learning_rate=0.02)
+    record = session.run(resume=run(toy, "BPR", 1)["folder"]).record
     assert "learning_rate 0.01 -> 0.02" in caplog.text
+    assert (
+        "learning_rate 0.01 -> 0.02" in record["remarks"][-1] and record["changes"] == record["remarks"][-1:]
+    )
+    with pytest.raises(
+        WrongUse, match=r"^--from: no settings repeat this run \(the configuration is not that"
+    ):
+        settings_of(record, [])
 
 
 def test_more_epochs_of_a_falling_learning_rate_are_another_run(
