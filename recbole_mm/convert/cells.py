@@ -31,6 +31,7 @@ NULL_LIKE = (
     *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
 )
 RESERVED = "[PAD]"
+_BREAKS = "[\t\r\n\x00]"
 MAX_CHARS = 131_072  # csv.field_size_limit() of the Python engine
 
 
@@ -68,9 +69,11 @@ def plain_text(series: pd.Series, keep_missing: bool = False) -> pa.Array:
 
 def token_text(series: pd.Series, place: Place, *, is_id: bool) -> tuple[pa.Array, int]:
     """A ``token`` column, not yet quoted, and how many of its values RecBole reads as missing."""
-    text = _one_line(plain_text(series), place)
+    text = plain_text(series)
     if is_id:
         check_ids(text, place)
+    text = _one_line(text, place)
+    if is_id:
         return text, 0
     null_like = _is_null_like(text)
     text = pc.if_else(null_like, pa.scalar("", pa.large_string()), text)
@@ -121,8 +124,9 @@ def float_seq_text(series: pd.Series, place: Place) -> pa.Array:
 
 
 def check_ids(text: pa.Array, place: Place) -> None:
-    """Refuse an empty id, one that RecBole reads as missing, and RecBole's padding token."""
+    """Refuse an empty id, one that a line cannot hold or RecBole reads as missing, and RecBole's padding token."""
     for wrong, what in (
+        (pc.match_substring_regex(text, _BREAKS), "a tab, a line break or a NUL"),
         (pc.equal(pc.utf8_trim_whitespace(text), ""), "no value"),
         (_is_null_like(text), "a value that RecBole reads as missing"),
         (pc.equal(text, RESERVED), "RecBole's padding token as value"),
@@ -153,7 +157,7 @@ def first(mask: pa.Array) -> int:
 
 
 def _one_line(text: pa.Array, place: Place) -> pa.Array:
-    text = pc.replace_substring_regex(text, "[\t\r\n\x00]", " ")
+    text = pc.replace_substring_regex(text, _BREAKS, " ")
     too_long = pc.greater(pc.utf8_length(text), MAX_CHARS - 2)
     if pc.any(too_long).as_py():
         remedy = ", more than RecBole reads; keep long text in items.parquet"

@@ -19,12 +19,16 @@ from recbole_mm.report.modality import gains
 from recbole_mm.report.page import curves, page
 from recbole_mm.report.paired import PairedTest, equal_rows, paired_tests
 from recbole_mm.report.plot import write_gains
+from recbole_mm.report.text import count
 from recbole_mm.run.comparison import FILE, At, Comparison, Plan, Row, read_plan
 from recbole_mm.run.folder import RunFolder
 from recbole_mm.run.question import OneQuestion, Question
 
 PAGE, CURVES = "report.html", "curves.html"
 COLUMNS = 3  # of the metrics of a run, where no comparison names those of a table
+_HELD = frozenset(
+    ["preset", "dataset", "metrics", "rows", "tests", "evaluation"]
+)  # in a record of a comparison
 BOARD = "zoo"  # how the presets begin whose tables the leaderboard shows before anything of them is run
 
 
@@ -50,6 +54,10 @@ def main(args: argparse.Namespace) -> int:
     """Write the page and say where it is."""
     first = Path(args.folders[0])
     if args.leaderboard or args.modality:
+        if args.out:
+            raise WrongUse(
+                "--out: it names the page of a comparison; --leaderboard and --modality name their own file"
+            )
         records = _records(args.folders)
         if args.leaderboard:
             _write_leaderboard(args.folders, records, Path(args.leaderboard))
@@ -59,6 +67,8 @@ def main(args: argparse.Namespace) -> int:
     if (first / FILE).is_file() and len(args.folders) == 1:
         plan, runs, errors = read_plan(first)
     else:
+        if whole := [folder for folder in args.folders if (Path(folder) / FILE).is_file()]:
+            raise WrongUse(f"{whole[0]} is a comparison: give it alone, or runs")
         plan, runs, errors = *plan_of_runs(args.folders), {}
     comparison = Comparison.of(plan, {at: run.result() for at, run in runs.items()}, errors)
     tests, notes = paired_tests(comparison)
@@ -72,10 +82,16 @@ def _records(folders: Sequence[str]) -> dict[str, Any]:
     """Of each comparison its ``result.json``, by the name of its folder."""
     records: dict[str, Any] = {}
     for file in (file for folder in folders for file in sorted(Path(folder).glob("*/result.json"))):
+        name = file.parent.name
+        if name in records:
+            raise WrongUse(f"{file}: there is another record called {name}; rename one of the two folders")
         try:
-            records[file.parent.name] = json.loads(file.read_text(encoding="utf-8"))
+            record = json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:
             raise Failure(f"{file}: the record cannot be read ({error}); copy it again") from error
+        if not isinstance(record, dict) or not record.keys() >= _HELD:
+            raise Failure(f"{file}: no record of a comparison; copy its result.json again")
+        records[name] = record
     if not records:
         raise WrongUse(
             f"{', '.join(folders)}: no record */result.json there; copy result.json of a comparison into a folder of "
@@ -102,7 +118,7 @@ def _write_leaderboard(folders: Sequence[str], records: Mapping[str, Any], out: 
                 presets[name, str(dataset)] = labels
     command = f"recbole-mm report {' '.join(folders)} --leaderboard {out}"
     write_text(out, leaderboard(records, presets, command))
-    print(f"{os.path.relpath(out)}: {len(records)} records")
+    print(f"{os.path.relpath(out)}: {count(len(records), 'record')}")
 
 
 def write_page(

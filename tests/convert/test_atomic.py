@@ -140,6 +140,10 @@ def test_a_word_that_recbole_reads_as_missing_is_reported(tmp_path, caplog):
         (inter().assign(**{"item_id:token": [1.0, np.nan]}), "row 2 has no value in 'item_id'"),
         (inter().assign(**{"item_id:token": ["NA", "x"]}), "row 1 has a value that RecBole reads as missing"),
         (inter().assign(**{"item_id:token": ["[PAD]", "x"]}), "padding token"),
+        (
+            inter().assign(**{"item_id:token": ["x", "a\tb"]}),
+            "row 2 has a tab, a line break or a NUL in 'item_id'",
+        ),
         (inter(rating__float=[1, np.inf]), "row 2 has an infinite 'rating'"),
         (inter(rating__float=["1", "x"]), "row 2 has 'x' in 'rating', which is no number"),
         (inter(time__float=pd.to_datetime(["2020-01-01"] * 2)), "'time' is float but holds dates"),

@@ -70,6 +70,15 @@ def test_the_best_point_on_validation_is_found_and_taken_by_run_and_compare(call
         assert preset.settings(other, "ml-100k", {}, {}).get("train_batch_size") != 512
 
 
+def test_what_all_trials_were_held_at_is_part_of_what_was_found(calls, tmp_path):
+    search(config_dict={"embedding_size": 8, "epochs": 7})
+    text = (tmp_path / "out/best.yaml").read_text()
+    found = yaml.safe_load(text)
+    assert found["embedding_size"] == 8 and "epochs" not in found  # a table has one budget
+    (line,) = (line for line in text.splitlines() if line.startswith("# held at, and not set here: "))
+    assert json.loads(line.partition(": ")[2])["epochs"] == 7
+
+
 def test_trials_come_in_an_order_the_seed_decides_and_fewer_are_the_first_of_more(calls):
     search()
     whole = calls[:]

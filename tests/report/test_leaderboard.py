@@ -91,12 +91,21 @@ def test_the_command_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixtu
     text = out.read_text()
     board = text[text.index("## zoo-cdr on hm") :]
     assert cells(board, "BPR")[0][-1] == "a" and cells(board, "BiTGCF")[0][-2] == "not run"
-    assert capsys.readouterr().out.endswith("board.md: 1 records\n")
+    assert capsys.readouterr().out.endswith("board.md: 1 record\n")
 
 
 def test_a_folder_without_records_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(tmp_path), "--leaderboard", str(tmp_path / "b.md")]) == 2
     assert f"{tmp_path}: no record */result.json there; copy result.json" in capsys.readouterr().err
     (tmp_path / "a").mkdir()
-    (tmp_path / "a/result.json").write_text("{")
-    assert main(["report", str(tmp_path), "--leaderboard", str(tmp_path / "b.md")]) == 1
+    for text in ("{", "{}", "[]"):
+        (tmp_path / "a/result.json").write_text(text)
+        assert main(["report", str(tmp_path), "--leaderboard", str(tmp_path / "b.md")]) == 1
+        assert f"{tmp_path}/a/result.json: " in capsys.readouterr().err
+    for folder in ("one/a", "two/a"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "result.json").write_text(json.dumps(record(row("BPR", 0.1))))
+    both = [str(tmp_path / name) for name in ("one", "two")]
+    assert main(["report", *both, "--leaderboard", str(tmp_path / "b.md")]) == 2
+    assert "there is another record called a; rename" in capsys.readouterr().err
+    assert main(["report", both[0], "--leaderboard", str(tmp_path / "b.md"), "--out", "x.html"]) == 2

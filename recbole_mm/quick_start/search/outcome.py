@@ -11,8 +11,11 @@ import pandas as pd
 import yaml
 
 from recbole_mm.files import write_text
+from recbole_mm.quick_start.preset import Settings
 from recbole_mm.quick_start.search.desk import Trial
 from recbole_mm.quick_start.search.space import Point, Space
+from recbole_mm.run.key import keys_that
+from recbole_mm.serialize import readable
 
 JOURNAL = "trials.jsonl"
 # what a line of it tells of a record
@@ -26,6 +29,7 @@ class Search:
     Attributes:
         model, dataset: as they were named.
         space: what was searched.
+        settings: what all trials were held at.
         trials: in the order in which they were chosen, plain.
         best: the best of them on validation; None if all failed.
         test_result: of the best trial, the one reading of the test.
@@ -35,6 +39,7 @@ class Search:
     model: str
     dataset: str
     space: Space
+    settings: Settings = field(default_factory=dict)
     trials: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Any] | None = None
     test_result: dict[str, float] | None = None
@@ -101,7 +106,10 @@ def trials_frame(search: Search) -> pd.DataFrame:
 
 
 def best_yaml(search: Search, metric: str, command: str | None) -> str:
-    """The best values: ``run --config_files`` takes them, and ``compare`` as settings of this model alone."""
+    """The best values and what they were found with: ``run --config_files`` takes them, and ``compare`` for this model.
+
+    What all rows of a table share (budget, split, protocol) stands in a comment.
+    """
     assert search.best is not None
     best = search.best
     point: Point = best["point"]
@@ -110,5 +118,10 @@ def best_yaml(search: Search, metric: str, command: str | None) -> str:
         f"({search.epochs} epochs); training ended by {best['stopped_by']}",
         *([f"# found by: {command}"] if command else []),
     ]
-    body = {"model": search.model, "dataset": search.dataset, **point}
+    shared, silent = keys_that("shared"), keys_that("silent")
+    held = {key: value for key, value in readable(search.settings).items() if key not in silent}
+    if common := {key: value for key, value in held.items() if key in shared}:
+        head += [f"# held at, and not set here: {json.dumps(common, default=str)}"]
+    own = {key: value for key, value in held.items() if key not in shared}
+    body = {"model": search.model, "dataset": search.dataset, **own, **point}
     return "\n".join(head) + "\n" + yaml.safe_dump(body, sort_keys=False, allow_unicode=True)

@@ -56,7 +56,7 @@ def search(
     method = method.settled(space)
     if method.searcher != "grid" and trials is None:
         raise WrongUse(f"--samples all: --searcher {method.searcher} has no last point; give a number")
-    kept = settings.get("keep_checkpoints", "none")
+    held, kept = settings, settings.get("keep_checkpoints", "none")
     settings = {**settings, **one_mask(settings), "keep_checkpoints": "best"}
     base = _base(model, dataset, settings)
 
@@ -73,7 +73,7 @@ def search(
         threads = options.cpus
     else:
         done, threads = _one_after_another(desk(1), folder, fresh), torch.get_num_threads()
-    found = Search(model, dataset, space, [plain_trial(trial) for trial in done.trials])
+    found = Search(model, dataset, space, held, [plain_trial(trial) for trial in done.trials])
     found.how = {
         "engine": method.engine, "searcher": method.searcher, "scheduler": method.ray.get("scheduler", "none"),
         "order_seed": seed, "threads": threads, "search_seconds": round(time.perf_counter() - began, 2),
