@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 from recbole_mm import __version__
 from recbole_mm.errors import Failure, WrongUse, suggest
@@ -86,13 +87,36 @@ def _dispatch(name: str, rest: list[str], verbose: bool) -> int:
         raise WrongUse(f"no command {name!r}{suggest(name, COMMANDS)}")
     path, summary = COMMANDS[name]
     module = import_module(f"recbole_mm.{path}")
-    parser = argparse.ArgumentParser(
-        prog=f"recbole-mm {name}", description=summary, epilog=VERBOSE, allow_abbrev=False
-    )
+    parser = _Parser(prog=f"recbole-mm {name}", description=summary, epilog=VERBOSE, allow_abbrev=False)
     parser.set_defaults(command=name, verbose=verbose)
     module.add_arguments(parser)
     args = _parse(parser, rest, keys=name in TAKE_KEYS)
     return 0 if args is None else module.main(args)
+
+
+class _Once(argparse.Action):
+    """An option that is given twice is an error where its values differ: argparse would take the last."""
+
+    given: Any = None
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option: str | None = None,
+    ) -> None:
+        if option and self.given is not None and self.given != values:
+            parser.error(f"{option} is given twice, as {self.given!r} and {values!r}")
+        self.given = values
+        setattr(namespace, self.dest, values)
+
+
+class _Parser(argparse.ArgumentParser):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        for name in (None, "store"):
+            self.register("action", name, _Once)
 
 
 def _parse(parser: argparse.ArgumentParser, rest: list[str], keys: bool) -> argparse.Namespace | None:

@@ -74,6 +74,24 @@ def remove_litter(path: str | os.PathLike[str]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def check_target(option: str, path: str | os.PathLike[str]) -> None:
+    """Raise ``WrongUse`` where no file can be written at ``path``, which ``option`` names; before long work."""
+    place = Path(path).expanduser().absolute()
+    if place.is_dir():
+        raise WrongUse(f"{option}: {path} is a folder; name a file")
+    check_folder(option, place.parent)
+
+
+def check_folder(option: str, path: str | os.PathLike[str]) -> None:
+    """Raise ``WrongUse`` where no file can be written into the folder ``path``, which may have to be made."""
+    place = Path(path).expanduser().absolute()
+    there = next(each for each in (place, *place.parents) if each.exists())
+    if not there.is_dir():
+        raise WrongUse(f"{option}: {there} is a file, so nothing can be written below it")
+    if not os.access(there, os.W_OK):
+        raise WrongUse(f"{option}: {there} cannot be written to")
+
+
 def append_line(path: str | os.PathLike[str], value: Any) -> None:
     """Add ``value`` as a line of JSON and bring it to the disk; a line that a kill cut off is ended first."""
     file = Path(path)

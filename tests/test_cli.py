@@ -40,6 +40,25 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         (["--model=CMC"], "--dataset"),
         ([], "--model"),
         (["--model=CMC", "--dataset=ml-100k", "--config_files=none.yaml"], "none.yaml"),
+        (["--model=CMC", "--model=BPR", "--dataset=ml-100k"], "--model is given twice, as 'CMC' and 'BPR'"),
+        (
+            ["--model=CMC", "--dataset=ml-100k", "--config_files=a.yaml", "--config_files=b.yaml"],
+            "is given twice",
+        ),
+        (["--model=BPR", "--dataset=ml-100k", "--cpus=3"], "--cpus goes with --engine ray"),
+        (["--model=BPR", "--dataset=ml-100k", "--json=."], "--json: . is a folder; name a file"),
+        (
+            ["--model=BPR", "--dataset=ml-100k", "--json=a-file/x.json"],
+            "a-file is a file, so nothing can be written",
+        ),
+        (
+            ["--model=BPR", "--dataset=ml-100k", "--checkpoint_dir=a-file"],
+            "a-file is a file, so nothing can be",
+        ),
+        (
+            ["--model=BPR", "--dataset=ml-100k", "--user_inter_num_interval=[5000,inf)"],
+            "no row of inter_feat is left",
+        ),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_2(
@@ -50,6 +69,7 @@ def test_wrong_use_is_one_line_and_exit_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "a-file").touch()
     assert main(arguments, run_by_default=True) == 2
     assert hint in one_line(capsys)
 

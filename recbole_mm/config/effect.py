@@ -6,6 +6,7 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from recbole_mm.config.family import no_negatives, takes_no_negatives
@@ -37,6 +38,8 @@ _Rule = tuple[str, str, Callable[[Any], Any]]
 _RULES: tuple[_Rule, ...] = (
     ("neg_sampling training_neg_sample_num", "RecBole reads it no more: see train_neg_sample_args", lambda c: True),
     ("device", "it follows from use_gpu and gpu_id", lambda c: True),
+    ("data_path", "there is no folder ml-100k, so RecBole's own is read",
+     lambda c: c["dataset"] == "ml-100k" and Path(c["data_path"]).is_relative_to(recbole_dir())),
     ("config_file config_files", "files are read from the call or the command line alone", lambda c: True),
     ("ip port offset group_offset", "a run is one process", lambda c: c["single_spec"]),
     ("gpu_id", "use_gpu is False", lambda c: not c["use_gpu"]),
@@ -111,7 +114,9 @@ def _lines(config: Any) -> Iterator[str]:
         if (key == "epochs" and value == 0) or (key == "train_neg_sample_args" and no_negatives(value)):
             continue  # the model as it is; none are asked for
         reasons = [
-            why for keys, why, holds in _RULES if key in keys.split() and key not in read and holds(config)
+            why
+            for keys, why, holds in _RULES
+            if key in keys.split() and (key not in read or key == "device") and holds(config)
         ]
         if key == "loader" and value == "fast" and not cuts_padding(config):
             reasons += filter(None, [without_blocks(config)])

@@ -23,7 +23,15 @@ from recbole_mm.data.seen import Pairs, keep_pairs, warn_of_repeated
 from recbole_mm.data.sequence import SequenceMixin
 from recbole_mm.data.split import cold_rows, hold_out_cold_items, split_rows
 from recbole_mm.data.ties import TiesMixin
+from recbole_mm.errors import WrongUse
 from recbole_mm.modality import resolve_stores
+
+_FILTERS = (
+    "user_inter_num_interval",
+    "item_inter_num_interval",
+    "val_interval",
+    "filter_inter_by_user_or_item",
+)
 
 
 class MultimodalMixin(TiesMixin, ExactMixin):
@@ -52,6 +60,15 @@ class MultimodalMixin(TiesMixin, ExactMixin):
     def sequence_split(self) -> str | None:
         """What the sequences were cut from (`SequenceMixin`); None where the model takes none."""
         return None
+
+    def _reset_index(self) -> None:
+        for name in self.feat_name_list:
+            if getattr(self, name).empty:
+                used = {key: self.config[key] for key in _FILTERS if self.config[key]}
+                raise WrongUse(
+                    f"{self.dataset_name}: no row of {name} is left after the filters {used}; loosen them"
+                )
+        super()._reset_index()
 
     def _data_processing(self) -> None:
         super()._data_processing()

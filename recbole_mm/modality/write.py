@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from recbole_mm.errors import WrongUse
 from recbole_mm.modality.format import DTYPES, MANIFEST, SCHEMA_VERSION, TOKENS, VALUES, hash_file
 
 CHUNK_BYTES = 1 << 24
+_NAME = re.compile(r"\w[\w.-]*")
 
 
 def write_store(
@@ -48,6 +50,8 @@ def write_store(
         WrongUse: row counts that differ, a repeated, empty or non-text token, NaN or infinity, a wrong
             dtype, values beyond the range of the dtype, nothing to store, a folder in the way.
     """
+    if not _NAME.fullmatch(name := str(description["modality"])):
+        raise WrongUse(f"modality: {name!r} is no name; write it with letters, digits, _ and -, such as text")
     values = _checked_values(values)
     tokens = np.asarray(tokens, dtype=object)
     if tokens.ndim != 1 or len(tokens) != len(values):

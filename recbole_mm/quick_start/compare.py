@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from logging import getLogger
 from pathlib import Path
 
 from recbole_mm.config.properties import file_list
@@ -33,6 +34,7 @@ from recbole_mm.run.comparison import At, Comparison, Row, read_plan, write_plan
 from recbole_mm.run.folder import RunFolder
 from recbole_mm.run.metric import check_columns
 from recbole_mm.run.question import OneQuestion
+from recbole_mm.serialize import readable
 
 FIRST_SEED = 2020
 FOLDER = "results/{preset}-{dataset}"
@@ -68,8 +70,7 @@ def compare(
         out: folder of the results; finished runs in it are taken from there, interrupted ones go on.
         controls: those to add for every row that reads features: ids, shuffled, noise.
         missing: shares of features to mask, for the same rows.
-        config_files: yaml files with settings for all rows.
-        config_dict: settings for all rows, over everything but a row's own switches.
+        config_files, config_dict: settings for all rows; the second over everything but a row's own switches.
         fresh: run again what is finished.
         add: keep the rows and seeds of the comparison in ``out`` beside these.
         command, show: the command line, for the record; what the report for a terminal is handed to.
@@ -91,6 +92,7 @@ def compare(
     rows += control_rows(rows, controls, missing)
     kept, numbers, reference = _kept(folder, rows, numbers) if add else ([], numbers, None)
     plan, runs = plan_runs(request, rows, numbers, columns, kept, reference)
+    _say_replaced(read_plan(folder)[0].rows if add else [], plan.rows)
     plan = replace(plan, common={**plan.common, "versions": versions(), "command": command})
     found, errors = run_all(runs, folder, fresh, OneQuestion())
     _note_searches(rows, {at: run for at, (run, _) in found.items()})
@@ -115,6 +117,19 @@ def _kept(
     before, *_ = read_plan(folder)
     kept = [row for row in before.rows if row.label not in {each.label for each in rows}]
     return kept, list(dict.fromkeys([*before.seeds, *numbers])), before.reference
+
+
+def _say_replaced(before: Sequence[Row], rows: Sequence[Row]) -> None:
+    """Warn of each row that was there under other settings."""
+    known = {row.label: row.settings for row in before}
+    for row in rows:
+        old, new = known.get(row.label, row.settings), readable(row.settings)
+        changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+        if row.label in known and changed:
+            listed = ", ".join(f"{key} {old.get(key)!r} -> {new.get(key)!r}" for key in changed)
+            getLogger("recbole_mm.run").warning(
+                "--add: row '%s' was there with other settings: %s", row.label, listed
+            )
 
 
 def write_results(

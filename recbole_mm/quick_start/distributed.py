@@ -164,17 +164,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, metavar="N", help="processes that train together (--engine ray)"
     )
-    parser.add_argument("--cpus", type=int, default=1, help="cores and threads of a worker (default 1)")
+    parser.add_argument("--cpus", type=int, help="cores and threads of a worker (default 1)")
     parser.add_argument("--address", help="of a Ray cluster: HOST:PORT or auto (default: this machine)")
 
 
 def group_of(args: argparse.Namespace, config: Config) -> Group | None:
     """The workers that were asked for, None for one process. Raises ``WrongUse`` on what does not fit."""
     if args.engine != "ray":
-        for flag in ("workers", "address"):
+        for flag in ("workers", "cpus", "address"):
             if getattr(args, flag) is not None:
                 raise WrongUse(f"--{flag} goes with --engine ray")
         return None
-    if args.workers is None or args.workers < 1 or args.cpus < 1:
+    cpus = 1 if args.cpus is None else args.cpus
+    if args.workers is None or args.workers < 1 or cpus < 1:
         raise WrongUse("--engine ray: say how many processes train together: --workers 2")
-    return Group(args.workers, args.cpus, config["device"].type == "cuda", args.address)
+    return Group(args.workers, cpus, config["device"].type == "cuda", args.address)

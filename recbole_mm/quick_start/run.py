@@ -12,7 +12,7 @@ from typing import Any
 from recbole_mm.config import Config
 from recbole_mm.config.properties import file_list
 from recbole_mm.errors import WrongUse
-from recbole_mm.files import write_text
+from recbole_mm.files import check_target, write_text
 from recbole_mm.quick_start import distributed
 from recbole_mm.quick_start.dry_run import describe_run
 from recbole_mm.quick_start.logger import init_logger
@@ -71,6 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run, print the result and where it lies."""
+    if args.json and args.json != "-":
+        check_target("--json", args.json)
     files = file_list(args.config_files)
     model, dataset, settings = args.model, args.dataset, None
     record = None
@@ -96,7 +98,9 @@ def main(args: argparse.Namespace) -> int:
     with init_logger(config, verbosity=verbosity):
         if args.dry_run:
             found = describe_run(config)
-            print(json.dumps(found, indent=1) if args.json == "-" else found.pop("text"))
+            if args.json and args.json != "-":
+                write_text(args.json, json.dumps(found, indent=1) + "\n")
+            print(json.dumps(found, indent=1) if args.json == "-" else found["text"])
             return 0
         session = Session.build(config.spec)
         progress = config["show_progress"] and sys.stderr.isatty() and not args.quiet
@@ -112,9 +116,6 @@ def main(args: argparse.Namespace) -> int:
 
 def _show(result: RunResult, folder: RunFolder, copy: str | None) -> None:
     """Print the result and where it lies; write its curves and a copy of the record."""
-    if copy:
-        text = json.dumps({**result.record, "history": readable(result.history)}, indent=1)
-        write_text(copy, text + "\n")
     record = result.record
     print(f"best validation: {_line(record['best_valid_result'])}")
     print(f"test:            {_line(record['test_result'])}")
@@ -124,6 +125,8 @@ def _show(result: RunResult, folder: RunFolder, copy: str | None) -> None:
         print(result.groups.to_string(index=False))
     write_curves(folder)
     print(f"open {place}/curves.html in a browser; its card is card.html")
+    if copy:
+        write_text(copy, json.dumps({**record, "history": readable(result.history)}, indent=1) + "\n")
 
 
 def _line(metrics: dict[str, float] | None) -> str:

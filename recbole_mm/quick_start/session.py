@@ -17,6 +17,7 @@ from recbole_mm.config import Config, check_dataset, fit_to_dataset, missing_key
 from recbole_mm.data import create_dataset, loaders_of, split_parts
 from recbole_mm.data.shared import Packed, SharedData, share, without_test
 from recbole_mm.errors import WrongUse
+from recbole_mm.files import check_folder
 from recbole_mm.model.traits import trait
 from recbole_mm.plug import finetune, plug
 from recbole_mm.quick_start.embedded import ensure_embedded_stores
@@ -91,6 +92,7 @@ class Session:
         config = Config.of(spec) if prepared is None else prepared.config
         filled = with_pretrained(config, spec, type(self))
         self.config = config = config if filled is spec else Config.of(filled)
+        check_folder("checkpoint_dir", config["checkpoint_dir"])
         init_seed(config["split_seed"], config["reproducibility"])
         if prepared is None:
             self.dataset = load_dataset(config)

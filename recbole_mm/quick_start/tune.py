@@ -19,6 +19,7 @@ from recbole_mm.quick_start.search.method import Method, add_method_arguments, m
 from recbole_mm.quick_start.search.outcome import Search
 from recbole_mm.quick_start.search.search import search
 from recbole_mm.quick_start.search.space import find_space
+from recbole_mm.report.text import count
 from recbole_mm.run.comparison import Row
 
 TRIALS = 12  # the same effort for every model
@@ -122,5 +123,7 @@ def main(args: argparse.Namespace) -> int:
     print((folder / "best.yaml").read_text(encoding="utf-8"), end="")
     if found.test_result:
         print("test, read once: " + "    ".join(f"{k}: {v}" for k, v in found.test_result.items()))
+    if failed := [trial for trial in found.trials if trial["error"]]:
+        print(f"{len(failed)} of {count(len(found.trials), 'trial')} failed, the first: {failed[0]['error']}")
     print(f"wrote {folder}/: trials.csv, trials.json, best.yaml, search.html")
     return 0

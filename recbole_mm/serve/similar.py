@@ -36,6 +36,8 @@ def similar_items(
     Raises:
         WrongUse: an unknown token, or the model has no item vectors.
     """
+    if k < 1:
+        raise WrongUse(f"k: expected a number of items from 1 on, got {k}")
     if by not in MEASURES:
         raise WrongUse(f"by: expected one of {', '.join(MEASURES)}, got {by!r}")
     number = int(tokens.item_ids([item])[0])

@@ -70,6 +70,7 @@ SAID: list[tuple[str, dict[str, Any], str]] = [
     ("DeepFM", {"topk": [5]}, "topk: no effect with DeepFM: none of the metrics is cut off at k"),
     ("BPR", {"wandb_project": "mine"}, "wandb_project: no effect with BPR: log_wandb is False"),
     ("BPR", {"enable_scaler": True}, "enable_scaler: no effect with BPR: gradients are scaled on a GPU alone"),
+    ("BPR", {"device": "tpu"}, "device: no effect with BPR: it follows from use_gpu and gpu_id"),
     ("BPR", {"gpu_id": "1"}, "gpu_id: no effect with BPR: use_gpu is False"),
     ("BPR", {"neg_sampling": 3},
      "neg_sampling: no effect with BPR: RecBole reads it no more: see train_neg_sample_args"),

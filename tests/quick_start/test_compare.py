@@ -311,3 +311,11 @@ def test_rows_are_tuned_with_equal_effort_before_the_seeds(calls, monkeypatch, t
     assert all(run.record["search"] == again.search for run in again.runs.values())
     with pytest.raises(WrongUse, match=r"^--tune: no search space of NARM; write .*/tune/NARM.yaml"):
         compare(["BPR", "NARM"], "ml-100k", 2, out="other", tune=2)
+
+
+def test_a_row_that_is_replaced_is_said(calls, caplog):
+    toy(models=["CMC", "BPR"], seeds=1)
+    toy(models=["CMC"], seeds=1, add=True)
+    assert "--add" not in caplog.text
+    toy(models=["BPR"], seeds=1, add=True, config_dict={"embedding_size": 8})
+    assert "--add: row 'BPR' was there with other settings: embedding_size None -> 8" in caplog.text

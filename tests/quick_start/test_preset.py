@@ -156,6 +156,11 @@ def test_controls_are_added_to_rows_that_read_features():
     assert controls[3].settings == {"x": 1, "feature_missing": 0.3}
     with pytest.raises(WrongUse, match="reads features"):
         control_rows(rows[:1], ["ids"], [])
+    near = control_rows(rows, [], [0.295, 0.304])
+    assert len({row.label for row in near}) == len(near)
+    for controls, missing in ((["ids", "ids"], []), ([], [0.3, 0.3])):
+        with pytest.raises(WrongUse, match="is given twice"):
+            control_rows(rows, controls, missing)
     with pytest.raises(WrongUse, match="no control 'random'; there are ids, shuffled, noise"):
         control_rows(rows, ["ids", "random"], [])
 
