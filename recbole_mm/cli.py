@@ -59,15 +59,12 @@ def main(argv: Sequence[str] | None = None, run_by_default: bool = False) -> int
     args = at_home(list(sys.argv[1:] if argv is None else argv))
     if run_by_default and (not args or args[0] not in COMMANDS):
         args = ["run", *args]
-    if not args or args[0] in ("-h", "--help"):
-        print(_usage())
-        return 0 if args else 2
-    if args[0] == "--version":
-        print(__version__)
-        return 0
     rest = [arg for arg in args[1:] if arg not in ("--verbose", "-v")]
     verbose = len(rest) < len(args) - 1
     try:
+        if not args or args[0] in ("-h", "--help", "--version"):
+            print(__version__ if args[-1:] == ["--version"] else _usage(), flush=True)
+            return 0 if args else 2
         return _dispatch(args[0], rest, verbose)
     except WrongUse as error:
         return _say(error, 2, verbose)
