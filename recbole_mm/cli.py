@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None, run_by_default: bool = False) -> int
     verbose = len(rest) < len(args) - 1
     try:
         if not args or args[0] in ("-h", "--help", "--version"):
-            print(__version__ if args[-1:] == ["--version"] else _usage(), flush=True)
+            print(__version__ if args[:1] == ["--version"] else _usage(), flush=True)
             return 0 if args else 2
         return _dispatch(args[0], rest, verbose)
     except WrongUse as error:
