@@ -40,8 +40,8 @@ COMMANDS = {
         "quick_start.export",
         "vectors, a faiss index, the item tower as ONNX and weights of a trained model",
     ),
-    "models": ("quick_start.catalogue", "the models there are, with one line each"),
-    "keys": ("quick_start.catalogue", "the configuration keys, with default and one line each"),
+    "models": ("quick_start.listing", "the models there are, with one line each"),
+    "keys": ("quick_start.listing", "the configuration keys, with default and one line each"),
     "doctor": ("quick_start.doctor", "versions, active patches, and whether a GPU and the extras are usable"),
 }
 #: those that take any configuration key as --key=value

@@ -61,7 +61,7 @@ from recbole.utils import InputType
 from torch import Tensor, nn
 
 from recbole_mm.errors import WrongUse
-from recbole_mm.layer.catalogue import DomainSoftmax
+from recbole_mm.layer.domain_softmax import DomainSoftmax
 from recbole_mm.layer.feature import FeatureTable
 from recbole_mm.layer.history import OrderedHistory, Taken, UserHistory
 from recbole_mm.layer.scoring import score_every_item

@@ -24,10 +24,10 @@ from recbole_mm.quick_start.report import CURVES, PAGE, write_page
 from recbole_mm.quick_start.runs import run_all
 from recbole_mm.quick_start.search.method import Method, add_method_arguments, method_of
 from recbole_mm.quick_start.search.rows import tuned_rows
-from recbole_mm.report.export import document, frame
 from recbole_mm.report.latex import latex
 from recbole_mm.report.page import curves
 from recbole_mm.report.paired import equal_rows, paired_tests
+from recbole_mm.report.plain import document, frame
 from recbole_mm.report.plot import write_missing
 from recbole_mm.report.table import markdown, on_terminal
 from recbole_mm.run.comparison import At, Comparison, Row, read_plan, write_plan

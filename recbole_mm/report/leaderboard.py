@@ -1,6 +1,6 @@
 """The leaderboard: every table that the records of comparisons make, as one page of Markdown. Pure.
 
-Records are the ``result.json`` of `recbole_mm.report.export.document`. Those of one preset and data set that were
+Records are the ``result.json`` of `recbole_mm.report.plain.document`. Those of one preset and data set that were
 asked the same are one table, so it grows record by record; of a row recorded twice, that of more seeds is shown, of as
 many the later folder.
 """
@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recbole_mm.report.export import question_of
 from recbole_mm.report.modality import gains, gains_table
+from recbole_mm.report.plain import question_of
 from recbole_mm.report.statistics import spread
 from recbole_mm.report.table import github
 from recbole_mm.report.text import caption_text, figure, p_text

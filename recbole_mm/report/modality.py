@@ -1,7 +1,7 @@
 """Does the modality help? Each model over its controls, of all comparisons at once: a table and a figure.
 
 A control (ids only, shuffled features, noise features) is a row of its own in a comparison, tested against the complete
-one query by query; the records (`recbole_mm.report.export.document`) hold these tests.
+one query by query; the records (`recbole_mm.report.plain.document`) hold these tests.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from recbole_mm.report.export import question_of
+from recbole_mm.report.plain import question_of
 from recbole_mm.report.table import github
 from recbole_mm.report.text import interval, mark, p_text
 from recbole_mm.run.metric import smaller_is_better

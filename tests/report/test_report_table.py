@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from recbole_mm.report.export import document, frame
 from recbole_mm.report.latex import latex
 from recbole_mm.report.paired import PairedTest
+from recbole_mm.report.plain import document, frame
 from recbole_mm.report.plot import missing_frame, write_missing
 from recbole_mm.report.table import (
     controls_table,

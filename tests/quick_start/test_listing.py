@@ -9,7 +9,7 @@ from recbole_mm.config.properties import load_internal, recbole_dir
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import properties_dir
 from recbole_mm.model import model_names
-from recbole_mm.quick_start.catalogue import keys, models
+from recbole_mm.quick_start.listing import keys, models
 from recbole_mm.run.key import KEYS
 
 
