@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from recbole_mm.cli import main
 from recbole_mm.config import Config
 from recbole_mm.errors import Failure, Interrupted, WrongUse
 from recbole_mm.files import read_lines
@@ -197,3 +198,29 @@ def test_the_table_of_trials_and_the_picture_are_written(calls, tmp_path):
     assert whole["engine"] == "local" and whole["searcher"] == "grid" and whole["threads"] == 1
     page = (tmp_path / "out/search.html").read_text()
     assert "parcoords" in page and "Importance" in page and "<script src" not in page
+
+
+def test_an_idle_key_of_the_space_and_failed_trials_are_said(calls, tmp_path, monkeypatch, caplog, capsys):
+    (tmp_path / "idle.yaml").write_text(
+        "learning_rate: [1e-3, 3e-3]\nn_layers: [1, 2]\ntrain_batch_size: [512]\n"
+    )
+    search(space="idle.yaml")
+    assert "the space: n_layers: no effect with BPR: it has no such key" in caplog.text
+    inner = module.run_one
+
+    def some_fail(spec, *arguments, **options):
+        if spec.settings["learning_rate"] == 0.003:
+            raise Failure("no luck")
+        return inner(spec, *arguments, **options)
+
+    monkeypatch.setattr(module, "run_one", some_fail)
+    arguments = [
+        "tune",
+        "--model=BPR",
+        "--dataset=ml-100k",
+        "--space=idle.yaml",
+        "--samples=all",
+        "--out=some",
+    ]
+    assert main(arguments) == 0
+    assert "2 of 4 trials failed, the first: " in capsys.readouterr().out

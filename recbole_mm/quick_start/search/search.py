@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
+from logging import getLogger
 from pathlib import Path
 
 import torch
@@ -59,6 +62,7 @@ def search(
     held, kept = settings, settings.get("keep_checkpoints", "none")
     settings = {**settings, **one_mask(settings), "keep_checkpoints": "best"}
     base = _base(model, dataset, settings)
+    _say_idle(model, dataset, {**settings, **space.draw(random.Random(seed))}, space)
 
     def desk(at_once: int) -> Desk:
         searcher = searcher_of(str(method.searcher), space, seed)
@@ -97,6 +101,14 @@ def _base(model: str, dataset: str, settings: Settings) -> Config:
     if rule := rule_without_validation(base):
         raise WrongUse(f"tune chooses by validation, and {rule} takes no row for it")
     return base
+
+
+def _say_idle(model: str, dataset: str, point: Settings, space: Space) -> None:
+    """Warn of each key of the space on which nothing depends, as of one that is given."""
+    with suppress(WrongUse):  # a point that cannot be is the failure of its trial
+        for note in Config(model, dataset, None, point).notes:
+            if note.partition(":")[0] in space.axes:
+                getLogger("recbole_mm.run").warning("the space: %s", note)
 
 
 def _choose(found: Search, trials: list[Trial], base: Config, folder: Path) -> Trial:
