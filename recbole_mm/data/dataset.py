@@ -65,9 +65,8 @@ class MultimodalMixin(TiesMixin, ExactMixin):
         for name in self.feat_name_list:
             if getattr(self, name).empty:
                 used = {key: self.config[key] for key in _FILTERS if self.config[key]}
-                raise WrongUse(
-                    f"{self.dataset_name}: no row of {name} is left after the filters {used}; loosen them"
-                )
+                left = f"by the filters {used}; loosen them" if used else "that has all its ids"
+                raise WrongUse(f"{self.dataset_name}: no row of {name} is left {left}")
         super()._reset_index()
 
     def _data_processing(self) -> None:
