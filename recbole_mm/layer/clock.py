@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+
+from recbole_mm.layer.gather import several
 
 
 class EpochClock(nn.Module):
@@ -12,7 +15,7 @@ class EpochClock(nn.Module):
     The count is part of the state dict, so that a run that is resumed, or a step that is repeated, knows its epoch.
 
     Args:
-        n_rows: rows of an epoch; of several workers each counts its own.
+        n_rows: rows of an epoch, of all workers together.
     """
 
     seen: Tensor
@@ -28,5 +31,9 @@ class EpochClock(nn.Module):
         return int(self.seen) // self.n_rows
 
     def count(self, rows: int) -> None:
-        """Call it at the end of each step, with the rows of its batch."""
+        """Call it at the end of each step, with the rows of its batch; those of the other workers are counted, too."""
+        if several():
+            told = torch.tensor(rows, device=self.seen.device)
+            dist.all_reduce(told)
+            rows = int(told)
         self.seen += rows

@@ -77,7 +77,7 @@ class DTCDR(TripletRecommender):
         read = torch.cat([user_emb, self.item_id(items)], dim=1)
         scores = read.new_empty(len(read))
         for d, network in enumerate(self.networks):
-            scores[domain == d] = network(read[domain == d]).squeeze(1)
+            scores[domain == d] = network(read[domain == d]).squeeze(1).to(scores.dtype)
         return scores
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:

@@ -89,7 +89,7 @@ def compare(
     numbers = seed_list(request.preset.seeds if seeds is None else seeds)
     if tune is not None:
         rows = tuned_rows(request, rows, columns, tune, numbers[0], method or Method(), fresh)
-    rows += control_rows(rows, controls, missing)
+    rows += control_rows(rows, controls, missing, request.settings)
     kept, numbers, reference = _kept(folder, rows, numbers) if add else ([], numbers, None)
     plan, runs = plan_runs(request, rows, numbers, columns, kept, reference)
     _say_replaced(read_plan(folder)[0].rows if add else [], plan.rows)

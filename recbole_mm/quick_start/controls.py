@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
+from recbole_mm.config.properties import load_internal
 from recbole_mm.errors import WrongUse
+from recbole_mm.files import properties_dir
 from recbole_mm.model import get_model
 from recbole_mm.model.traits import trait
 from recbole_mm.plug import KINDS
@@ -22,11 +25,16 @@ _SOURCES = (*KINDS, "pretrain")
 _PLUG = frozenset([*_SOURCES, "pretrained_use", "pretrained_mode", "pretrained_at", "freeze"])
 
 
-def control_rows(rows: Iterable[Row], controls: Sequence[str], missing: Sequence[float]) -> list[Row]:
+def control_rows(
+    rows: Iterable[Row],
+    controls: Sequence[str],
+    missing: Sequence[float],
+    settings_of: Callable[[Row], Mapping[str, Any]] = lambda row: row.settings,
+) -> list[Row]:
     """For every row whose model reads features: the same under ``controls`` (names of :data:`CONTROLS`) and with
     ``missing`` shares of the features masked.
 
-    What knows items by their features alone has no row on ids alone.
+    What knows items by their features alone, by ``settings_of`` its row, has no row on ids alone.
 
     Raises ``WrongUse`` for an unknown control, one or a share that is given twice, and when controls are asked for and
     no row reads features.
@@ -52,7 +60,7 @@ def control_rows(rows: Iterable[Row], controls: Sequence[str], missing: Sequence
         for row in rows
         if reads_features(row)
         for name, settings, share in kinds
-        if not ("modalities" in settings and _needs_features(row))
+        if not ("modalities" in settings and _needs_features(row, settings_of(row)))
     ]
     if kinds and not found:
         raise WrongUse("--controls and --missing need a model that reads features; none of these rows does")
@@ -71,9 +79,12 @@ def _controlled(row: Row, control: Settings) -> Settings:
     }
 
 
-def _needs_features(row: Row) -> bool:
+def _needs_features(row: Row, settings: Mapping[str, Any]) -> bool:
     """Whether nothing is left of the row's model without features."""
-    return trait(get_model(row.model), "needs_features") or row.settings.get("content_weight") == 1
+    model = get_model(row.model)
+    file = properties_dir() / f"model/{model.__name__}.yaml"
+    known = {**(load_internal(file) if file.is_file() else {}), **settings}
+    return trait(model, "needs_features") or known.get("content_weight") == 1
 
 
 def plugged(row: Row) -> bool:

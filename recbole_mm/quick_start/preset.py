@@ -72,7 +72,7 @@ class Preset:
             self.models.get(row.model, {}),
             self._of(dataset, "models").get(row.model, {}),
             files,
-            self._of(dataset, "rows").get(row.label, {}),
+            self._of(dataset, "rows").get(row.of or row.label, {}),
             overrides,
             row.settings,
         ]

@@ -62,9 +62,10 @@ def tune(
         presets, dataset, config_files, config_dict, out, f"results/tune/{name}-{{dataset}}"
     )
     given = find_space(Path(at_home(space) or properties_dir() / f"tune/{name}.yaml"))
-    for key in sorted(set(given.axes) & set(config_dict or {})):
+    for key in sorted(set(given.axes) & {*request.files, *request.overrides}):
+        named = f"--{key}" if key in request.overrides else f"{key} (--config_files)"
         raise WrongUse(
-            f"--{key} is given and is searched; leave it out, or name a space without it (--space)"
+            f"{named} is given and is searched; leave it out, or name a space without it (--space)"
         )
     settings = request.settings(Row(name, model))
     return search(

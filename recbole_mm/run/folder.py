@@ -216,13 +216,16 @@ class RunFolder:
                 (self.path / name).unlink(missing_ok=True)
 
 
-def run_folders(parent: str | os.PathLike[str]) -> dict[str, RunFolder]:
-    """The run folders in ``parent`` by their key, of equal ones the finished, else the latest."""
+def run_folders(parent: str | os.PathLike[str], since: float = 0.0) -> dict[str, RunFolder]:
+    """The run folders in ``parent`` that were made after ``since`` (seconds), by their key.
+
+    Of equal ones the latest that is finished, else the latest.
+    """
     found: dict[str, RunFolder] = {}
     for file in sorted(Path(parent).glob("*/spec.yaml")):
         folder = RunFolder(file.parent)
-        key = folder.read_spec().key
-        if key is not None and not (key in found and found[key].finished):
+        key = folder.read_spec().key if file.stat().st_mtime >= since else None
+        if key is not None and (key not in found or folder.finished or not found[key].finished):
             found[key] = folder
     return found
 

@@ -156,6 +156,11 @@ def test_controls_are_added_to_rows_that_read_features():
     assert controls[3].settings == {"x": 1, "feature_missing": 0.3}
     with pytest.raises(WrongUse, match="reads features"):
         control_rows(rows[:1], ["ids"], [])
+    knn = Row("ContentKNN", "ContentKNN", {})
+    with pytest.raises(WrongUse, match="none of these rows does"):
+        control_rows([knn], ["ids"], [])  # content alone is its default
+    (left,) = control_rows([knn], ["ids"], [], lambda row: {"content_weight": 0.2})
+    assert left.label == "ContentKNN, ids only"
     near = control_rows(rows, [], [0.295, 0.304])
     assert len({row.label for row in near}) == len(near)
     for controls, missing in ((["ids", "ids"], []), ([], [0.3, 0.3])):

@@ -14,7 +14,9 @@ from recbole_mm.files import read_lines
 from recbole_mm.quick_start import runs as module
 from recbole_mm.quick_start.preset import load_preset, rows_of
 from recbole_mm.quick_start.search import search as search_module
+from recbole_mm.quick_start.search.desk import Trial
 from recbole_mm.quick_start.search.method import Method
+from recbole_mm.quick_start.search.outcome import best_of
 from recbole_mm.quick_start.tune import tune
 from recbole_mm.run.folder import RunFolder, RunResult, run_folders
 
@@ -224,3 +226,31 @@ def test_an_idle_key_of_the_space_and_failed_trials_are_said(calls, tmp_path, mo
     ]
     assert main(arguments) == 0
     assert "2 of 4 trials failed, the first: " in capsys.readouterr().out
+
+
+def test_points_that_look_alike_are_runs_of_their_own(calls, tmp_path):
+    rates = [0.0123441, 0.0123442, 0.0123443]
+    (tmp_path / "near.yaml").write_text(f"learning_rate: {rates}\ntrain_batch_size: [512]\n")
+    assert sorted(trial["point"]["learning_rate"] for trial in search(space="near.yaml").trials) == rates
+    assert sorted(rate for rate, _ in calls) == rates
+
+
+def test_a_search_that_is_repeated_keeps_its_test_figures_and_its_effort(calls, monkeypatch):
+    first = search()
+    monkeypatch.setattr(search_module, "_test", lambda trial: None)  # the weights are gone
+    again = search()
+    assert len(calls) == 6 and again.test_result == first.test_result == {"ndcg@10": 0.5}
+    assert again.effort() == first.effort() and first.effort()["seconds"] == 6.0
+
+
+def test_a_key_of_a_file_is_not_searched_over(calls, tmp_path):
+    (tmp_path / "mine.yaml").write_text("learning_rate: 0.5\n")
+    with pytest.raises(WrongUse, match=r"^learning_rate \(--config_files\) is given and is searched"):
+        search(config_files=["mine.yaml"])
+
+
+def test_nan_is_never_the_best():
+    trials = [Trial(number, {}) for number in range(3)]
+    for trial, score in zip(trials, (float("nan"), 0.3, 0.2), strict=True):
+        trial.record = {"best_valid_score": score}
+    assert best_of(trials, True) is trials[1] and best_of(trials[:1], True) is None

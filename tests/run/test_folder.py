@@ -125,3 +125,14 @@ def test_a_second_writer_is_refused_until_the_first_is_gone(tmp_path: Path) -> N
     process.join(30)
     with folder.locked(), folder.locked():  # the lock of a killed process is gone; the same writer may nest
         pass
+
+
+def test_of_equal_runs_the_latest_finished_one_counts(tmp_path: Path) -> None:
+    spec = RunSpec("BPR", "toy", {}, key="k")
+    made = [RunFolder.create(tmp_path, spec) for _ in range(3)]
+    for folder, score in zip(made[:2], (0.1, 0.2), strict=True):
+        folder.finish(RunResult({"best_valid_score": score}), "none")
+    (found,) = run_folders(tmp_path).values()
+    assert found.result().record["best_valid_score"] == 0.2
+    later = (made[2].path / "spec.yaml").stat().st_mtime + 1
+    assert run_folders(tmp_path, since=later) == {}

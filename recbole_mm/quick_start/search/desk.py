@@ -158,4 +158,6 @@ def data_keys() -> frozenset[str]:
 
 
 def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    """As few digits as tell a number from every other: runs of one search are known by their labels."""
+    short = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return short if not isinstance(value, float) or float(short) == value else repr(value)

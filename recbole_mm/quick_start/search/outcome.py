@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,13 +49,18 @@ class Search:
     @property
     def epochs(self) -> int:
         """Epochs that all trials trained together."""
-        return sum(trial["epochs_run"] or 0 for trial in self.trials)
+        return int(self._sum("epochs_run"))
+
+    def _sum(self, name: str) -> float:
+        """Over the runs: a point that was proposed twice is one."""
+        runs = {trial["key"] or trial["number"]: trial[name] or 0 for trial in self.trials}
+        return float(sum(runs.values()))
 
     def effort(self) -> dict[str, Any]:
         """What finding the best point took: trials, epochs, seconds; how, and the point."""
         assert self.best is not None
         how = {key: self.how[key] for key in ("searcher", "scheduler", "engine")}
-        told = {"trials": len(self.trials), "epochs": self.epochs, "seconds": self.how["search_seconds"]}
+        told = {"trials": len(self.trials), "epochs": self.epochs, "seconds": round(self._sum("seconds"), 2)}
         return {**told, **how, "point": self.best["point"]}
 
     def document(self) -> dict[str, Any]:
@@ -81,7 +87,7 @@ def plain_trial(trial: Trial) -> dict[str, Any]:
 
 def best_of(trials: list[Trial], bigger: bool) -> Trial | None:
     """The best on validation, the first of equal ones; None where none has a score."""
-    scored = [trial for trial in trials if trial.score is not None]
+    scored = [trial for trial in trials if trial.score is not None and math.isfinite(trial.score)]
     best = max if bigger else min
     return best(scored, key=lambda trial: float(trial.score or 0.0)) if scored else None
 

@@ -87,8 +87,11 @@ def run_on_ray(
         (folder / RUNS).mkdir(parents=True, exist_ok=True)
         rungs = _rungs(options, first.config, desk)
         work = Work(desk, DataSets(lambda packed: ray.put(packed)), first, space, rungs)
-        hooks = Progress(desk, folder, rungs)
+        if rungs is not None:
+            for bad in (trial for trial in desk.trials if trial.error is not None):
+                rungs.failed(bad.number)
         place = Place(folder.resolve(), Path.cwd(), options.cpus, time.time() if fresh else 0.0)
+        hooks = Progress(desk, folder, rungs, place.since)
         storage = folder.resolve() / "ray"
         try:
             _tuner(work, hooks, place, options, at_once, first.config, storage).fit()

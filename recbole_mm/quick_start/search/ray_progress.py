@@ -19,9 +19,9 @@ _KILLED = "its process was killed, twice: out of memory, or its machine is gone"
 class Progress(ray.tune.Callback):
     """A line for each trial that ends."""
 
-    def __init__(self, desk: Desk, folder: Path, rungs: Rungs | None = None) -> None:
+    def __init__(self, desk: Desk, folder: Path, rungs: Rungs | None = None, since: float = 0.0) -> None:
         self._desk, self._folder, self._rungs = desk, folder, rungs
-        self._ended = 0
+        self._ended, self._since = 0, since
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Take what became of it, or how far it has come."""
@@ -43,7 +43,7 @@ class Progress(ray.tune.Callback):
     def _reached(self, rungs: Rungs, trial: Trial, until: int) -> None:
         """Tell ``rungs`` how good a trial is after ``until`` epochs."""
         assert trial.spec is not None
-        found = run_folders(self._folder / RUNS).get(trial.spec.key or "")
+        found = run_folders(self._folder / RUNS, self._since).get(trial.spec.key or "")
         if found is None or found.finished or error_file(self._folder, trial.spec).is_file():
             self.settle(trial)
         scores = [
@@ -60,20 +60,20 @@ class Progress(ray.tune.Callback):
         """Take what a trial left."""
         assert trial.spec is not None
         if trial.error is None:
-            _take(trial, self._folder)
+            _take(trial, self._folder, self._since)
         self._desk.done(trial)
         self._ended += 1
         what = f"failed: {trial.error}" if trial.error else outcome(trial.record or {})
         print(f"[{self._ended}] {trial.spec.label}: {what}")
 
 
-def _take(trial: Trial, folder: Path) -> None:
+def _take(trial: Trial, folder: Path, since: float) -> None:
     assert trial.spec is not None
     file = error_file(folder, trial.spec)
     if file.is_file():
         trial.error = file.read_text(encoding="utf-8").partition("\n")[0]
         return
-    found = run_folders(folder / RUNS).get(trial.spec.key or "")
+    found = run_folders(folder / RUNS, since).get(trial.spec.key or "")
     if found is None:
         trial.error = "it left nothing"
         return

@@ -59,5 +59,5 @@ def _space(row: Row, request: Request) -> Space:
     if not file.is_file():
         raise WrongUse(f"--tune: no search space of {name}; write {file}, or leave the model out")
     given = find_space(file)
-    fixed = row.settings.keys() | request.overrides.keys()
+    fixed = row.settings.keys() | request.files.keys() | request.overrides.keys()
     return Space({key: axis for key, axis in given.axes.items() if key not in fixed})

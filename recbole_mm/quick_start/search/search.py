@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Sequence
@@ -86,7 +87,7 @@ def search(
     if best.folder is not None:
         add_search(best.folder, found.effort())
     if test:
-        found.test_result = _test(best)
+        found.test_result = _test(best) or _told_before(folder, found)
     write_trials(found, folder)
     write_text(folder / "best.yaml", best_yaml(found, base["valid_metric"], command))
     write_picture(found, done.trials, base["valid_metric"], folder)
@@ -148,7 +149,18 @@ def _test(best: Trial) -> dict[str, float] | None:
     return None if session.test_data is None else session.evaluate("test")
 
 
+def _told_before(folder: Path, found: Search) -> dict[str, float] | None:
+    """The test metrics that the same best trial had when its weights were there; None where they were never read."""
+    file = folder / "trials.json"
+    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if before.get("best") is None or found.best is None:
+        return None
+    same = before["trials"][before["best"]]["key"] == found.best["key"]
+    return before["test_result"] if same else None
+
+
 def _drop_weights(trials: Sequence[Trial], kept: Trial | None) -> None:
     for trial in trials:
-        if trial is not kept and trial.folder is not None:
+        # a point that a searcher proposed twice has one folder
+        if trial.folder is not None and not (kept and kept.folder and kept.folder.path == trial.folder.path):
             trial.folder.best.unlink(missing_ok=True)

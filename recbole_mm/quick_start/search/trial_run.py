@@ -65,9 +65,7 @@ def run_trial(
     if config["use_gpu"]:  # the driver's machine may have another
         config["device"] = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     error_file(place.folder, spec).unlink(missing_ok=True)
-    before = run_folders(place.folder / RUNS).get(spec.key or "")
-    if before is not None and (before.path / "spec.yaml").stat().st_mtime < place.since:
-        before = None
+    before = run_folders(place.folder / RUNS, place.since).get(spec.key or "")
     if before is not None and until is not None and _cut_before(before, until):
         before = None
     waits = until if until is not None and until < epochs_of(config) else None
