@@ -171,7 +171,7 @@ def _table(
     if not path.is_file():
         return None
     rows = {}
-    for number, line in enumerate(_decoded(path, problems).splitlines(), 1):
+    for number, line in enumerate(_decoded(path, problems).replace("\r\n", "\n").split("\n"), 1):
         fields = line.split(separator)
         if number == 1 and fields[0] == header:
             continue

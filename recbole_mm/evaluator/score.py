@@ -46,6 +46,14 @@ class Scorer:
         _check_numbers(self.model, scores[:, 1:])
         return scores
 
+    def in_order(self, interaction: Any) -> Tensor:
+        """Scores of one call of the model, padding and all: what it computes inside has the order of the rows."""
+        held, self._padding_free = self._padding_free, False
+        try:
+            return self(interaction)
+        finally:
+            self._padding_free = held
+
     def _scores(self, interaction: Any, candidates: np.ndarray | None) -> Tensor:
         if self._item_features is None:
             try:

@@ -97,11 +97,10 @@ def _times(values: np.ndarray) -> dict[str, Any]:
     unit = next((name for name, parts in _UNITS.items() if 1e8 * parts <= middle < 1e10 * parts), None)
     after = int((values > time.time() * _UNITS[unit]).sum()) if unit else 0
     ends = [float(values.min()), float(values.max())]
-    dates = (
-        [str(pd.Timestamp(end / _UNITS[unit], unit="s").date()) for end in ends]
-        if unit and ends[0] > 0
-        else None
-    )
+    days = None
+    if unit and ends[0] > 0:  # beyond what a date can be: the units are mixed
+        days = pd.to_datetime(np.array(ends) / _UNITS[unit], unit="s", errors="coerce")
+    dates = None if days is None or days.isna().any() else [str(day.date()) for day in days]
     return {
         "unit": unit,
         "range": ends,

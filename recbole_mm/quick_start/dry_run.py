@@ -13,6 +13,7 @@ import psutil
 import torch
 
 from recbole_mm.config import Config
+from recbole_mm.evaluator.query import pool_of
 from recbole_mm.quick_start.pretrain_config import pretraining_of
 from recbole_mm.quick_start.pretrain_vectors import is_there
 from recbole_mm.quick_start.record import n_parameters
@@ -72,7 +73,7 @@ def candidates(session: Session) -> str:
         return f"as eval_args.mode {mode} says"
     if dataset.domain_names and config["eval_candidates"] == "domain":
         return "the items of the query's domain"
-    return f"all {dataset.item_num - 1} items"
+    return f"all {int(pool_of(dataset, config['candidates']).sum())} items"
 
 
 def epoch_seconds(session: Session) -> dict[str, float | None]:
@@ -106,7 +107,8 @@ def _rows(loader: Any) -> Any:
 def _items_of_domains(dataset: Any) -> dict[str, int]:
     if not dataset.domain_names:
         return {}
-    counts = np.bincount(dataset.item_domain.numpy()[1:].clip(0), minlength=len(dataset.domain_names))
+    domain = dataset.item_domain.numpy()
+    counts = np.bincount(domain[domain >= 0], minlength=len(dataset.domain_names))
     return dict(zip(dataset.domain_names, counts.tolist(), strict=True))
 
 

@@ -18,6 +18,7 @@ DATASET = "ml-100k"
 WIDTH = 128
 SVD_SEED = 0
 NAMES = frozenset(["text", "knowledge"])
+SOURCE = "RecBole's bundled ml-100k"
 
 
 def ensure_embedded_stores(config: Any) -> None:
@@ -28,14 +29,19 @@ def ensure_embedded_stores(config: Any) -> None:
     names = [plugged] if isinstance(plugged, str) else [] if isinstance(plugged, dict) else plugged
     by_name = not NAMES.isdisjoint(names)
     by_model = config.trait("multimodal") and wanted != [] and not isinstance(wanted, dict)
-    if config["dataset"] != DATASET or not (by_name or by_model) or find_stores(folder):
+    if config["dataset"] != DATASET or not (by_name or by_model):
+        return
+    there = find_stores(folder)
+    foreign = any(ModalityStore.open(path).manifest["source"] != SOURCE for path in there.values())
+    if foreign or not NAMES - there.keys():  # a person's own, or all of them
         return
     source = Path(config["data_path"])
     documents = {
         "text": item_text(source / f"{DATASET}.item"),
         "knowledge": knowledge_documents(source / f"{DATASET}.kg", source / f"{DATASET}.link"),
     }
-    for name, table in documents.items():
+    for name in sorted(NAMES - there.keys()):  # after a kill those that are not there
+        table = documents[name]
         values, present = encode_tfidf(table["text"].tolist(), WIDTH, SVD_SEED)
         ModalityStore.write(
             folder / name,
@@ -43,6 +49,6 @@ def ensure_embedded_stores(config: Any) -> None:
             table["token"].to_numpy()[present],
             modality=name,
             encoder=f"tfidf-svd-{WIDTH}",
-            source="RecBole's bundled ml-100k",
+            source=SOURCE,
         )
     getLogger("recbole_mm").info("built the embedded modalities %s in %s", ", ".join(documents), folder)

@@ -79,6 +79,8 @@ def main(args: argparse.Namespace) -> int:
     lists: list[tuple[dict[str, Any], pd.DataFrame]] = []
     if by:
         lists = [(dict(zip(by, key, strict=True)), each) for key, each in frame.groupby(by, sort=False)]
+    told = {named["user"] for named, _ in lists if "user" in named}
+    lists += [({"user": user}, frame[:0]) for user in args.user or () if user not in told]
     for named, rows in lists or [({}, frame)]:
         print(json.dumps(_plain(named, rows, by), ensure_ascii=False) if args.json else _text(named, rows))
     return 0
@@ -90,6 +92,8 @@ def _plain(named: dict[str, Any], rows: pd.DataFrame, by: list[str]) -> dict[str
 
 def _text(named: dict[str, Any], rows: pd.DataFrame) -> str:
     head = ", ".join(f"{name} {value}" for name, value in named.items()) or "for this history"
+    if rows.empty:
+        return f"{head}: no candidate is left"
     return "\n".join([head, *table_lines(rows, "score")])
 
 

@@ -70,11 +70,7 @@ def _lists(session: Session, tokens: np.ndarray) -> tuple[list[dict[str, Any]], 
     if evaluator is None or loader is None:
         return [], set()
     part = loader._dataset
-    user, item = (np.concatenate([part.pairs[phase][k] for phase in ("train", "valid")]) for k in (0, 1))
-    at = _times(session, len(user))
-    if at is not None:
-        order = np.argsort(at, kind="stable")
-        user, item = user[order], item[order]
+    user, item, in_time = _histories(session)
     names = np.asarray(part.field2id_token[part.uid_field], dtype=object)
     length = np.bincount(user, minlength=part.user_num)
 
@@ -95,7 +91,7 @@ def _lists(session: Session, tokens: np.ndarray) -> tuple[list[dict[str, Any]], 
         held, listed = task.pos_item[task.pos_query == q], lists[q][lists[q] >= 0]
         shown |= {*history[:HISTORY].tolist(), *held.tolist(), *listed.tolist()}
         record = {"user": str(names[u]), "seen": len(history), "history": history[:HISTORY]}
-        record["in_time"] = at is not None
+        record["in_time"] = in_time
         record |= {"held": held, "list": listed}
         record = {k: tokens[v].tolist() if isinstance(v, np.ndarray) else v for k, v in record.items()}
         if task.domain is not None:
@@ -104,14 +100,22 @@ def _lists(session: Session, tokens: np.ndarray) -> tuple[list[dict[str, Any]], 
     return records, shown
 
 
-def _times(session: Session, rows: int) -> np.ndarray | None:
-    """Times of the pairs of training and validation ``[rows]``; None where the rows have none, or are other rows."""
+def _histories(session: Session) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Users and items of the training and validation pairs, and whether they are in the order of time.
+
+    Not where the rows have no times, or are other rows than the pairs.
+    """
     parts = [loader._dataset for loader in (session.train_data, session.valid_data) if loader is not None]
-    feats = [part.inter_feat for part in parts]
-    field = parts[0].time_field
-    if not all(field in feat for feat in feats) or sum(map(len, feats)) != rows:
-        return None
-    return np.concatenate([feat[field].numpy() for feat in feats])
+    pairs = [parts[0].pairs[phase] for phase in ("train", "valid")]
+    fields = parts[0].uid_field, parts[0].iid_field, parts[0].time_field
+    timed = all(fields[2] in part.inter_feat for part in parts)
+    if not timed or sum(len(part.inter_feat) for part in parts) != sum(len(users) for users, _ in pairs):
+        user, item = (np.concatenate(each) for each in zip(*pairs, strict=True))
+        return user, item, False
+    # of one row each: a loader may have put the rows into another order than the pairs
+    user, item, at = (np.concatenate([part.inter_feat[field].numpy() for part in parts]) for field in fields)
+    order = np.argsort(at, kind="stable")
+    return user[order], item[order], True
 
 
 def _vectors(session: Session) -> np.ndarray | None:

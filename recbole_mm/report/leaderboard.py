@@ -12,10 +12,9 @@ from typing import Any
 
 from recbole_mm.report.modality import gains, gains_table
 from recbole_mm.report.plain import question_of
-from recbole_mm.report.statistics import spread
+from recbole_mm.report.statistics import best_text, spread
 from recbole_mm.report.table import github
 from recbole_mm.report.text import caption_text, figure, p_text
-from recbole_mm.run.metric import smaller_is_better
 
 #: of the columns of a record, the first
 COLUMNS = 3
@@ -105,6 +104,5 @@ def _mean(row: Record, column: str) -> str:
 
 def _highest(best: Mapping[str, tuple[int, str, Record]], column: str) -> str | None:
     """The best mean of the rows that are no control; None of a row alone."""
-    means = [_mean(row, column) for _, _, row in best.values() if not row["control_of"]]
-    shown = [mean for mean in means if mean]
-    return (min if smaller_is_better(column) else max)(shown, key=float) if len(shown) > 1 else None
+    rows = (row for _, _, row in best.values() if not row["control_of"])
+    return best_text((found.mean for row in rows if (found := spread(_values(row, column)))), column)

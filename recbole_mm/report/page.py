@@ -7,6 +7,7 @@ from typing import Any
 
 from recbole_mm.report.page_data import Showcases, curves_of, page_data, valid_metric
 from recbole_mm.report.paired import PairedTest
+from recbole_mm.report.statistics import best_text
 from recbole_mm.report.table import TESTS_HEAD, footnotes, test_cells
 from recbole_mm.report.template import asset, embedded, packed_plotly, render
 from recbole_mm.report.text import count, duration, mark, p_text, percent
@@ -169,7 +170,7 @@ def _cell(row: Mapping[str, Any], column: Mapping[str, Any], data: Mapping[str, 
     if value is None:
         return cell
     means = [each["values"][key]["mean"] for each in data["rows"] if not each["of"] and key in each["values"]]
-    best = f"{(min if column['smaller'] else max)(means):.4f}" if len(means) > 1 else ""
+    best = best_text(means, key)
     text = f"{value['mean']:.4f}"
     cell |= {"value": value["mean"], "text": text, "best": text == best}
     cell |= {"std": f"{value['std']:.4f}"} if value["std"] else {}

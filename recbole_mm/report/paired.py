@@ -184,7 +184,7 @@ def _family(
     for row, against in pairs:
         values = [query_values(tables[each.label], column, is_sampled(each)) for each in (row, against)]
         scaled = [x * (w / w[w > 0].mean()) for x, w in filter(None, values) if w.any()]
-        if len(scaled) == 2:
+        if len(scaled) == 2 and np.isfinite(scaled[0] - scaled[1]).sum() > 1:  # one query tells no spread
             ours, theirs = scaled
             found.append((row, against, paired_test(ours, theirs, rng)))
     corrected = holm([result.p_t for _, _, result in found])

@@ -5,7 +5,8 @@ Pure: nothing is read, written or printed here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +62,14 @@ def order_of(rows: Sequence[RowResult], value: dict[str, float], bigger: bool = 
     return sorted((row.label for row in rows), key=lambda label: value[label], reverse=bigger)
 
 
+def best_text(means: Iterable[float], column: str) -> str | None:
+    """The best mean as it is displayed, so that rows that look equal are equally bold; None of fewer than two."""
+    numbers = [mean for mean in means if not math.isnan(mean)]
+    if len(numbers) < 2:
+        return None
+    return f"{(min if smaller_is_better(column) else max)(numbers):.4f}"
+
+
 def order_sentences(comparison: Comparison) -> list[str]:
     """For every published figure and column of ours in which the models stand in another order: one sentence."""
     sentences = []
@@ -72,7 +81,8 @@ def order_sentences(comparison: Comparison) -> list[str]:
                 {row.label: float(np.mean(row.values(column))) for row in rows},
                 not smaller_is_better(column),
             )
-            theirs = order_of(rows, {row.label: row.published[name] for row in rows})
+            published = {row.label: row.published[name] for row in rows}
+            theirs = order_of(rows, published, not smaller_is_better(column))
             if ours != theirs:
                 sentences.append(
                     f"Our order by {column} differs from the published one by {name.upper()}: "

@@ -8,6 +8,7 @@ from tabulate import tabulate
 
 from recbole_mm.report.paired import PairedTest, headline_p, is_labelled, named_pairs
 from recbole_mm.report.statistics import (
+    best_text,
     mean_seconds,
     order_sentences,
     reference_row,
@@ -23,11 +24,8 @@ CAP_MARK, PART_MARK = "†", "‡"
 
 
 def best_figure(rows: Sequence[RowResult], column: str) -> str | None:
-    """The best mean as it is displayed, so that rows that look equal are equally bold."""
-    means = [found.mean for row in rows if (found := spread(row.values(column)))]
-    if len(means) < 2:
-        return None
-    return f"{(min if smaller_is_better(column) else max)(means):.4f}"
+    """The best mean of the rows as it is displayed."""
+    return best_text((found.mean for row in rows if (found := spread(row.values(column)))), column)
 
 
 def _metric_cells(

@@ -53,8 +53,10 @@ def explain_score(ranker: Ranker, tokens: Tokens, user: str, item: str) -> dict[
 def _by_history(ranker: Ranker, tokens: Tokens, user: int, item: int) -> dict[str, dict[str, float]]:
     """By the training items of the user, where the model is linear in them."""
     users, items = joined(ranker.train, ("train",))
-    history = np.unique(items[users == user])
+    # RecBole's models count a pair as often as it has a row
+    history, times = np.unique(items[users == user], return_counts=True)
     weights = history_weights(ranker.model, history, np.array([item]))
     if weights is None:
         return {}
+    weights = weights * times[:, None]
     return {HISTORY: dict(zip(tokens.items[history].tolist(), weights[:, 0].tolist(), strict=True))}

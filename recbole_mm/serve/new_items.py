@@ -115,7 +115,7 @@ def read_tokens(file: str | Path) -> list[str]:
         return [str(token) for token in ModalityStore.open(path).tokens]
     if not path.is_file():
         raise WrongUse(f"{path}: no such file; it should hold an item's token a line")
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    lines = path.read_text(encoding="utf-8-sig").split("\n")
     tokens = [line.strip() for line in lines if line.strip()]
     if not tokens:
         raise WrongUse(f"{path}: no token in it; one a line")

@@ -70,9 +70,10 @@ class Ranker:
         return list(range(len(self.train.domain_names)))
 
     @torch.no_grad()
-    def scores(self, users: np.ndarray) -> Tensor:
-        """``[n, I]`` of ``users [n]`` (ids): all items, nothing left out."""
-        return self._scorer(self._queries(users))
+    def scores(self, users: np.ndarray, in_order: bool = False) -> Tensor:
+        """``[n, I]`` of ``users [n]`` (ids): all items, nothing left out; ``in_order`` as of `Scorer.in_order`."""
+        score = self._scorer.in_order if in_order else self._scorer
+        return score(self._queries(users))
 
     @torch.no_grad()
     def lists(

@@ -17,6 +17,8 @@ from recbole_mm.serve.rank import Ranker
 
 #: users on whose scores the vectors are tried
 TRIED = 64
+#: scores at once, for the vectors of users
+AT_ONCE = 16 << 20
 #: what rounding may explain, of the largest score and of the scores' spread over users; what it always does
 _ROUNDING, _OF_SPREAD, _NOTHING = 1e-5, 1e-3, 1e-6
 _PRODUCTS = {torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__}
@@ -72,17 +74,23 @@ class Vectors:
         return found.cpu().numpy()
 
     def _of_products(self, users: np.ndarray) -> np.ndarray:
-        _, products = self._scored(users)
+        blocks = np.array_split(users, -(-len(users) * len(self.items) // AT_ONCE) or 1)
+        return np.concatenate([self._of_block(block) for block in blocks])[:, None]
+
+    def _of_block(self, users: np.ndarray) -> np.ndarray:
+        scores, products = self._scored(users)
         found = np.concatenate([u for u, _ in products[self._used]], axis=1) * np.float32(self._factor)
         if self._biased:
             found = np.column_stack([found, np.ones(len(found), dtype=np.float32)])
-        return found[:, None]
+        if np.abs(found @ self.items.T - scores)[:, 1:].max() > _tolerance(scores):
+            raise WrongUse(_no_vectors(self._ranker.model, "something follows the product"))
+        return found
 
     @torch.no_grad()
     def _scored(self, users: np.ndarray) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
         """Scores ``[n, I]`` and the products of that shape that were computed for them."""
         with _Products(len(users), self._ranker.train.item_num) as seen:
-            scores = self._ranker.scores(users)
+            scores = self._ranker.scores(users, in_order=True)
         return scores.float().cpu().numpy(), [
             (u.float().cpu().numpy(), v.float().cpu().numpy()) for u, v in seen.found
         ]

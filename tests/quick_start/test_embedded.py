@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,17 @@ def test_text_and_knowledge_are_built_once(tmp_path: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("values.npy")}
     ensure_embedded_stores(config(tmp_path))
     assert before == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("values.npy")}
+
+
+def test_what_a_kill_left_out_is_built_and_a_persons_own_stays(tmp_path: Path) -> None:
+    ensure_embedded_stores(config(tmp_path))
+    shutil.rmtree(tmp_path / "ml-100k" / "knowledge")
+    ensure_embedded_stores(config(tmp_path))
+    assert set(find_stores(tmp_path / "ml-100k")) == {"text", "knowledge"}
+    own = tmp_path / "mine" / "ml-100k"
+    ModalityStore.write(own / "text", np.ones((2, 3)), ["1", "2"], modality="text", encoder="mine")
+    ensure_embedded_stores(config(tmp_path / "mine"))
+    assert set(find_stores(own)) == {"text"}
 
 
 def test_the_text_knows_genres(tmp_path: Path) -> None:

@@ -161,3 +161,17 @@ def test_report_makes_a_page_of_runs_and_refuses_what_is_none(toy, capsys):
     other = trained("BPR", {**toy, "mask_seen": "none"}).trainer.folder.path
     assert main(["report", str(first), str(other)]) == 2
     assert "one table asks one question, and BPR 2 and BPR differ in masked" in capsys.readouterr().err
+
+
+def test_histories_are_in_the_order_of_time(tmp_path: Path) -> None:
+    args = {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "TO", "group_by": "user"}
+    given = {"eval_args": args, "checkpoint_dir": str(tmp_path), "use_gpu": False}
+    session = Session.build(RunSpec("BPR", "ml-100k", given))
+    user, item, in_time = module._histories(session)
+    part = session.train_data._dataset
+    path = Path(session.config["data_path"]) / "ml-100k.inter"
+    frame = pd.read_csv(path, sep="\t", dtype={"user_id:token": str, "item_id:token": str})
+    at = frame.set_index(["user_id:token", "item_id:token"])["timestamp:float"]
+    tokens = [part.field2id_token[name][ids] for name, ids in (("user_id", user), ("item_id", item))]
+    times = at.loc[pd.MultiIndex.from_arrays(tokens)].to_numpy()
+    assert in_time and (np.diff(times) >= 0).all() and len(times) == len(user) > 80_000

@@ -126,6 +126,11 @@ def test_the_values_and_weights_of_queries_behind_a_column(column, sampled, valu
         np.testing.assert_array_equal(found, [values, weights])
 
 
+def test_of_one_query_nothing_is_tested():
+    rows = [row("a", [np.array([0.5])]), row("b", [np.array([0.7])])]
+    assert paired_tests(Comparison(rows, ["ndcg@10"], "toy", [0], reference="a")) == ([], [])
+
+
 def test_what_is_tested_of_gauc_is_gauc():
     rng = np.random.default_rng(5)
     rows = [row(name, [rng.random(30)]) for name in "ab"]

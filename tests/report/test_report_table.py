@@ -9,6 +9,7 @@ from recbole_mm.report.latex import latex
 from recbole_mm.report.paired import PairedTest
 from recbole_mm.report.plain import document, frame
 from recbole_mm.report.plot import missing_frame, write_missing
+from recbole_mm.report.statistics import best_text
 from recbole_mm.report.table import (
     controls_table,
     footnotes,
@@ -268,6 +269,14 @@ def test_csv_and_json_hold_the_same_figures():
     assert plain["tests"][0]["p_holm"] == 0.0123
     assert plain["reference"] == "BPR"
     assert plain["budget"] == {"epochs": 50}
+
+
+def test_nan_is_not_the_best():
+    assert (
+        best_text([float("nan"), 0.5, 0.4], "gauc") == "0.5000"
+        and best_text([0.3, 0.5], "logloss") == "0.3000"
+    )
+    assert best_text([float("nan"), 0.5], "gauc") is None
 
 
 def test_no_figure_without_its_data(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,12 @@ import torch
 from recbole_mm.cli import main
 from recbole_mm.errors import WrongUse
 from recbole_mm.quick_start.session import Session
+from recbole_mm.run.spec import RunSpec
 from recbole_mm.serve.explain import explain_score
 from recbole_mm.serve.similar import similar_items
+from recbole_mm.serve.vectors import Vectors
+from recbole_mm.testing import write_toy
+from tests.serve.conftest import SEQUENCES
 
 Trained = Callable[..., Session]
 
@@ -155,3 +160,24 @@ def test_the_commands(trained: Trained, capsys: pytest.CaptureFixture[str]) -> N
     assert "by the items of the user's history:\n  item" in capsys.readouterr().out
     assert main(["similar", run, "--item=item4"]) == 2
     assert capsys.readouterr().err.startswith("error: no item 'item4' in the data of the run; did you mean")
+
+
+def test_vectors_of_sequences_of_many_lengths_are_of_their_users(tmp_path: Path) -> None:
+    given = {**SEQUENCES, "embedding_size": 8, "checkpoint_dir": str(tmp_path), "use_gpu": False}
+    ranker = Session.build(RunSpec("SASRec", "ml-100k", given)).recommender.ranker
+    users = np.arange(1, ranker.train.user_num)
+    found, scores = Vectors(ranker), ranker.scores(users).numpy()
+    away = np.abs(found.of_users(users)[:, 0] @ found.items.T - scores)[:, 1:].max()
+    assert away < 1e-4 * np.abs(scores[:, 1:]).max()
+
+
+def test_parts_of_pairs_that_were_taken_twice_add_up(tmp_path: Path) -> None:
+    given = {**write_toy(tmp_path), "metrics": ["Recall"], "topk": [5], "valid_metric": "Recall@5"}
+    file = tmp_path / "toy" / "toy.inter"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines, *lines[1:9]]) + "\n")
+    session = Session.build(RunSpec("EASE", "toy", given))
+    user, item = lines[1].split("\t")[:2]
+    other = "item05" if item != "item05" else "item06"
+    found = explain(session, user, other)
+    assert found["score"] == pytest.approx(sum(found["parts"]["history"].values()), rel=1e-5)
