@@ -26,9 +26,8 @@ from recbole_mm.run.question import OneQuestion, Question
 
 PAGE, CURVES = "report.html", "curves.html"
 COLUMNS = 3  # of the metrics of a run, where no comparison names those of a table
-_HELD = frozenset(
-    ["preset", "dataset", "metrics", "rows", "tests", "evaluation"]
-)  # in a record of a comparison
+#: what a record of a comparison holds at least
+_HELD = frozenset(["preset", "dataset", "metrics", "rows", "tests", "evaluation"])
 BOARD = "zoo"  # how the presets begin whose tables the leaderboard shows before anything of them is run
 
 
