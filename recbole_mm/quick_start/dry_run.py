@@ -73,7 +73,7 @@ def candidates(session: Session) -> str:
         return f"as eval_args.mode {mode} says"
     if dataset.domain_names and config["eval_candidates"] == "domain":
         return "the items of the query's domain"
-    return f"all {int(pool_of(dataset, config['candidates']).sum())} items"
+    return f"all {int(pool_of(_rows(session.train_data), config['candidates']).sum())} items"
 
 
 def epoch_seconds(session: Session) -> dict[str, float | None]:
