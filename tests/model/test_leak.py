@@ -40,7 +40,7 @@ def swap(folder: Path, part: str, domain: str | None) -> None:
 def tensors_of(thing: Any, name: str, seen: dict[int, Any]) -> Iterator[tuple[str, np.ndarray]]:
     """Every array reachable from ``thing`` through attributes, mappings and lists."""
     if isinstance(thing, Tensor):
-        yield name, (thing.coalesce().to_dense() if thing.is_sparse else thing).detach().numpy()
+        yield name, (thing if thing.layout == torch.strided else thing.to_dense()).detach().numpy()
     elif isinstance(thing, np.ndarray):
         yield name, thing
     elif sp.issparse(thing):

@@ -215,10 +215,11 @@ def test_more_epochs_of_a_falling_learning_rate_are_another_run(
 
 
 def test_a_second_writer_is_refused(toy: Path, processes: BaseContext) -> None:
-    process, last = start(processes, toy, "TwoTerms", EPOCHS)
+    second = build(toy, "TwoTerms", 50 * EPOCHS)
+    process, last = start(processes, toy, "TwoTerms", 50 * EPOCHS)  # it is not to end meanwhile
     try:
         with pytest.raises(WrongUse, match="another process is writing this run"):
-            fit(resumed(build(toy, "TwoTerms", EPOCHS), last.parent))
+            fit(resumed(second, last.parent))
         assert process.is_alive(), "it had ended: give it more epochs"
     finally:
         process.kill()
