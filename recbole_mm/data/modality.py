@@ -40,8 +40,7 @@ class ItemModality:
         source: vectors, ``[N, D]``, usually memory-mapped.
         rows: ``[I]`` int64, the row of each item in ``source``, -1 where it has none.
         scaling: see :func:`recbole_mm.data.scaling.fit_scaling`.
-        noise: replace every vector by Gaussian noise of the same mean and deviation (a control).
-        seed: seed of that noise.
+        noise: draws Gaussian noise of the same mean and deviation in the place of every vector (a control).
         shrinkage: of ``whiten``, see there.
     """
 
