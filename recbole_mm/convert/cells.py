@@ -72,9 +72,8 @@ def token_text(series: pd.Series, place: Place, *, is_id: bool) -> tuple[pa.Arra
     text = plain_text(series)
     if is_id:
         check_ids(text, place)
+        return _one_line(text, place), 0
     text = _one_line(text, place)
-    if is_id:
-        return text, 0
     null_like = _is_null_like(text)
     text = pc.if_else(null_like, pa.scalar("", pa.large_string()), text)
     return text, int(pc.sum(null_like, min_count=0).as_py())

@@ -30,7 +30,7 @@ from recbole_mm.report.paired import equal_rows, paired_tests
 from recbole_mm.report.plain import document, frame
 from recbole_mm.report.plot import write_missing
 from recbole_mm.report.table import markdown, on_terminal
-from recbole_mm.run.comparison import At, Comparison, Row, read_plan, write_plan
+from recbole_mm.run.comparison import At, Comparison, Plan, Row, read_plan, write_plan
 from recbole_mm.run.folder import RunFolder
 from recbole_mm.run.metric import check_columns
 from recbole_mm.run.question import OneQuestion
@@ -68,8 +68,7 @@ def compare(
         metrics: columns of the table; the first is the headline.
         presets: names or yaml files, later ones over earlier ones.
         out: folder of the results; finished runs in it are taken from there, interrupted ones go on.
-        controls: those to add for every row that reads features: ids, shuffled, noise.
-        missing: shares of features to mask, for the same rows.
+        controls, missing: of every row that reads features, too: ids, shuffled, noise; shares of features to mask.
         config_files, config_dict: settings for all rows; the second over everything but a row's own switches.
         fresh: run again what is finished.
         add: keep the rows and seeds of the comparison in ``out`` beside these.
@@ -90,9 +89,10 @@ def compare(
     if tune is not None:
         rows = tuned_rows(request, rows, columns, tune, numbers[0], method or Method(), fresh)
     rows += control_rows(rows, controls, missing, request.settings)
-    kept, numbers, reference = _kept(folder, rows, numbers) if add else ([], numbers, None)
+    before = read_plan(folder)[0] if add else None
+    kept, numbers, reference = ([], numbers, None) if before is None else _kept(before, rows, numbers)
     plan, runs = plan_runs(request, rows, numbers, columns, kept, reference)
-    _say_replaced(read_plan(folder)[0].rows if add else [], plan.rows)
+    _say_replaced([] if before is None else before.rows, plan.rows)
     plan = replace(plan, common={**plan.common, "versions": versions(), "command": command})
     found, errors = run_all(runs, folder, fresh, OneQuestion())
     _note_searches(rows, {at: run for at, (run, _) in found.items()})
@@ -111,10 +111,9 @@ def _note_searches(rows: Sequence[Row], runs: Mapping[At, RunFolder]) -> None:
 
 
 def _kept(
-    folder: Path, rows: Sequence[Row], numbers: Sequence[int]
+    before: Plan, rows: Sequence[Row], numbers: Sequence[int]
 ) -> tuple[list[Row], list[int], str | None]:
-    """The rows of the comparison in ``folder`` beside ``rows``, its seeds with ``numbers``, its reference."""
-    before, *_ = read_plan(folder)
+    """The rows of an earlier comparison beside ``rows``, its seeds with ``numbers``, its reference."""
     kept = [row for row in before.rows if row.label not in {each.label for each in rows}]
     return kept, list(dict.fromkeys([*before.seeds, *numbers])), before.reference
 

@@ -42,6 +42,12 @@ class Lists:
     scores: np.ndarray
 
 
+def check_length(k: int) -> None:
+    """Raise ``WrongUse`` where a list of ``k`` items is none."""
+    if k < 1:
+        raise WrongUse(f"k: expected a number of items from 1 on, got {k}")
+
+
 class Ranker:
     """Ranks items for the users of a run.
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import remove_litter, replacing
 from recbole_mm.serve.new_items import NewItems, read_tokens, stores_of
-from recbole_mm.serve.rank import SEEN, Lists, Ranker
+from recbole_mm.serve.rank import SEEN, Lists, Ranker, check_length
 from recbole_mm.serve.token import Tokens
 
 #: rows of a row group
@@ -113,8 +113,7 @@ class Recommender:
     def _checked(self, k: int, mask_seen: str, domain: str | None) -> int | None:
         if mask_seen not in SEEN:
             raise WrongUse(f"mask_seen: expected one of {', '.join(SEEN)}, got {mask_seen!r}")
-        if k < 1:
-            raise WrongUse(f"k: expected a number of items from 1 on, got {k}")
+        check_length(k)
         return None if domain is None else self.tokens.domain(domain)
 
     def _new(

@@ -10,7 +10,7 @@ from recbole_mm.errors import WrongUse
 from recbole_mm.evaluator.query import pool_of
 from recbole_mm.model.base import TwoTowerRecommender
 from recbole_mm.serve.linear import history_weights
-from recbole_mm.serve.rank import Ranker
+from recbole_mm.serve.rank import Ranker, check_length
 from recbole_mm.serve.token import Tokens
 from recbole_mm.serve.vectors import Vectors
 
@@ -36,8 +36,7 @@ def similar_items(
     Raises:
         WrongUse: an unknown token, or the model has no item vectors.
     """
-    if k < 1:
-        raise WrongUse(f"k: expected a number of items from 1 on, got {k}")
+    check_length(k)
     if by not in MEASURES:
         raise WrongUse(f"by: expected one of {', '.join(MEASURES)}, got {by!r}")
     number = int(tokens.item_ids([item])[0])

@@ -46,6 +46,18 @@ def calls(monkeypatch, tmp_path):
     return made
 
 
+def fail_at(rate, error, monkeypatch):
+    """Trials with this learning rate end with the error."""
+    inner = module.run_one
+
+    def fails(spec, *arguments, **options):
+        if spec.settings["learning_rate"] == rate:
+            raise error
+        return inner(spec, *arguments, **options)
+
+    monkeypatch.setattr(module, "run_one", fails)
+
+
 def search(**more):
     return tune("BPR", "ml-100k", **{"trials": None, "space": "space.yaml", "out": "out", **more})
 
@@ -112,14 +124,7 @@ def test_an_interrupted_search_goes_on(calls, monkeypatch, tmp_path):
 
 
 def test_a_trial_that_fails_is_kept_in_the_journal_and_not_chosen(calls, monkeypatch, tmp_path):
-    inner = module.run_one
-
-    def fails(spec, *arguments, **options):
-        if spec.settings["learning_rate"] == 0.003:
-            raise RuntimeError("NaN")
-        return inner(spec, *arguments, **options)
-
-    monkeypatch.setattr(module, "run_one", fails)
+    fail_at(0.003, RuntimeError("NaN"), monkeypatch)
     assert search().best["point"]["learning_rate"] == 0.001
     errors = [json.loads(line)["error"] for line in (tmp_path / "out/trials.jsonl").read_text().splitlines()]
     assert errors.count("RuntimeError: NaN") == 2 and errors.count(None) == 4
@@ -208,14 +213,7 @@ def test_an_idle_key_of_the_space_and_failed_trials_are_said(calls, tmp_path, mo
     )
     search(space="idle.yaml")
     assert "the space: n_layers: no effect with BPR: it has no such key" in caplog.text
-    inner = module.run_one
-
-    def some_fail(spec, *arguments, **options):
-        if spec.settings["learning_rate"] == 0.003:
-            raise Failure("no luck")
-        return inner(spec, *arguments, **options)
-
-    monkeypatch.setattr(module, "run_one", some_fail)
+    fail_at(0.003, Failure("no luck"), monkeypatch)
     arguments = [
         "tune",
         "--model=BPR",
