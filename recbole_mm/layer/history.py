@@ -43,13 +43,6 @@ class Bags:
         return F.embedding_bag(rows, vectors, self.size.cumsum(0) - self.size, mode="mean")
 
 
-def seen_domains(users: np.ndarray, domains: np.ndarray, n_users: int, n_domains: int) -> Tensor:
-    """Bool ``[U, K]``: in which domains a user has a row, of rows with ``users [t]`` and ``domains [t]``."""
-    seen = torch.zeros(n_users, n_domains, dtype=torch.bool)
-    seen[users, domains] = True
-    return seen
-
-
 class UserHistory(nn.Module):
     """What each user took or wrote, in S parts such as one a domain and modality; an id taken twice counts once.
 

@@ -16,6 +16,24 @@ from recbole_mm.layer.softmax import blockwise_softmax, scores_in
 BLOCK = scores_in(1)
 
 
+class Terms(tuple[Tensor, ...]):
+    """The terms of a loss, each under its name; RecBole adds a tuple up. A term that is None does not apply.
+
+    ::
+
+        return Terms(bpr=ranking, reg=self.reg_weight * half_squares(users, items) if self.reg_weight else None)
+    """
+
+    names: tuple[str, ...]
+
+    def __new__(cls, **terms: Tensor | None) -> Terms:
+        """Of scalars."""
+        there = {name: term for name, term in terms.items() if term is not None}
+        made = super().__new__(cls, there.values())
+        made.names = tuple(there)
+        return made
+
+
 def info_nce(positive: Tensor, negatives: Tensor, temperature: float) -> Tensor:
     r"""InfoNCE over one positive and N negatives (van den Oord et al. 2018, arXiv 1807.03748).
 

@@ -1,4 +1,4 @@
-"""Maps from feature width to model width."""
+"""Maps from feature width to model width, and the first values of maps."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+def xavier_normal(*parts: nn.Module | None) -> None:
+    """Xavier's normal values (Glorot and Bengio 2010) for all matrices of ``parts``; None is passed over."""
+    for part in parts:
+        for weight in [] if part is None else part.parameters():
+            if weight.dim() > 1:
+                nn.init.xavier_normal_(weight)
 
 
 class Projector(nn.Module):

@@ -16,7 +16,7 @@ one yaml with its hyper-parameters and their defaults, ``properties/model/X.yaml
         def user_vectors(self, users):         # [n] -> [n, K, d], K = 1 or a vector for each domain
             return self.user(users).unsqueeze(1)
 
-        def calculate_loss(self, batch):       # a scalar, or a tuple named by the trait ``loss_terms``
+        def calculate_loss(self, batch):       # a scalar, or several by name: ``layer.loss.Terms``
             users, items, negatives = self.triplet(batch)
             return bpr(*scores_of_rows(self.user(users), self.item.weight, items, negatives))
 
@@ -41,8 +41,8 @@ is absent has no vector: use ``layer.projection.masked`` or a fusion of ``layer.
 speak. A user's items or reviews are ``layer.history.UserHistory``; losses are in ``layer.loss``, graphs in
 ``layer.graph``.
 
-**What else a model may say** of itself, with the defaults, is in ``model.traits``: names of its loss terms, figures
-for the history, learning rates, rows that belong to ids (of embeddings named ``user…`` and ``item…`` that is known).
+**What else a model may say** of itself, with the defaults, is in ``model.traits``: figures for the history,
+learning rates, rows that belong to ids (of embeddings named ``user…`` and ``item…`` that is known).
 
 **Test**: ``class TestX(ModelContract): model = "X"`` (``recbole_mm.testing``); ``tests/model/test_contract.py`` finds a
 model in this folder without that. Then the formula itself against plain loops, as ``tests/model/test_vbpr.py``. Read
@@ -136,6 +136,13 @@ class TripletRecommender(Traits, GeneralRecommender):
         """Users and items of the training rows, ``[t]`` each."""
         users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
         return users, items
+
+    def seen_domains(self, dataset: Any) -> Tensor:
+        """Bool ``[U, K]``: in which domains a user has training rows."""
+        users, items = self.training_pairs(dataset)
+        seen = torch.zeros(self.n_users, self.n_domains, dtype=torch.bool)
+        seen[users, self.item_domain.numpy()[items]] = True
+        return seen
 
     def items_by_domain(self, dataset: Any) -> UserHistory:
         """The items that each user took in training, a part for each domain."""

@@ -32,9 +32,10 @@ from torch import Tensor, nn
 from recbole_mm.layer.domain import cross_domain_mix, idle_transfer
 from recbole_mm.layer.graph import FixedGraph, normalized_adjacency
 from recbole_mm.layer.loss import bce, half_squares
+from recbole_mm.layer.projection import xavier_normal
 from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.base import check_choices
-from recbole_mm.model.graph_recommender import GraphRecommender
+from recbole_mm.model.graph_recommender import GraphRecommender, Nodes
 
 
 class BiTGCF(GraphRecommender):
@@ -53,8 +54,7 @@ class BiTGCF(GraphRecommender):
         self.dropout = nn.Dropout(config["dropout_prob"])
         self.user_id = nn.Embedding(self.n_users * self.n_domains, config["embedding_size"])
         self.item_id = nn.Embedding(self.n_items, config["embedding_size"])
-        for table in (self.user_id, self.item_id):
-            nn.init.xavier_normal_(table.weight)
+        xavier_normal(self.user_id, self.item_id)
         users, items = (dataset.inter_feat[f] for f in (self.USER_ID, self.ITEM_ID))
         first_item = len(self.user_id.weight)
         pairs = torch.stack([self._user_rows(users, items), first_item + items]).unique(dim=1)
@@ -67,7 +67,7 @@ class BiTGCF(GraphRecommender):
     def _user_rows(self, users: Tensor, items: Tensor) -> Tensor:
         return users * self.n_domains + self.item_domain[items]
 
-    def nodes(self) -> tuple[Tensor, ...]:
+    def nodes(self) -> Nodes:
         """Users ``[U, K, D]`` and items ``[I, D]``; D = d (1 + layers) if concatenated."""
         seen = (self.degree > 0).view(-1, 1)
         nodes = torch.cat([self.user_id.weight * seen, self.item_id.weight])

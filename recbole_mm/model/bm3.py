@@ -31,8 +31,9 @@ from recbole.data.interaction import Interaction
 from recbole.utils import InputType
 from torch import Tensor, nn
 
+from recbole_mm.layer.loss import Terms
 from recbole_mm.model.base import item_features
-from recbole_mm.model.graph_recommender import GraphRecommender
+from recbole_mm.model.graph_recommender import GraphRecommender, Nodes
 
 
 class BM3(GraphRecommender):
@@ -52,13 +53,11 @@ class BM3(GraphRecommender):
         self.dropout_prob, self.reg_weight = config["dropout_prob"], config["reg_weight"]
         self.modal_weight = config["modal_weight"]
         self.modalities = self.features.names if self.modal_weight else []
-        terms = {"rec": True, "modal": bool(self.modalities), "reg": self.reg_weight > 0}
-        self.loss_terms = tuple(name for name, there in terms.items() if there)
         self.ids = self.light_gcn(config, dataset)
         self.predictor = _linear(width, width)
         self.projections = self.features.maps(partial(_linear, out_features=width), self.modalities)
 
-    def nodes(self) -> tuple[Tensor, ...]:
+    def nodes(self) -> Nodes:
         """Those of users ``[U, d]`` and items ``[I, d]``."""
         users, items = self.ids()
         return users, items + self.ids.item.weight
@@ -75,21 +74,17 @@ class BM3(GraphRecommender):
         """The other view, without gradient."""
         return F.dropout(vectors.detach(), self.dropout_prob, self.training)
 
-    def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
-        """(L_rec, μ (L_align + L_mask), λ R), the last two where they apply."""
+    def calculate_loss(self, interaction: Interaction) -> Terms:
+        """L_rec, μ (L_align + L_mask) and λ R."""
         users, items = interaction[self.USER_ID], interaction[self.ITEM_ID]
         all_users, all_items = self.all_nodes()
         user_emb, item_emb = all_users[users], all_items[items]
         of_item = self._target(item_emb)
-        losses = [
-            _distance(self.predictor(user_emb), of_item).mean()
-            + _distance(self.predictor(item_emb), self._target(user_emb)).mean()
-        ]
-        if self.modalities:
-            losses.append(self.modal_weight * self._of_modalities(items, of_item))
-        if self.reg_weight:
-            losses.append(self.reg_weight * (all_users.norm() + all_items.norm()) / self.n_items)
-        return tuple(losses)
+        rec = _distance(self.predictor(user_emb), of_item).mean()
+        rec = rec + _distance(self.predictor(item_emb), self._target(user_emb)).mean()
+        modal = self.modal_weight * self._of_modalities(items, of_item) if self.modalities else None
+        size = (all_users.norm() + all_items.norm()) / self.n_items
+        return Terms(rec=rec, modal=modal, reg=self.reg_weight * size if self.reg_weight else None)
 
     def _of_modalities(self, items: Tensor, of_item: Tensor) -> Tensor:
         present, terms = self.features.mask(items), []

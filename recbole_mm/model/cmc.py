@@ -27,8 +27,8 @@ from recbole_mm.errors import WrongUse
 from recbole_mm.layer.domain import DOMAIN_LOSSES, cross_domain_mix, domain_agreement, domain_parts
 from recbole_mm.layer.fusion import FUSIONS
 from recbole_mm.layer.gather import gather_distinct
-from recbole_mm.layer.history import Bags, Taken, UserHistory, seen_domains
-from recbole_mm.layer.loss import bpr, info_nce, pairwise_info_nce
+from recbole_mm.layer.history import Bags, Taken, UserHistory
+from recbole_mm.layer.loss import Terms, bpr, info_nce, pairwise_info_nce
 from recbole_mm.layer.projection import Projector
 from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.base import TwoTowerRecommender, check_choices, item_features, review_features
@@ -64,9 +64,6 @@ class CMC(TwoTowerRecommender):
         fusion = config["fusion"] or "none"  # a command line's or a dict's "none" is read as None
         self.modalities = [] if fusion == "none" else self.features.names
         self._has_modal_align = self.modal_align_weight > 0 and len(self.modalities) > 1
-        others = {"domain": self._has_domain_loss, "modal_align": self._has_modal_align}
-        first = "contrastive" if self.contrastive else "bpr"
-        self.loss_terms = (first, *(name for name, there in others.items() if there))
         self._columns = [self.features.names.index(m) for m in self.modalities]
 
         self.encoders = nn.ModuleDict({m: Projector(self.features.widths[m], width) for m in self.modalities})
@@ -102,8 +99,7 @@ class CMC(TwoTowerRecommender):
         """Which items X_u^{m,d} is the mean of, and in which domains a user is seen; from training rows alone."""
         users, items = self.training_pairs(dataset)
         domain = self.item_domain.numpy()[items]
-        seen = seen_domains(users, domain, self.n_users, self.n_domains)
-        self.register_buffer("seen", seen, persistent=False)
+        self.register_buffer("seen", self.seen_domains(dataset), persistent=False)
         # [d * M + k]: domain d, modality k
         parts = [
             self._taken(m, users, items, domain == d) for d in range(self.n_domains) for m in self.modalities
@@ -225,8 +221,8 @@ class CMC(TwoTowerRecommender):
         """Unit vectors Ẽ_u^d, ``[n, K, d]``."""
         return self._mix(self._encode_users(users)[0], self.seen[users])
 
-    def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
-        """(α L, β L_domain, w L_align), the last two where they apply."""
+    def calculate_loss(self, interaction: Interaction) -> Terms:
+        """α L, β L_domain and w L_align."""
         users, items, negatives = self.triplet(interaction)
         distinct, user_rows = torch.unique(users, return_inverse=True)
         every = torch.arange(self.n_items, device=items.device)
@@ -239,16 +235,17 @@ class CMC(TwoTowerRecommender):
             ranking = self._rank_drawn(user_emb, item_emb, rows, items, negatives)
         else:
             ranking = self.softmax(users, items, user_emb, item_emb, self.temperature)
-        losses = [self.alpha * ranking]
+        domain = align = None
         if self._has_domain_loss:
             raw, seen = gather_distinct(distinct, raw, seen)
-            losses.append(self.beta * self.domain_loss(raw, seen, self.temperature))
+            domain = self.beta * self.domain_loss(raw, seen, self.temperature)
         if self._has_modal_align:
             items = torch.unique(items)
             views = (self._encoder(m)(self.features(m, items)) for m in self.modalities)
             *encoded, present = gather_distinct(items, *views, self.features.mask(items)[:, self._columns])
-            losses += [self.modal_align_weight * pairwise_info_nce(encoded, present, self.temperature)]
-        return tuple(losses)
+            align = self.modal_align_weight * pairwise_info_nce(encoded, present, self.temperature)
+        first = "contrastive" if self.contrastive else "bpr"
+        return Terms(**{first: self.alpha * ranking, "domain": domain, "modal_align": align})
 
     def _rank_drawn(
         self, user_emb: Tensor, item_emb: Tensor, rows: list[Tensor], items: Tensor, negatives: Tensor

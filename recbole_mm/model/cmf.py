@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from recbole_mm.errors import WrongUse, suggest
 from recbole_mm.layer.loss import bce, half_squares
+from recbole_mm.layer.projection import xavier_normal
 from recbole_mm.layer.scoring import candidate_scores
 from recbole_mm.model.base import TwoTowerRecommender
 
@@ -41,8 +42,7 @@ class CMF(TwoTowerRecommender):
         width, self.reg_weight = config["embedding_size"], config["reg_weight"]
         self.user_id = nn.Embedding(self.n_users, width)
         self.item_id = nn.Embedding(self.n_items, width)
-        for table in (self.user_id, self.item_id):
-            nn.init.xavier_normal_(table.weight)
+        xavier_normal(self.user_id, self.item_id)
         given = config["domain_weights"] or {}
         for name in given:
             if name not in self.domain_names:

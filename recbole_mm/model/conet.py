@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from recbole_mm.layer.domain import idle_transfer
 from recbole_mm.layer.loss import bce
+from recbole_mm.layer.projection import xavier_normal
 from recbole_mm.layer.scoring import score_candidates
 from recbole_mm.model.base import TripletRecommender
 
@@ -53,9 +54,7 @@ class CoNet(TripletRecommender):
             nn.Linear(*size, bias=False) for size in pairwise(sizes) if self.n_domains > 1
         )
         self.out = nn.ModuleList(nn.Linear(sizes[-1], 1) for _ in several)
-        for matrix in self.parameters():
-            if matrix.dim() > 1:
-                nn.init.xavier_normal_(matrix)
+        xavier_normal(self)
         self.history = self.items_by_domain(dataset)
 
     def _users(self, users: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:

@@ -32,7 +32,7 @@ from recbole_mm.errors import WrongUse
 from recbole_mm.layer.gather import gather_distinct
 from recbole_mm.layer.graph import incidence
 from recbole_mm.layer.history import Taken, UserHistory
-from recbole_mm.layer.loss import first_order_similarity, paired_distance, pairwise_info_nce
+from recbole_mm.layer.loss import Terms, first_order_similarity, paired_distance, pairwise_info_nce
 from recbole_mm.layer.projection import SkipTower
 from recbole_mm.model.base import TwoTowerRecommender, check_choices, item_features
 
@@ -66,8 +66,7 @@ class CPMM(TwoTowerRecommender):
             "consistency": config["lambda2"],
             "first_order": config["lambda3"],
         }
-        self.loss_terms = tuple(name for name, weight in self.weights.items() if weight)
-        if not self.loss_terms:
+        if not any(self.weights.values()):
             raise WrongUse("CPMM: no term of the loss is left; see lambda1, lambda2 and lambda3")
         self._lost_contrast = config["lambda1"] and len(self.features.names) == 1
         # one that has the right width as it is goes through no map
@@ -126,7 +125,7 @@ class CPMM(TwoTowerRecommender):
         inputs = self.features(name, items)
         return F.normalize(self.adapters[name](inputs), dim=-1) if name in self.adapters else inputs
 
-    def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
+    def calculate_loss(self, interaction: Interaction) -> Terms:
         """The three terms, weighted, those that apply."""
         items = interaction[self.ITEM_ID]
         modal, present, id_emb, exists = self._encode(items)
@@ -144,7 +143,7 @@ class CPMM(TwoTowerRecommender):
             ).mean(),
             "first_order": lambda: self._first_order(_rows(id_emb, exists), _rows(items, exists)),
         }
-        return tuple(self.weights[name] * compute[name]() for name in self.loss_terms)
+        return Terms(**{name: weight * compute[name]() for name, weight in self.weights.items() if weight})
 
     def _first_order(self, id_emb: Tensor, items: Tensor) -> Tensor:
         met = self._met[items.cpu().numpy()]

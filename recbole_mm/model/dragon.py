@@ -36,8 +36,9 @@ from recbole_mm.layer.graph import (
     to_torch,
 )
 from recbole_mm.layer.item_graph import frozen_graph
+from recbole_mm.layer.projection import xavier_normal
 from recbole_mm.model.base import item_features
-from recbole_mm.model.graph_recommender import GraphRecommender
+from recbole_mm.model.graph_recommender import GraphRecommender, Nodes
 
 
 class DRAGON(GraphRecommender):
@@ -57,7 +58,7 @@ class DRAGON(GraphRecommender):
         self.n_layers, self.modality_weights = config["n_layers"], config["modality_weights"]
         blocks = self.modalities or ["id"]
         self.user_preference = nn.Embedding(self.n_users, width * len(blocks))
-        nn.init.xavier_normal_(self.user_preference.weight)
+        xavier_normal(self.user_preference)
         self.user_share = nn.Embedding.from_pretrained(
             torch.full((self.n_users, len(blocks)), 1 / len(blocks)), freeze=False
         )
@@ -65,9 +66,8 @@ class DRAGON(GraphRecommender):
         self.projections = self.features.maps(partial(_mlp, width=width))
         users, items = self.training_pairs(dataset)
         size = self.n_users + self.n_items
-        self.graph = FixedGraph(
-            normalized_adjacency(users, self.n_users + items, size, False), symmetric=True
-        )
+        of_pairs = normalized_adjacency(users, self.n_users + items, size, False)
+        self.graph = FixedGraph(of_pairs, symmetric=True)
         self.user_graph = self.item_graph = None
         if config["use_user_graph"]:
             shares = common_shares(users, items, self.n_users, config["user_graph_k"])
@@ -82,7 +82,7 @@ class DRAGON(GraphRecommender):
         users = self.user_preference.weight.unflatten(1, (len(items), -1))
         return torch.cat([F.normalize(users, dim=2).flatten(1), torch.cat(items, dim=1)])
 
-    def nodes(self) -> tuple[Tensor, ...]:
+    def nodes(self) -> Nodes:
         """``[U, M d]`` and ``[I, M d]``."""
         layers = mean_of_layers(self.graph, self._starts(), self.n_layers) * (self.n_layers + 1)
         users, items = layers.split([self.n_users, self.n_items])
@@ -101,9 +101,7 @@ class DRAGON(GraphRecommender):
         parts = (all_users[users] * all_items[items]).unflatten(1, (len(names), -1)).sum(dim=2)
         return {"modality": dict(zip(names, parts.unbind(dim=1), strict=True))}
 
-    def penalised(
-        self, nodes: tuple[Tensor, ...], users: Tensor, items: Tensor, negatives: Tensor
-    ) -> list[Tensor]:
+    def penalised(self, nodes: Nodes, users: Tensor, items: Tensor, negatives: Tensor) -> list[Tensor]:
         """The users' free vectors and weights."""
         return [self.user_preference(users), self.user_share(users)]
 

@@ -24,8 +24,8 @@ from recbole.model.layers import MLPLayers
 from torch import Tensor, nn
 
 from recbole_mm.layer.domain import idle_transfer
-from recbole_mm.layer.history import seen_domains
 from recbole_mm.layer.loss import bce
+from recbole_mm.layer.projection import xavier_normal
 from recbole_mm.layer.scoring import score_candidates
 from recbole_mm.model.base import TripletRecommender, check_choices
 
@@ -53,12 +53,8 @@ class DTCDR(TripletRecommender):
             nn.Sequential(MLPLayers(sizes, config["dropout_prob"]), nn.Linear(sizes[-1], 1))
             for _ in range(self.n_domains)
         )
-        for matrix in self.parameters():
-            if matrix.dim() > 1:
-                nn.init.xavier_normal_(matrix)
-        users, items = self.training_pairs(dataset)
-        seen = seen_domains(users, self.item_domain.numpy()[items], self.n_users, self.n_domains)
-        self.register_buffer("seen", seen, persistent=False)
+        xavier_normal(self)
+        self.register_buffer("seen", self.seen_domains(dataset), persistent=False)
 
     def combined(self, users: Tensor) -> Tensor:
         """φ of ``users [n]``: ``[n, d]``, ``[n, K d]`` concatenated."""

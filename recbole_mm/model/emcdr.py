@@ -27,8 +27,8 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.layer.domain import idle_transfer
-from recbole_mm.layer.history import seen_domains
-from recbole_mm.layer.loss import bpr, half_squares
+from recbole_mm.layer.loss import Terms, bpr, half_squares
+from recbole_mm.layer.projection import xavier_normal
 from recbole_mm.layer.scoring import candidate_scores
 from recbole_mm.model.base import TwoTowerRecommender, check_choices
 
@@ -52,13 +52,8 @@ class EMCDR(TwoTowerRecommender):
         self.pairs = [(a, b) for a in several for b in several if a != b]
         hidden = [] if config["mapping_function"] == "linear" else config["mlp_hidden_size"]
         self.maps = nn.ModuleList(_map([width, *hidden, width]) for _ in self.pairs)
-        for matrix in self.parameters():
-            if matrix.dim() > 1:
-                nn.init.xavier_normal_(matrix)
-        users, items = self.training_pairs(dataset)
-        seen = seen_domains(users, self.item_domain.numpy()[items], self.n_users, self.n_domains)
-        self.register_buffer("seen", seen, persistent=False)
-        self.loss_terms = ("bpr", "mapping") if self.pairs else ("bpr",)
+        xavier_normal(self)
+        self.register_buffer("seen", self.seen_domains(dataset), persistent=False)
 
     def encode_items(self, items: Tensor) -> Tensor:
         """``[n, d]``."""
@@ -77,12 +72,11 @@ class EMCDR(TwoTowerRecommender):
             told = sum((f(own[:, a]) * seen[:, a : a + 1] for a, f in maps), torch.zeros_like(own[:, b]))
             count = seen.sum(dim=1) - seen[:, b].long()
             mapped = (count > 0) & (self.map_all | ~seen[:, b])
-            vectors[:, b] = torch.where(
-                mapped.unsqueeze(1), told / count.clamp(min=1).unsqueeze(1), own[:, b]
-            )
+            mean = told / count.clamp(min=1).unsqueeze(1)
+            vectors[:, b] = torch.where(mapped.unsqueeze(1), mean, own[:, b])
         return vectors
 
-    def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
+    def calculate_loss(self, interaction: Interaction) -> Terms:
         """BPR with ``reg_weight`` · ½‖·‖² per positive, and the squared error of the maps."""
         users, items, negatives = self.triplet(interaction)
         user_emb = self.user_id(users * self.n_domains + self.item_domain[items])
@@ -90,7 +84,7 @@ class EMCDR(TwoTowerRecommender):
         negative = candidate_scores(user_emb, self.item_id.weight, negatives)
         loss = bpr((user_emb * item_emb).sum(dim=1), negative)
         loss = loss + self.reg_weight * half_squares(user_emb, item_emb, self.item_id(negatives))
-        return (loss, self._map_loss(users.unique())) if self.pairs else (loss,)
+        return Terms(bpr=loss, mapping=self._map_loss(users.unique()) if self.pairs else None)
 
     def _map_loss(self, users: Tensor) -> Tensor:
         """Mean squared error over the pairs of domains that ``users [n]`` are in; 0 where there is none."""

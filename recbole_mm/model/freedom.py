@@ -15,9 +15,7 @@ layers) over ids E; in training over a share 1 - ρ of the edges, drawn each epo
 Inferred, with the authors' public code: an item is among its own k; D has the sums of S's rows; h is the last layer.
 Inferred: of an item without a modality the weights α are those of the others, brought to 1, and without any its h is
 0; the BPR of a modality is the mean over the pairs whose two items have it; of more than two modalities those that
-``modality_weights`` does not name share what is left.
-
-The public code differs in that it trains the features x themselves; here they stay what they are.
+``modality_weights`` does not name share what is left. The public code trains the features x, too.
 """
 
 from __future__ import annotations
@@ -32,10 +30,10 @@ from torch import Tensor, nn
 from recbole_mm.layer.clock import EpochClock
 from recbole_mm.layer.graph import FixedGraph, last_layer
 from recbole_mm.layer.item_graph import frozen_graph
-from recbole_mm.layer.loss import bpr
+from recbole_mm.layer.loss import Terms, bpr
 from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.base import item_features
-from recbole_mm.model.graph_recommender import GraphRecommender
+from recbole_mm.model.graph_recommender import GraphRecommender, Nodes
 
 
 class FREEDOM(GraphRecommender):
@@ -50,12 +48,10 @@ class FREEDOM(GraphRecommender):
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
         self.features = item_features(config, dataset)
-        self.modalities = self.features.names
+        self.modalities, self.modality_weights = self.features.names, config["modality_weights"]
         self.drop_ratio, self.seed = config["drop_ratio"], config["seed"]
         self.modal_weight, self.n_item_layers = config["modal_weight"], config["n_item_layers"]
-        self.modality_weights = config["modality_weights"]
         self._has_modal = self.modal_weight > 0 and bool(self.modalities)
-        self.loss_terms = ("bpr", "modal") if self._has_modal else ("bpr",)
         self.ids = self.light_gcn(config, dataset)
         self.clock = EpochClock(len(dataset.inter_feat))
         self._thinned: tuple[int, FixedGraph] | None = None
@@ -82,7 +78,7 @@ class FREEDOM(GraphRecommender):
             return torch.zeros_like(ids)
         return last_layer(self.item_graph, ids, self.n_item_layers)
 
-    def nodes(self) -> tuple[Tensor, ...]:
+    def nodes(self) -> Nodes:
         """Users ``[U, d]``, items with h ``[I, d]``."""
         users, items = self.ids(self._graph())
         return users, items + self._neighbours()
@@ -93,17 +89,16 @@ class FREEDOM(GraphRecommender):
         parts = {"id": item_emb, "similar items": self._neighbours()}
         return {"item": {name: (user_emb[users] * part[items]).sum(dim=1) for name, part in parts.items()}}
 
-    def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
-        """(BPR, λ Σ_m BPR by modality), the last where it applies."""
+    def calculate_loss(self, interaction: Interaction) -> Terms:
+        """BPR, and λ Σ_m BPR by modality."""
         users, items, negatives = self.triplet(interaction)
         all_users, all_items = self.all_nodes()
-        user_emb = all_users[users]
-        losses = [bpr(*scores_of_rows(user_emb, all_items, items, negatives))]
+        user_emb, modal = all_users[users], None
         if self._has_modal:
             distinct, rows = self.distinct_items(items, negatives)
-            losses.append(self.modal_weight * self._by_modality(user_emb, distinct, *rows))
+            modal = self.modal_weight * self._by_modality(user_emb, distinct, *rows)
         self.clock.count(len(users))
-        return tuple(losses)
+        return Terms(bpr=bpr(*scores_of_rows(user_emb, all_items, items, negatives)), modal=modal)
 
     def _by_modality(self, user_emb: Tensor, items: Tensor, pos: Tensor, neg: Tensor) -> Tensor:
         """Σ_m BPR of the projected features; ``pos [B]`` and ``neg [B, N]`` are rows of ``items``."""

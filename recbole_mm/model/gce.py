@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from recbole_mm.layer.graph import FixedGraph, normalized_adjacency
 from recbole_mm.layer.loss import bpr
 from recbole_mm.layer.scoring import scores_of_rows
-from recbole_mm.model.graph_recommender import GraphRecommender
+from recbole_mm.model.graph_recommender import GraphRecommender, Nodes
 
 
 class GCE(GraphRecommender):
@@ -46,7 +46,7 @@ class GCE(GraphRecommender):
         graph = normalized_adjacency(rows, columns, n_nodes, self_loops=True)
         self.adjacency = FixedGraph(graph, symmetric=True)
 
-    def nodes(self) -> tuple[Tensor, ...]:
+    def nodes(self) -> Nodes:
         """Vectors of users ``[U, d]``, items ``[I, d]``, domains ``[K, d]``."""
         nodes = self.adjacency(self.node.weight)
         return nodes.split([self.n_users, self.n_items, self.n_domains])

@@ -14,6 +14,9 @@ from recbole_mm.layer.loss import bpr, half_squares
 from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.base import TwoTowerRecommender
 
+#: vectors of all users ``[U, d]`` and all items ``[I, d]``, and of other nodes where there are any
+Nodes = tuple[Tensor, ...]
+
 
 class GraphRecommender(TwoTowerRecommender):
     """Users and items are nodes of a graph, whose vectors are made all at once: once a step, once an evaluation.
@@ -30,7 +33,7 @@ class GraphRecommender(TwoTowerRecommender):
 
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
-        self._node_cache: tuple[Tensor, ...] | None = None
+        self._node_cache: Nodes | None = None
 
     def light_gcn(self, config: Any, dataset: Any) -> LightGCN:
         """``embedding_size`` wide, ``n_layers`` over the graph of the training pairs."""
@@ -38,11 +41,15 @@ class GraphRecommender(TwoTowerRecommender):
         sizes = self.n_users, self.n_items, config["embedding_size"], config["n_layers"]
         return LightGCN(users, items, *sizes)
 
-    def nodes(self) -> tuple[Tensor, ...]:
-        """Vectors of all users ``[U, d]`` and all items ``[I, d]``, and of other nodes where there are any."""
+    def distinct_pairs(self, dataset: Any) -> Tensor:
+        """Users and items of the training rows, each pair once, ``[2, t]``."""
+        return torch.stack([dataset.inter_feat[f] for f in (self.USER_ID, self.ITEM_ID)]).unique(dim=1)
+
+    def nodes(self) -> Nodes:
+        """All nodes."""
         raise NotImplementedError(f"{type(self).__name__} must define nodes")
 
-    def all_nodes(self) -> tuple[Tensor, ...]:
+    def all_nodes(self) -> Nodes:
         """:meth:`nodes`; in evaluation computed once, until the mode or the weights change."""
         if self._node_cache is not None:
             return self._node_cache
@@ -60,9 +67,7 @@ class GraphRecommender(TwoTowerRecommender):
             return loss
         return loss + self.reg_weight * half_squares(*self.penalised(nodes, users, items, negatives))
 
-    def penalised(
-        self, nodes: tuple[Tensor, ...], users: Tensor, items: Tensor, negatives: Tensor
-    ) -> list[Tensor]:
+    def penalised(self, nodes: Nodes, users: Tensor, items: Tensor, negatives: Tensor) -> list[Tensor]:
         """Vectors ``[B, ...]`` of a batch with ``negatives [B, N]``: the scored ones."""
         return [nodes[0][users], nodes[1][items], nodes[1][negatives]]
 

@@ -14,10 +14,10 @@ user and item, the loss BPR with L2.
 
 Given: routing, affinities in both directions, their largest by confidence, soft pruning, propagation of the ids along
 them, ids and contents side by side. Inferred, with the public code: the confidence is the sender's, contents hear of
-their neighbours once more at the end. In MMRec's form of it the messages of the routing go to items and are left out,
-so that users stay where they are, ids have two layers whatever it is told, and L2 is a mean over numbers, 2 / d of this
-one. Inferred: items without a modality are no neighbours in it and have zeros there; an edge to an item without any has
-weight 1 / |N|, as no content speaks against it. So without modalities it is a convolution of ids.
+their neighbours once more at the end. In MMRec's form the messages of the routing go to items and are left out, so that
+users stay where they are, ids have two layers whatever it is told, and L2 is a mean over numbers, 2 / d of this one.
+Inferred: items without a modality are no neighbours in it and have zeros there; an edge to an item without any has
+weight 1 / |N|. So without modalities it is a convolution of ids.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbole_mm.layer.edge import Edges
-from recbole_mm.layer.projection import masked
+from recbole_mm.layer.projection import masked, xavier_normal
 from recbole_mm.model.base import item_features
-from recbole_mm.model.graph_recommender import GraphRecommender
+from recbole_mm.model.graph_recommender import GraphRecommender, Nodes
 
 
 class GRCN(GraphRecommender):
@@ -44,24 +44,17 @@ class GRCN(GraphRecommender):
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
         self.features = item_features(config, dataset)
-        self.modalities = self.features.names
-        self.n_layers, self.n_routing, self.pruning, self.reg_weight = (
-            config[key] for key in ("n_layers", "n_routing", "pruning", "reg_weight")
-        )
-        width, latent = config["embedding_size"], config["latent_dimension"]
-        sizes = self.n_users, self.n_items
-        self.user_id, self.item_id = (nn.Embedding(n, width) for n in sizes)
+        self.modalities, width = self.features.names, config["embedding_size"]
+        self.n_layers, self.n_routing = config["n_layers"], config["n_routing"]
+        self.pruning, self.reg_weight = config["pruning"], config["reg_weight"]
+        self.user_id, self.item_id = nn.Embedding(self.n_users, width), nn.Embedding(self.n_items, width)
+        latent = config["latent_dimension"]
         self.projections = self.features.maps(partial(nn.Linear, out_features=latent))
         self.user_preference = nn.ModuleDict({m: nn.Embedding(self.n_users, latent) for m in self.modalities})
-        kinds = ("user", "item") if self.modalities else ()
-        self.confidence = nn.ModuleDict(
-            {kind: nn.Embedding(n, len(self.modalities)) for kind, n in zip(kinds, sizes, strict=False)}
-        )
-        for weight in self.parameters():
-            if weight.dim() > 1:
-                nn.init.xavier_normal_(weight)
-        pairs = torch.stack([dataset.inter_feat[field] for field in (self.USER_ID, self.ITEM_ID)])
-        users, items = pairs.unique(dim=1)
+        sizes = {"user": self.n_users, "item": self.n_items} if self.modalities else {}
+        self.confidence = nn.ModuleDict({k: nn.Embedding(n, len(self.modalities)) for k, n in sizes.items()})
+        xavier_normal(self)
+        users, items = self.distinct_pairs(dataset)
         self.to_users = Edges(users, items, self.n_users, self.n_items)
         self.to_items = Edges(items, users, self.n_items, self.n_users)
 
@@ -90,7 +83,7 @@ class GRCN(GraphRecommender):
         largest = F.relu(largest) if self.pruning else largest
         return torch.where(present.any(dim=1), largest, edges.mean_weights())
 
-    def nodes(self) -> tuple[Tensor, ...]:
+    def nodes(self) -> Nodes:
         """Ids and contents side by side, ``[U, d + M c]`` and ``[I, d + M c]``."""
         routed = [self._routed(name) for name in self.modalities]
         to_users = self._weights(self.to_users, [p[0] for _, p in routed], "item", self.to_users.sender)
@@ -111,9 +104,7 @@ class GRCN(GraphRecommender):
         parts = [part.sum(dim=1) for part in (ids, *contents.chunk(max(len(self.modalities), 1), dim=1))]
         return {"item": dict(zip(["id", *self.modalities], parts, strict=False))}
 
-    def penalised(
-        self, nodes: tuple[Tensor, ...], users: Tensor, items: Tensor, negatives: Tensor
-    ) -> list[Tensor]:
+    def penalised(self, nodes: Nodes, users: Tensor, items: Tensor, negatives: Tensor) -> list[Tensor]:
         """The ids and the users' free vectors of the batch."""
         ids = [self.user_id(users), self.item_id(items), self.item_id(negatives)]
         return ids + [preference(users) for preference in self.user_preference.values()]

@@ -34,7 +34,7 @@ from recbole_mm.layer.graph import FixedGraph
 from recbole_mm.layer.item_graph import similarity_graph
 from recbole_mm.layer.learned_graph import LearnedGraph
 from recbole_mm.model.base import item_features
-from recbole_mm.model.graph_recommender import GraphRecommender
+from recbole_mm.model.graph_recommender import GraphRecommender, Nodes
 
 
 class LATTICE(GraphRecommender):
@@ -79,7 +79,7 @@ class LATTICE(GraphRecommender):
             hidden = (shares.unsqueeze(-1) * torch.stack(walked, dim=1)).sum(dim=1)
         return F.normalize(hidden, dim=1)
 
-    def nodes(self) -> tuple[Tensor, ...]:
+    def nodes(self) -> Nodes:
         """Users ``[U, d]``, items with h ``[I, d]``."""
         users, items = self.ids()
         return users, items + self._enriched()

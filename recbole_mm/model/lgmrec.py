@@ -33,11 +33,11 @@ from torch import Tensor, nn
 
 from recbole_mm.layer.graph import last_layer
 from recbole_mm.layer.hypergraph import Membership, through_hyperedges
-from recbole_mm.layer.loss import bpr, half_squares
+from recbole_mm.layer.loss import Terms, bpr, half_squares
 from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.layer.softmax import blockwise_softmax, scores_in
 from recbole_mm.model.base import item_features
-from recbole_mm.model.graph_recommender import GraphRecommender
+from recbole_mm.model.graph_recommender import GraphRecommender, Nodes
 
 
 class LGMRec(GraphRecommender):
@@ -63,8 +63,6 @@ class LGMRec(GraphRecommender):
         self.membership = Membership(self.temperature, config["dropout_prob"])
         self._has_global = self.alpha > 0 and self.hyper_layers > 0 and bool(names)
         self.cl_weight = config["cl_weight"] if self._has_global and len(names) > 1 else 0
-        terms = {"bpr": True, "contrast": self.cl_weight > 0, "reg": self.reg_weight > 0}
-        self.loss_terms = tuple(name for name, there in terms.items() if there)
         self.block = scores_in(config["softmax_memory_mib"])
         self.ids = self.light_gcn(config, dataset)
         self.user_graph = self.ids.user_graph(0)
@@ -95,7 +93,7 @@ class LGMRec(GraphRecommender):
         user_shares = self.membership(self.user_graph(logits), of_users)
         return torch.cat(through_hyperedges(user_shares, item_shares, items, self.hyper_layers))
 
-    def nodes(self) -> tuple[Tensor, ...]:
+    def nodes(self) -> Nodes:
         """Users ``[U, d]``, items ``[I, d]``, then of each modality G ``[U + I, d]``."""
         by_id = torch.cat(self.ids())
         local, found = by_id, []
@@ -109,17 +107,17 @@ class LGMRec(GraphRecommender):
         users, items = whole.split([self.n_users, self.n_items])
         return users, items, *found
 
-    def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
-        """(BPR, λ_1 NCE, λ_2 L2), the last two where they apply."""
+    def calculate_loss(self, interaction: Interaction) -> Terms:
+        """BPR, λ_1 NCE and λ_2 L2."""
         users, items, negatives = self.triplet(interaction)
         all_users, all_items, *found = self.all_nodes()
         user_emb, item_emb = all_users[users], all_items[items]
-        losses = [bpr(*scores_of_rows(user_emb, all_items, items, negatives))]
-        if self.cl_weight:
-            losses.append(self.cl_weight * self._contrast(found, users, items))
-        if self.reg_weight:
-            losses.append(self.reg_weight * half_squares(user_emb, item_emb, all_items[negatives]))
-        return tuple(losses)
+        size = half_squares(user_emb, item_emb, all_items[negatives])
+        return Terms(
+            bpr=bpr(*scores_of_rows(user_emb, all_items, items, negatives)),
+            contrast=self.cl_weight * self._contrast(found, users, items) if self.cl_weight else None,
+            reg=self.reg_weight * size if self.reg_weight else None,
+        )
 
     def _contrast(self, found: list[Tensor], users: Tensor, items: Tensor) -> Tensor:
         total = found[0].new_zeros(())

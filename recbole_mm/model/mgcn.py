@@ -33,11 +33,11 @@ from recbole_mm.layer.attention import query
 from recbole_mm.layer.fusion import gate, softmax_of_present
 from recbole_mm.layer.graph import FixedGraph, last_layer
 from recbole_mm.layer.item_graph import similarity_graph
-from recbole_mm.layer.loss import bpr, half_squares, in_batch_info_nce
+from recbole_mm.layer.loss import Terms, bpr, half_squares, in_batch_info_nce
 from recbole_mm.layer.projection import masked
 from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.base import item_features
-from recbole_mm.model.graph_recommender import GraphRecommender
+from recbole_mm.model.graph_recommender import GraphRecommender, Nodes
 
 
 class MGCN(GraphRecommender):
@@ -57,8 +57,6 @@ class MGCN(GraphRecommender):
         self.reg_weight, self.temperature = config["reg_weight"], config["temperature"]
         self.cl_weight = config["cl_weight"] if names else 0
         self.n_item_layers = config["n_item_layers"]
-        terms = {"bpr": True, "contrast": self.cl_weight > 0, "reg": self.reg_weight > 0}
-        self.loss_terms = tuple(name for name, there in terms.items() if there)
         self.ids = self.light_gcn(config, dataset)
         graphs = [similarity_graph(self.features, m, config["graph_k"], binary=False) for m in names]
         self.user_graph = self.ids.user_graph(0.5)
@@ -122,7 +120,7 @@ class MGCN(GraphRecommender):
         views = torch.stack([view[rows] for view in self._views()], dim=1)
         return self._fused(views, behaviour, self.present[rows]), behaviour
 
-    def nodes(self) -> tuple[Tensor, ...]:
+    def nodes(self) -> Nodes:
         """Users ``[U, d]``, items ``[I, d]``, then v and the ids' part of all users, then items, ``[U + I, d]``."""
         fused, behaviour = self._rows(slice(None))
         users, items = (behaviour + fused).split([self.n_users, self.n_items])
@@ -135,8 +133,8 @@ class MGCN(GraphRecommender):
         user_emb, rows = all_users[users], self.n_users + items
         return {"item": {name: (user_emb * part[rows]).sum(dim=1) for name, part in parts.items()}}
 
-    def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
-        """(BPR, λ_C NCE, λ_E L2), the last two where they apply."""
+    def calculate_loss(self, interaction: Interaction) -> Terms:
+        """BPR, λ_C NCE and λ_E L2."""
         users, items, negatives = self.triplet(interaction)
         named = torch.cat([users, self.n_users + items, self.n_users + negatives.flatten()])
         # no row of another user or item is fused
@@ -146,13 +144,14 @@ class MGCN(GraphRecommender):
         of_users, of_items, of_negatives = place.split([len(users), len(items), negatives.numel()])
         of_negatives = of_negatives.view_as(negatives)
         user_emb, item_emb = scored[of_users], scored[of_items]
-        losses = [bpr(*scores_of_rows(user_emb, scored, of_items, of_negatives))]
+        contrast = None
         if self.cl_weight:
-            pairs = [
-                in_batch_info_nce(fused[at], behaviour[at], at, self.temperature)
-                for at in (of_users, of_items)
-            ]
-            losses.append(self.cl_weight * torch.stack(pairs).sum())
-        if self.reg_weight:
-            losses.append(self.reg_weight * half_squares(user_emb, item_emb, scored[of_negatives]))
-        return tuple(losses)
+            sides = (of_users, of_items)
+            pairs = [in_batch_info_nce(fused[at], behaviour[at], at, self.temperature) for at in sides]
+            contrast = self.cl_weight * torch.stack(pairs).sum()
+        size = half_squares(user_emb, item_emb, scored[of_negatives])
+        return Terms(
+            bpr=bpr(*scores_of_rows(user_emb, scored, of_items, of_negatives)),
+            contrast=contrast,
+            reg=self.reg_weight * size if self.reg_weight else None,
+        )

@@ -29,7 +29,7 @@ from recbole_mm.layer.attention import BagAttention, PositionAttention, mean_of_
 from recbole_mm.layer.gather import gather_distinct
 from recbole_mm.layer.graph import FixedGraph, mean_of_layers, to_torch
 from recbole_mm.layer.history import Bags, Taken, UserHistory
-from recbole_mm.layer.loss import bce, pairwise_info_nce
+from recbole_mm.layer.loss import Terms, bce, pairwise_info_nce
 from recbole_mm.layer.projection import masked
 from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.base import TwoTowerRecommender, check_choices, item_features, review_features
@@ -58,7 +58,6 @@ class MMCPR(TwoTowerRecommender):
         self.modalities = [name for name in self.features.names if name not in left_out]
         self._columns = [self.features.names.index(name) for name in self.modalities]
         self._has_contrast = self.cl_weight > 0 and len(self.modalities) > 1
-        self.loss_terms = ("bce", "contrast") if self._has_contrast else ("bce",)
 
         self.user_id, self.item_id = (nn.Embedding(n, width) for n in (self.n_users, self.n_items))
         for table in (self.user_id, self.item_id):
@@ -138,21 +137,20 @@ class MMCPR(TwoTowerRecommender):
         vectors = self.review_projection(self.reviews(TEXT, bags.ids))
         return bags.mean(vectors) if self.intra is None else self.intra(vectors, bags.size)
 
-    def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
-        """(L_bce, λ L_cl), the last where it applies."""
+    def calculate_loss(self, interaction: Interaction) -> Terms:
+        """L_bce and λ L_cl."""
         users, items, negatives = self.triplet(interaction)
         distinct, user_rows = torch.unique(users, return_inverse=True)
         user_emb = self.user_vectors(distinct)[user_rows, 0]
         needed, (pos, neg) = self.distinct_items(items, negatives)
         modal, present = self._modal(needed)
         item_emb = self._items(needed, modal, present)
-        losses = [bce(*scores_of_rows(user_emb, item_emb, pos, neg))]
+        contrast = None
         if self._has_contrast:
             rows = torch.unique(pos)
             views, there = gather_distinct(needed[rows], modal[rows], present[rows])
-            contrast = pairwise_info_nce(views.unbind(dim=1), there, self.temperature)
-            losses.append(self.cl_weight * contrast)
-        return tuple(losses)
+            contrast = self.cl_weight * pairwise_info_nce(views.unbind(dim=1), there, self.temperature)
+        return Terms(bce=bce(*scores_of_rows(user_emb, item_emb, pos, neg)), contrast=contrast)
 
     def pretrained(self) -> dict[str, dict[str, tuple[Tensor, Tensor]]]:
         """z_u and z_i of all."""

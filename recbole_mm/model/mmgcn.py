@@ -28,8 +28,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbole_mm.layer.graph import FixedGraph, mean_of_neighbours
+from recbole_mm.layer.projection import xavier_normal
 from recbole_mm.model.base import item_features
-from recbole_mm.model.graph_recommender import GraphRecommender
+from recbole_mm.model.graph_recommender import GraphRecommender, Nodes
 
 
 class MMGCN(GraphRecommender):
@@ -45,13 +46,13 @@ class MMGCN(GraphRecommender):
             config[key] for key in ("embedding_size", "latent_dimension", "reg_weight")
         )
         self.node = nn.Embedding(self.n_users + self.n_items, width)
-        nn.init.xavier_normal_(self.node.weight)
+        xavier_normal(self.node)
         names = self.features.names
         self.projections = self.features.maps(partial(nn.Linear, out_features=latent))
         self.branches = nn.ModuleDict(
             {m: Branch(self.n_users, latent, width, config["n_layers"]) for m in names or ["id"]}
         )
-        pairs = torch.stack([dataset.inter_feat[f] for f in (self.USER_ID, self.ITEM_ID)]).unique(dim=1)
+        pairs = self.distinct_pairs(dataset)
         # from a receiver to a sender
         to_users = pairs + torch.tensor([[0], [self.n_users]])
         present = (
@@ -76,7 +77,7 @@ class MMGCN(GraphRecommender):
             m: self._branch(m)(content, self.node.weight, first, self.graph) for m, content, first in parts
         }
 
-    def nodes(self) -> tuple[Tensor, ...]:
+    def nodes(self) -> Nodes:
         """``[U, d]`` and ``[I, d]``."""
         mean = torch.stack(list(self._by_modality().values())).mean(dim=0)
         return mean.split([self.n_users, self.n_items])
@@ -87,9 +88,7 @@ class MMGCN(GraphRecommender):
         parts = {m: (user_emb * nodes[self.n_users + items]).sum(dim=1) for m, nodes in found.items()}
         return {"item": parts}
 
-    def penalised(
-        self, nodes: tuple[Tensor, ...], users: Tensor, items: Tensor, negatives: Tensor
-    ) -> list[Tensor]:
+    def penalised(self, nodes: Nodes, users: Tensor, items: Tensor, negatives: Tensor) -> list[Tensor]:
         """The ids and the users' free vectors of the batch."""
         ids = [self.node(rows) for rows in (users, self.n_users + items, self.n_users + negatives)]
         return ids + [self._branch(name).user_preference(users) for name in self.branches]
@@ -111,8 +110,7 @@ class Branch(nn.Module):
             nn.ModuleList(nn.Linear(n, width, bias=False) for n in (before, before, width))
             for before in sizes[:n_layers]
         )
-        for weight in self.parameters():
-            nn.init.xavier_normal_(weight)
+        xavier_normal(self)
 
     def forward(self, content: Tensor, ids: Tensor, first: FixedGraph, graph: FixedGraph) -> Tensor:
         """``content [I, latent]``, ``ids [U + I, d]`` -> ``[U + I, d]``."""

@@ -30,10 +30,10 @@ from recbole.data.interaction import Interaction
 from recbole.utils import InputType
 from torch import Tensor, nn
 
-from recbole_mm.layer.loss import in_batch_info_nce
+from recbole_mm.layer.loss import Terms, in_batch_info_nce
 from recbole_mm.layer.projection import masked
 from recbole_mm.model.base import check_choices, item_features
-from recbole_mm.model.graph_recommender import GraphRecommender
+from recbole_mm.model.graph_recommender import GraphRecommender, Nodes
 
 
 class SLMRec(GraphRecommender):
@@ -55,7 +55,6 @@ class SLMRec(GraphRecommender):
         )
         self.cosine = config["ssl_similarity"] == "cosine"
         self._has_contrast = self.cl_weight > 0 and (bool(self.modalities) or self.task == "fd")
-        self.loss_terms = ("nce", "ssl") if self._has_contrast else ("nce",)
         self.ids = self.light_gcn(config, dataset)
         width, wide = self.width, self.width * (1 + len(self.modalities))
         self.projections = self.features.maps(partial(nn.Linear, out_features=width))
@@ -77,7 +76,7 @@ class SLMRec(GraphRecommender):
     def _fused(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         return self.user_fusion(users), self.item_fusion(items)
 
-    def nodes(self) -> tuple[Tensor, ...]:
+    def nodes(self) -> Nodes:
         """Users ``[U, d]``, items ``[I, d]``, and items before the fusion ``[I, (M + 1) d]``."""
         users, items = self.ids(vectors=self._starts())
         return (*self._fused(users, items), items)
@@ -118,14 +117,15 @@ class SLMRec(GraphRecommender):
             [in_batch_info_nce(a[ids], b[ids], ids, self.ssl_temp, self.cosine) for ids, a, b in pairs]
         ).sum()
 
-    def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
-        """(NCE, λ L_ssl), the last where it applies."""
+    def calculate_loss(self, interaction: Interaction) -> Terms:
+        """NCE and λ L_ssl."""
         users, items = interaction[self.USER_ID], interaction[self.ITEM_ID]
         all_users, all_items, item_views = self.all_nodes()
-        losses = [in_batch_info_nce(all_users[users], all_items[items], items, self.temperature)]
-        if self._has_contrast:
-            losses.append(self.cl_weight * self._contrast(users.unique(), items.unique(), item_views))
-        return tuple(losses)
+        ssl = self._contrast(users.unique(), items.unique(), item_views) if self._has_contrast else None
+        return Terms(
+            nce=in_batch_info_nce(all_users[users], all_items[items], items, self.temperature),
+            ssl=None if ssl is None else self.cl_weight * ssl,
+        )
 
     def without_effect(self) -> list[str]:
         """``ssl_task`` without modalities."""

@@ -22,8 +22,6 @@ PADDING_FREE = CAUSAL | {"BERT4Rec", "CORE", "GCSAN", "NARM", "SRGNN"}
 class Traits:
     """The attributes and their defaults, which hold for a model that says nothing."""
 
-    #: names of the loss's terms, in the order in which ``calculate_loss`` returns them
-    loss_terms: tuple[str, ...] = ()
     #: reads ``dataset.modality``
     multimodal: bool = False
     #: can score an item without any training interaction

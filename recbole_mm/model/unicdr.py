@@ -29,7 +29,8 @@ from torch import Tensor, nn
 
 from recbole_mm.layer.domain import idle_transfer
 from recbole_mm.layer.history import Bags
-from recbole_mm.layer.loss import bce
+from recbole_mm.layer.loss import Terms, bce
+from recbole_mm.layer.projection import xavier_normal
 from recbole_mm.layer.scoring import candidate_scores
 from recbole_mm.model.base import TwoTowerRecommender
 
@@ -54,11 +55,8 @@ class UniCDR(TwoTowerRecommender):
         self.critics = nn.ModuleList(
             nn.Bilinear(width, width, 1) for _ in range(self.n_domains) if self.cl_weight
         )
-        for table in (self.user_id, self.shared_user_id, self.item_id):
-            if table is not None:
-                nn.init.xavier_normal_(table.weight)
+        xavier_normal(self.user_id, self.shared_user_id, self.item_id)
         self.history = self.items_by_domain(dataset)
-        self.loss_terms = ("bce", "contrast") if self.cl_weight else ("bce",)
 
     def encode_items(self, items: Tensor) -> Tensor:
         """``[n, d]``."""
@@ -95,7 +93,7 @@ class UniCDR(TwoTowerRecommender):
         total = F.embedding_bag(bags.ids, self.item_id.weight, start, mode="sum", per_sample_weights=kept)
         return total, kept.new_zeros(len(bags.size), 1).index_add(0, owner, kept.unsqueeze(1))
 
-    def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
+    def calculate_loss(self, interaction: Interaction) -> Terms:
         """Cross-entropy, and ``cl_weight`` times the contrast where there are several domains."""
         users, items, negatives = self.triplet(interaction)
         both = [each for each in self._vectors(users, items) if each is not None]
@@ -104,9 +102,9 @@ class UniCDR(TwoTowerRecommender):
         positive = (user_emb * self.item_id(items)).sum(dim=1)
         loss = bce(positive, candidate_scores(user_emb, self.item_id.weight, negatives))
         if not self.cl_weight:
-            return (loss,)
+            return Terms(bce=loss)
         own, shared = vectors
-        return loss, self.cl_weight * self._contrast(own, shared, self.item_domain[items])
+        return Terms(bce=loss, contrast=self.cl_weight * self._contrast(own, shared, self.item_domain[items]))
 
     def _contrast(self, own: Tensor, shared: Tensor, domain: Tensor) -> Tensor:
         """Mean over the rows of the cross-entropy of their own pair and of one with z of the row before."""

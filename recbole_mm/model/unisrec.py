@@ -34,7 +34,7 @@ from recbole.model.sequential_recommender.sasrec import SASRec
 from torch import Tensor
 
 from recbole_mm.errors import WrongUse
-from recbole_mm.layer.loss import in_batch_info_nce
+from recbole_mm.layer.loss import Terms, in_batch_info_nce
 from recbole_mm.layer.transformer import SMALL_BATCH_PADDING, length_buckets
 from recbole_mm.layer.whitening import WhiteningExperts
 from recbole_mm.model.base import check_choices, item_features
@@ -79,8 +79,6 @@ class UniSRec(Traits, SASRec):
         # there in every stage, so that one stage can take up the weights of another
         ids.requires_grad_(self.stage == TRANSDUCTIVE)
         self.item_embedding: Any = ItemVectors(ids, self.features, adaptor, self.stage == TRANSDUCTIVE)
-        if self.stage == PRETRAIN:
-            self.loss_terms = ("sequence_item", "sequence_sequence") if self.cl_weight else ("sequence_item",)
         freezes = config["freeze_encoder"] and self.stage != PRETRAIN
         self._idle_freeze = freezes and not config["init_from"]
         if freezes and config["init_from"]:
@@ -114,7 +112,7 @@ class UniSRec(Traits, SASRec):
         return F.normalize(self.item_embedding(items), dim=-1)
 
     def calculate_loss(self, interaction: Interaction) -> Any:
-        """(l_SI, λ l_SS) in pre-training, else the cross-entropy over all items."""
+        """l_SI and λ l_SS in pre-training, else the cross-entropy over all items."""
         sequence, length = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
         target = interaction[self.POS_ITEM_ID]
         if self.stage != PRETRAIN:
@@ -128,12 +126,12 @@ class UniSRec(Traits, SASRec):
             self._queries(table, rows, length),
             F.embedding(row[sequence.numel() : -1], table),
         )
-        terms = [in_batch_info_nce(queries, positives, target, self.temperature)]
+        contrast = None
         if self.cl_weight:
             augmented = self._queries(table, *drop_items(rows, length, self.drop_ratio))
-            contrast = in_batch_info_nce(queries, augmented, target, self.temperature)
-            terms.append(self.cl_weight * contrast)
-        return tuple(terms)
+            contrast = self.cl_weight * in_batch_info_nce(queries, augmented, target, self.temperature)
+        of_items = in_batch_info_nce(queries, positives, target, self.temperature)
+        return Terms(sequence_item=of_items, sequence_sequence=contrast)
 
     def predict(self, interaction: Interaction) -> Tensor:
         """Cosines over τ, ``[B]``."""

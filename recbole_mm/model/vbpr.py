@@ -17,7 +17,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.layer.loss import bpr, half_squares
-from recbole_mm.layer.projection import masked
+from recbole_mm.layer.projection import masked, xavier_normal
 from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.base import TwoTowerRecommender, item_features
 
@@ -43,12 +43,8 @@ class VBPR(TwoTowerRecommender):
         self.user_taste = nn.Embedding(self.n_users, width) if self.modalities else None
         # one matrix [E_m ; β_m'] a modality
         self.content = self.features.maps(partial(nn.Linear, out_features=width + 1, bias=False))
-        for table in (self.user_id, self.item_id, self.user_taste):
-            if table is not None:
-                nn.init.xavier_normal_(table.weight)
+        xavier_normal(self.user_id, self.item_id, self.user_taste, self.content)
         nn.init.zeros_(self.item_bias.weight)
-        for matrix in self.content.parameters():
-            nn.init.xavier_normal_(matrix)
 
     def encode_items(self, items: Tensor) -> Tensor:
         """``[n, 2d + 1]`` (``[n, d + 1]`` without modalities)."""

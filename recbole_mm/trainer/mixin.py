@@ -21,7 +21,7 @@ from recbole_mm.trainer.checkpoint import read_checkpoint, write_checkpoint
 from recbole_mm.trainer.drift import ModelDrift
 from recbole_mm.trainer.fit import UNTRAINED, StagedFit
 from recbole_mm.trainer.own_loss import HELD_OUT_LOSS, OwnLoss
-from recbole_mm.trainer.record import epoch_record, nan_terms, recorded_losses
+from recbole_mm.trainer.record import LastLoss, epoch_record
 from recbole_mm.trainer.resume import best_state, load_model, optimizers_of
 from recbole_mm.trainer.schedule import schedule_of, set_learning_rates
 from recbole_mm.trainer.stage import Stages
@@ -70,7 +70,7 @@ class TrainerMixin(StagedFit):
         self._schedule = schedule_of(config["lr_scheduler"], config["lr_warmup_epochs"])
         self.clip_grad_norm = None  # by `Stepping`; RecBole would do it before the gradients are unscaled
         self._epoch = self._batch = -1
-        self._losses: list[Any] = []
+        self._last_loss = LastLoss()
 
     @property
     def staged(self) -> bool:
@@ -114,13 +114,15 @@ class TrainerMixin(StagedFit):
         if self.workers is not None:
             self.workers.begin(train_data, self.config["seed"], epoch_idx)
             loss_func = self.workers.objective(self.model, loss_func)
-        with recorded_losses(self.model) as self._losses, self._lower_precision():
+        with self._last_loss.of(self.model), self._lower_precision():
             losses = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
         for stepping in self.steppings:
             stepping.flush()
         if self.workers is not None:
             losses = self.workers.mean(losses)
-        record = epoch_record(epoch_idx, losses, self.model, len(train_data), perf_counter() - start)
+        record = epoch_record(
+            epoch_idx, losses, self._last_loss.value, len(train_data), perf_counter() - start
+        )
         record["stage"] = stage.spec.part
         self.history.append(record)
         self.train_loss_dict[epoch_idx] = record["loss"]
@@ -181,7 +183,7 @@ class TrainerMixin(StagedFit):
         self._batch += 1
         if not torch.isnan(loss):
             return
-        terms = nan_terms(self.model, self._losses)
+        terms = self._last_loss.nan_terms()
         where = f", in the term {' and '.join(terms)}" if terms else ""
         raise Failure(
             f"the training loss is NaN in epoch {self._epoch + 1}, batch {self._batch + 1}{where}; lower "

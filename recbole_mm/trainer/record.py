@@ -7,9 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
-
-from recbole_mm.model.traits import trait
 
 
 def flatten(losses: Any) -> list[float]:
@@ -19,17 +16,22 @@ def flatten(losses: Any) -> list[float]:
     return [] if losses is None else [float(losses)]
 
 
-def named_terms(model: nn.Module, values: list[float]) -> dict[str, float]:
-    """The terms by the names in ``model.loss_terms``; ``loss1``, ``loss2``… where it names none or others."""
-    names = tuple(trait(model, "loss_terms"))
+def named_terms(loss: Any, values: list[float]) -> dict[str, float]:
+    """``values`` by the names of ``loss``'s terms (`layer.loss.Terms`); ``loss1``, ``loss2``… where it names others."""
+    names = getattr(loss, "names", ())
     if len(names) != len(values):
         names = ("loss",) if len(values) == 1 else tuple(f"loss{i + 1}" for i in range(len(values)))
     return dict(zip(names, values, strict=True))
 
 
-def epoch_record(epoch: int, losses: Any, model: nn.Module, batches: int, seconds: float) -> dict[str, Any]:
-    """The record of an epoch before its validation; losses are sums over batches, as RecBole's."""
-    terms = named_terms(model, flatten(losses))
+def epoch_record(epoch: int, losses: Any, last: Any, batches: int, seconds: float) -> dict[str, Any]:
+    """The record of an epoch before its validation.
+
+    Args:
+        losses: sums over batches, as RecBole's.
+        last: what ``calculate_loss`` returned last, which may name the terms.
+    """
+    terms = named_terms(last, flatten(losses))
     return {
         "epoch": epoch,
         "loss": sum(terms.values()),
@@ -57,30 +59,29 @@ def epoch_line(record: dict[str, Any], epochs: int, metric: str) -> str:
     return " · ".join(parts)
 
 
-@contextmanager
-def recorded_losses(model: Any) -> Iterator[list[Any]]:
-    """While open, the list holds what ``model.calculate_loss`` returned last.
+class LastLoss:
+    """What a model's ``calculate_loss`` returned last, which RecBole's loop passes on as a sum alone."""
 
-    RecBole's ``_check_nan`` sees only the sum of the terms; this tells which of them is not a number.
-    """
-    last: list[Any] = []
-    original = model.calculate_loss
+    value: Any = None
 
-    def recording(*args: Any, **kwargs: Any) -> Any:
-        losses = original(*args, **kwargs)
-        last[:] = [losses]
-        return losses
+    @contextmanager
+    def of(self, model: Any) -> Iterator[None]:
+        """Record while open."""
+        original = model.calculate_loss
 
-    model.calculate_loss = recording
-    try:
-        yield last
-    finally:
-        del model.calculate_loss  # the method of the class is there again
+        def recording(*args: Any, **kwargs: Any) -> Any:
+            self.value = original(*args, **kwargs)
+            return self.value
 
+        model.calculate_loss = recording
+        try:
+            yield
+        finally:
+            del model.calculate_loss  # the method of the class is there again
 
-def nan_terms(model: nn.Module, last: list[Any]) -> list[str]:
-    """The names of the terms of the last loss that are NaN; [] where it has one term."""
-    if not last or not isinstance(last[0], tuple):
-        return []
-    values = [torch.as_tensor(loss).detach().float().sum().item() for loss in last[0]]
-    return [name for name, value in named_terms(model, values).items() if value != value]
+    def nan_terms(self) -> list[str]:
+        """The names of the terms that are NaN; [] where there is one term."""
+        if not isinstance(self.value, tuple):
+            return []
+        values = [torch.as_tensor(term).detach().float().sum().item() for term in self.value]
+        return [name for name, value in named_terms(self.value, values).items() if value != value]

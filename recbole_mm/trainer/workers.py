@@ -139,4 +139,6 @@ class _Loss(torch.nn.Module):
         self.loss_of: Callable[[Any], Any] | None = None
 
     def forward(self, batch: Any) -> Any:
-        return (self.loss_of or self.model.calculate_loss)(batch)
+        loss = (self.loss_of or self.model.calculate_loss)(batch)
+        # torch looks for tensors in a plain tuple alone
+        return tuple(loss) if isinstance(loss, tuple) else loss

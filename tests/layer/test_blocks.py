@@ -10,7 +10,7 @@ from recbole_mm.layer.feature import FeatureTable
 from recbole_mm.layer.fusion import ConcatFusion, GateFusion, SumFusion, WeightFusion
 from recbole_mm.layer.graph import normalized_adjacency
 from recbole_mm.layer.history import Taken, UserHistory
-from recbole_mm.layer.projection import Projector
+from recbole_mm.layer.projection import Projector, xavier_normal
 from recbole_mm.layer.scoring import candidate_scores, score_every_item
 
 PRESENT = torch.tensor([[1, 1], [1, 0], [0, 0]], dtype=torch.bool)
@@ -134,3 +134,13 @@ def test_mean_and_first_layer_commute() -> None:
     torch.testing.assert_close(
         projector(features.mean(0)), projector.rest(projector.first(features).mean(0)), rtol=1e-4, atol=1e-5
     )
+
+
+def test_first_values_of_matrices_have_xaviers_spread_and_biases_stay() -> None:
+    torch.manual_seed(0)
+    linear, table = torch.nn.Linear(300, 100), torch.nn.Embedding(900, 100)
+    bias = linear.bias.detach().clone()
+    xavier_normal(linear, None, table)
+    for weight in (linear.weight, table.weight):
+        assert weight.std().item() == pytest.approx((2 / sum(weight.shape)) ** 0.5, rel=0.03)
+    assert torch.equal(linear.bias, bias)

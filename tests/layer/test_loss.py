@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from recbole_mm.layer import loss
-from recbole_mm.layer.loss import bce, bpr, gbce, half_squares, info_nce, symmetric_info_nce
+from recbole_mm.layer.loss import Terms, bce, bpr, gbce, half_squares, info_nce, symmetric_info_nce
 
 DTYPES = [torch.float32, torch.float64]
 
@@ -24,6 +24,14 @@ def scores(request: pytest.FixtureRequest) -> tuple[torch.Tensor, torch.Tensor]:
 def close(value: torch.Tensor, expected: float) -> None:
     assert value.shape == ()
     assert value.item() == pytest.approx(expected, rel=1e-5 if value.dtype == torch.float32 else 1e-12)
+
+
+def test_terms_are_a_tuple_with_names_of_those_that_apply() -> None:
+    one, two = torch.tensor(1.0, requires_grad=True), torch.tensor(2.0)
+    terms = Terms(bpr=one, contrast=None, reg=two)
+    assert isinstance(terms, tuple) and terms == (one, two) and terms.names == ("bpr", "reg")
+    sum(terms).backward()
+    assert one.grad == 1.0
 
 
 @pytest.mark.parametrize("temperature", [0.05, 0.2, 1.0])

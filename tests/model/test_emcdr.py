@@ -108,5 +108,6 @@ def test_the_maps_move_no_factor(tmp_path: Path) -> None:
 
 
 def test_one_domain_has_no_map(tmp_path: Path) -> None:
-    model = make(tmp_path, 1).model
-    assert model.loss_terms == ("bpr",) and not list(model.maps.parameters())
+    built = make(tmp_path, 1)
+    assert built.model.calculate_loss(built.batch()).names == ("bpr",)
+    assert not list(built.model.maps.parameters())

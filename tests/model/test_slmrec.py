@@ -98,7 +98,7 @@ def test_the_first_loss_is_a_contrast_in_the_batch(tmp_path: Path) -> None:
     batch, model = built.batch(12), built.model
     users, items = fused(built, views(built, starts(built, tmp_path, TWO)))
     rows = batch["item_id"].tolist()
-    assert len(set(rows)) < 12 and model.loss_terms == ("nce",)
+    assert len(set(rows)) < 12 and model.calculate_loss(batch).names == ("nce",)
     expected = contrast(users[batch["user_id"]], items[rows], rows, 0.2)
     assert built.loss(batch).item() == pytest.approx(expected, rel=1e-4)
 
@@ -151,6 +151,8 @@ def test_dropped_views_differ_by_dropout_alone(tmp_path: Path, modalities: tuple
 
 
 def test_a_task_of_modalities_without_any_is_said(tmp_path: Path) -> None:
-    model = make(tmp_path, ()).model
-    assert model.loss_terms == ("nce",)
-    assert model.without_effect() == ["SLMRec: ssl_task: fac needs a modality, so cl_weight has no effect"]
+    built = make(tmp_path, ())
+    assert built.model.calculate_loss(built.batch(12)).names == ("nce",)
+    assert built.model.without_effect() == [
+        "SLMRec: ssl_task: fac needs a modality, so cl_weight has no effect"
+    ]

@@ -21,8 +21,8 @@ class Loud(Silent):
     multimodal = True
 
     @property
-    def loss_terms(self) -> tuple[str, ...]:
-        return ("a", "b")
+    def causal(self) -> bool:
+        return True
 
     def diagnostics(self) -> dict[str, float]:
         return {"norm": 1.0}
@@ -30,7 +30,7 @@ class Loud(Silent):
 
 def test_a_silent_model_has_the_defaults() -> None:
     model = Silent()
-    assert trait(model, "loss_terms") == ()
+    assert trait(model, "causal") is False
     assert trait(model, "diagnostics")() == {}
     assert not trait(Silent, "multimodal") and not trait(model, "triplet_batches")
     (group,) = trait(model, "parameter_groups")(0.1)
@@ -52,7 +52,7 @@ def test_a_model_that_holds_features_says_so_whatever_it_inherits() -> None:
 
 def test_what_a_model_says_wins() -> None:
     assert trait(Loud, "multimodal")
-    assert trait(Loud(), "loss_terms") == ("a", "b")
+    assert trait(Loud(), "causal") is True
     assert trait(Loud(), "diagnostics")() == {"norm": 1.0}
 
 

@@ -105,5 +105,6 @@ def test_masks_and_dropout_are_of_training_alone(tmp_path: Path) -> None:
 
 
 def test_without_contrast_there_is_no_critic(tmp_path: Path) -> None:
-    model = make(tmp_path, 2, cl_weight=0.0).model
-    assert model.loss_terms == ("bce",) and not list(model.critics.parameters())
+    built = make(tmp_path, 2, cl_weight=0.0)
+    assert built.model.calculate_loss(built.batch(10)).names == ("bce",)
+    assert not list(built.model.critics.parameters())

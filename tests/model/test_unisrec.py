@@ -68,7 +68,8 @@ def test_the_loss_of_pre_training_is_the_formula(tmp_path: Path) -> None:
     model = built.model.eval()  # no dropout, no noise; the items that a sequence lacks are drawn all the same
     batch = built.batch()
     torch.manual_seed(2)
-    terms = dict(zip(model.loss_terms, model.calculate_loss(batch), strict=True))
+    losses = model.calculate_loss(batch)
+    terms = dict(zip(losses.names, losses, strict=True))
     torch.manual_seed(2)
     shorter = drop_items(batch["item_id_list"], batch["item_length"], 0.5)
     vectors = torch.zeros(model.n_items, 8)

@@ -12,6 +12,7 @@ from recbole.model.general_recommender import BPR
 from recbole.model.loss import BPRLoss
 
 from recbole_mm.config import Config
+from recbole_mm.layer.loss import Terms
 from recbole_mm.quick_start.session import Session
 from recbole_mm.run.spec import RunSpec
 
@@ -20,8 +21,6 @@ USERS, ITEMS = 60, 90
 
 class TwoTerms(BPR):
     """A small model of our kind: two loss terms, dropout, rates of their own, state outside the state dict."""
-
-    loss_terms = ("ranking", "spread")
 
     def __init__(self, config: Any, dataset: Any):
         super().__init__(config, dataset)
@@ -38,7 +37,7 @@ class TwoTerms(BPR):
             {"params": items, "lr": learning_rate / 2},
         ]
 
-    def calculate_loss(self, interaction: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def calculate_loss(self, interaction: Any) -> Terms:
         self.steps += 1
         user = self.dropout(self.user_embedding(interaction[self.USER_ID]))
         pos = self.item_embedding(interaction[self.ITEM_ID])
@@ -47,7 +46,7 @@ class TwoTerms(BPR):
         spread = min(1.0, self.steps / 50) * ((user - self.mean) ** 2).mean()
         if self.steps == self.explode_at:
             spread = spread * float("nan")
-        return self.loss((user * pos).sum(-1), (user * neg).sum(-1)), spread
+        return Terms(ranking=self.loss((user * pos).sum(-1), (user * neg).sum(-1)), spread=spread)
 
 
 def write_toy(folder: Path) -> None:
