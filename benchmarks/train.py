@@ -27,6 +27,7 @@ from measure import in_turns, peak_above
 
 import recbole_mm  # noqa: F401  (before recbole)
 from recbole_mm.cli import main as command
+from recbole_mm.layer.loss import total
 from recbole_mm.modality import ModalityStore
 from recbole_mm.quick_start.session import Session
 from recbole_mm.run.spec import RunSpec
@@ -99,8 +100,7 @@ def bare_epoch(model: Any, batches: list[Any], learning_rate: float) -> Callable
         model.train()
         for batch in batches:
             optimizer.zero_grad()
-            losses = model.calculate_loss(batch)
-            (sum(losses) if isinstance(losses, tuple) else losses).backward()
+            total(model.calculate_loss(batch)).backward()
             optimizer.step()
 
     return run

@@ -31,6 +31,7 @@ import torch
 from beside_mmrec import THEIRS, Settings, import_theirs
 
 from recbole_mm.layer import item_graph
+from recbole_mm.layer.loss import total
 from recbole_mm.modality import ModalityStore
 from recbole_mm.quick_start.session import Session
 from recbole_mm.run.spec import RunSpec
@@ -136,8 +137,7 @@ def memory(name: str) -> dict[str, Any]:
         made.model.train()
         for _, batch in zip(range(3), made.train_data, strict=False):
             made.trainer.optimizer.zero_grad()
-            losses = made.model.calculate_loss(batch)
-            (sum(losses) if isinstance(losses, tuple) else losses).backward()
+            total(made.model.calculate_loss(batch)).backward()
             made.trainer.optimizer.step()
     return {"model": name, "before_mib": before, "peak_mib": peak_mib()}
 

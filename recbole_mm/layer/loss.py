@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 
 import torch
@@ -21,7 +21,7 @@ class Terms(tuple[Tensor, ...]):
 
     ::
 
-        return Terms(bpr=ranking, reg=self.reg_weight * half_squares(users, items) if self.reg_weight else None)
+        return Terms(bpr=ranking, reg=weighted(self.reg_weight, lambda: half_squares(user_emb, item_emb)))
     """
 
     names: tuple[str, ...]
@@ -32,6 +32,20 @@ class Terms(tuple[Tensor, ...]):
         made = super().__new__(cls, there.values())
         made.names = tuple(there)
         return made
+
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Tensor]]:
+        """For a copy."""
+        return (), dict(zip(self.names, self, strict=True))
+
+
+def weighted(weight: float, term: Callable[[], Tensor]) -> Tensor | None:
+    """``weight`` times a term of a loss; where it is 0 the term is not computed, and does not apply."""
+    return weight * term() if weight else None
+
+
+def total(loss: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """The sum of a loss's terms, or the loss that has none."""
+    return sum(loss) if isinstance(loss, tuple) else loss  # type: ignore[return-value]
 
 
 def info_nce(positive: Tensor, negatives: Tensor, temperature: float) -> Tensor:

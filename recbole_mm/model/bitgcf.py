@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from recbole_mm.layer.domain import cross_domain_mix, idle_transfer
 from recbole_mm.layer.graph import FixedGraph, normalized_adjacency
-from recbole_mm.layer.loss import bce, half_squares
+from recbole_mm.layer.loss import Terms, bce, half_squares, weighted
 from recbole_mm.layer.projection import xavier_normal
 from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.base import check_choices
@@ -92,14 +92,14 @@ class BiTGCF(GraphRecommender):
         """``[n, K, D]``."""
         return self.all_nodes()[0][users]
 
-    def calculate_loss(self, interaction: Interaction) -> Tensor:
+    def calculate_loss(self, interaction: Interaction) -> Terms:
         """Cross-entropy, plus ``reg_weight`` · ½‖·‖² of the tables' rows per positive."""
         users, items, negatives = self.triplet(interaction)
         all_users, all_items = self.all_nodes()
         user_emb = self.own_vector(all_users[users], items)
         loss = bce(*scores_of_rows(user_emb, all_items, items, negatives))
         own = self.user_id(self._user_rows(users, items)), self.item_id(items), self.item_id(negatives)
-        return loss + self.reg_weight * half_squares(*own)
+        return Terms(bce=loss, reg=weighted(self.reg_weight, lambda: half_squares(*own)))
 
     def without_effect(self) -> list[str]:
         """Where no user is in several domains."""

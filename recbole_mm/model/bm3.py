@@ -31,7 +31,7 @@ from recbole.data.interaction import Interaction
 from recbole.utils import InputType
 from torch import Tensor, nn
 
-from recbole_mm.layer.loss import Terms
+from recbole_mm.layer.loss import Terms, weighted
 from recbole_mm.model.base import item_features
 from recbole_mm.model.graph_recommender import GraphRecommender, Nodes
 
@@ -82,9 +82,11 @@ class BM3(GraphRecommender):
         of_item = self._target(item_emb)
         rec = _distance(self.predictor(user_emb), of_item).mean()
         rec = rec + _distance(self.predictor(item_emb), self._target(user_emb)).mean()
-        modal = self.modal_weight * self._of_modalities(items, of_item) if self.modalities else None
-        size = (all_users.norm() + all_items.norm()) / self.n_items
-        return Terms(rec=rec, modal=modal, reg=self.reg_weight * size if self.reg_weight else None)
+        return Terms(
+            rec=rec,
+            modal=self.modal_weight * self._of_modalities(items, of_item) if self.modalities else None,
+            reg=weighted(self.reg_weight, lambda: (all_users.norm() + all_items.norm()) / self.n_items),
+        )
 
     def _of_modalities(self, items: Tensor, of_item: Tensor) -> Tensor:
         present, terms = self.features.mask(items), []

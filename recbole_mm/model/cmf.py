@@ -23,7 +23,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.errors import WrongUse, suggest
-from recbole_mm.layer.loss import bce, half_squares
+from recbole_mm.layer.loss import Terms, bce, half_squares, weighted
 from recbole_mm.layer.projection import xavier_normal
 from recbole_mm.layer.scoring import candidate_scores
 from recbole_mm.model.base import TwoTowerRecommender
@@ -58,13 +58,12 @@ class CMF(TwoTowerRecommender):
         """p_u, ``[n, 1, d]``."""
         return self.user_id(users).unsqueeze(1)
 
-    def calculate_loss(self, interaction: Interaction) -> Tensor:
+    def calculate_loss(self, interaction: Interaction) -> Terms:
         """Cross-entropy, a row by the weight of its domain, plus ``reg_weight`` · ½‖·‖² per positive."""
         users, items, negatives = self.triplet(interaction)
         user_emb, item_emb = self.user_id(users), self.item_id(items)
         negative = candidate_scores(user_emb, self.item_id.weight, negatives)
         weight = self.domain_weight[self.item_domain[items]]
         loss = bce((user_emb * item_emb).sum(dim=1), negative, weight)
-        if not self.reg_weight:
-            return loss
-        return loss + self.reg_weight * half_squares(user_emb, item_emb, self.item_id(negatives))
+        free = user_emb, item_emb, self.item_id(negatives)
+        return Terms(bce=loss, reg=weighted(self.reg_weight, lambda: half_squares(*free)))

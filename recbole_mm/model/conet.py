@@ -26,7 +26,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.layer.domain import idle_transfer
-from recbole_mm.layer.loss import bce
+from recbole_mm.layer.loss import Terms, bce, weighted
 from recbole_mm.layer.projection import xavier_normal
 from recbole_mm.layer.scoring import score_candidates
 from recbole_mm.model.base import TripletRecommender
@@ -116,13 +116,14 @@ class CoNet(TripletRecommender):
             sums = self._sums(layer, [F.relu(each) for each in sums], heed)
         return [out(F.relu(each)).squeeze(-1) for out, each in zip(self.out, sums, strict=True)]
 
-    def calculate_loss(self, interaction: Interaction) -> Tensor:
+    def calculate_loss(self, interaction: Interaction) -> Terms:
         """Cross-entropy, plus ``reg_weight`` · Σ ‖H‖₁."""
         users, items, negatives = self.triplet(interaction)
         candidates = torch.cat([items.unsqueeze(1), negatives], dim=1)
         scores = score_candidates(self.score_pairs, users, candidates)
-        loss = bce(scores[:, 0], scores[:, 1:])
-        return loss + self.reg_weight * sum(matrix.abs().sum() for matrix in self.cross.parameters())
+        sizes = [matrix.abs().sum() for matrix in self.cross.parameters()]
+        reg = weighted(self.reg_weight, lambda: torch.stack(sizes).sum()) if sizes else None
+        return Terms(bce=bce(scores[:, 0], scores[:, 1:]), reg=reg)
 
     def without_effect(self) -> list[str]:
         """Where no user is in several domains."""

@@ -32,7 +32,7 @@ from recbole_mm.errors import WrongUse
 from recbole_mm.layer.gather import gather_distinct
 from recbole_mm.layer.graph import incidence
 from recbole_mm.layer.history import Taken, UserHistory
-from recbole_mm.layer.loss import Terms, first_order_similarity, paired_distance, pairwise_info_nce
+from recbole_mm.layer.loss import Terms, first_order_similarity, paired_distance, pairwise_info_nce, weighted
 from recbole_mm.layer.projection import SkipTower
 from recbole_mm.model.base import TwoTowerRecommender, check_choices, item_features
 
@@ -143,7 +143,7 @@ class CPMM(TwoTowerRecommender):
             ).mean(),
             "first_order": lambda: self._first_order(_rows(id_emb, exists), _rows(items, exists)),
         }
-        return Terms(**{name: weight * compute[name]() for name, weight in self.weights.items() if weight})
+        return Terms(**{name: weighted(weight, compute[name]) for name, weight in self.weights.items()})
 
     def _first_order(self, id_emb: Tensor, items: Tensor) -> Tensor:
         met = self._met[items.cpu().numpy()]

@@ -27,7 +27,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.layer.domain import idle_transfer
-from recbole_mm.layer.loss import Terms, bpr, half_squares
+from recbole_mm.layer.loss import Terms, bpr, half_squares, weighted
 from recbole_mm.layer.projection import xavier_normal
 from recbole_mm.layer.scoring import candidate_scores
 from recbole_mm.model.base import TwoTowerRecommender, check_choices
@@ -82,9 +82,11 @@ class EMCDR(TwoTowerRecommender):
         user_emb = self.user_id(users * self.n_domains + self.item_domain[items])
         item_emb = self.item_id(items)
         negative = candidate_scores(user_emb, self.item_id.weight, negatives)
-        loss = bpr((user_emb * item_emb).sum(dim=1), negative)
-        loss = loss + self.reg_weight * half_squares(user_emb, item_emb, self.item_id(negatives))
-        return Terms(bpr=loss, mapping=self._map_loss(users.unique()) if self.pairs else None)
+        return Terms(
+            bpr=bpr((user_emb * item_emb).sum(dim=1), negative),
+            reg=weighted(self.reg_weight, lambda: half_squares(user_emb, item_emb, self.item_id(negatives))),
+            mapping=self._map_loss(users.unique()) if self.pairs else None,
+        )
 
     def _map_loss(self, users: Tensor) -> Tensor:
         """Mean squared error over the pairs of domains that ``users [n]`` are in; 0 where there is none."""

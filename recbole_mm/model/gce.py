@@ -18,7 +18,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.layer.graph import FixedGraph, normalized_adjacency
-from recbole_mm.layer.loss import bpr
+from recbole_mm.layer.loss import Terms, bpr
 from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.graph_recommender import GraphRecommender, Nodes
 
@@ -81,13 +81,13 @@ class GCE(GraphRecommender):
         }
         return {"nodes": {name: (a * b).sum(dim=1) for name, (a, b) in pairs.items()}}
 
-    def calculate_loss(self, interaction: Interaction) -> Tensor:
+    def calculate_loss(self, interaction: Interaction) -> Terms:
         """BPR over the batch."""
         users, items, negatives = self.triplet(interaction)
         nodes = self.all_nodes()
         user_emb = self.own_vector(self._user_tower(users, nodes), items)
         item_emb = self._item_tower(torch.arange(self.n_items, device=users.device), nodes)
-        return bpr(*scores_of_rows(user_emb, item_emb, items, negatives))
+        return Terms(bpr=bpr(*scores_of_rows(user_emb, item_emb, items, negatives)))
 
     def id_rows(self) -> dict[str, list[tuple[str, int]]]:
         """The nodes."""

@@ -10,7 +10,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_mm.layer.lightgcn import LightGCN
-from recbole_mm.layer.loss import bpr, half_squares
+from recbole_mm.layer.loss import Terms, bpr, half_squares, weighted
 from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.base import TwoTowerRecommender
 
@@ -58,14 +58,16 @@ class GraphRecommender(TwoTowerRecommender):
             self._node_cache = nodes
         return nodes
 
-    def calculate_loss(self, interaction: Interaction) -> Any:
+    def calculate_loss(self, interaction: Interaction) -> Terms:
         """BPR plus ``reg_weight`` · ½‖·‖² per positive of what is :meth:`penalised`."""
         users, items, negatives = self.triplet(interaction)
         nodes = self.all_nodes()
-        loss = bpr(*scores_of_rows(nodes[0][users], nodes[1], items, negatives))
-        if not self.reg_weight:
-            return loss
-        return loss + self.reg_weight * half_squares(*self.penalised(nodes, users, items, negatives))
+        return Terms(
+            bpr=bpr(*scores_of_rows(nodes[0][users], nodes[1], items, negatives)),
+            reg=weighted(
+                self.reg_weight, lambda: half_squares(*self.penalised(nodes, users, items, negatives))
+            ),
+        )
 
     def penalised(self, nodes: Nodes, users: Tensor, items: Tensor, negatives: Tensor) -> list[Tensor]:
         """Vectors ``[B, ...]`` of a batch with ``negatives [B, N]``: the scored ones."""

@@ -33,6 +33,7 @@ from recbole_mm.layer.fusion import softmax_of_present
 from recbole_mm.layer.graph import FixedGraph
 from recbole_mm.layer.item_graph import similarity_graph
 from recbole_mm.layer.learned_graph import LearnedGraph
+from recbole_mm.layer.loss import Terms
 from recbole_mm.model.base import item_features
 from recbole_mm.model.graph_recommender import GraphRecommender, Nodes
 
@@ -90,9 +91,9 @@ class LATTICE(GraphRecommender):
         parts = {"id": item_emb, "similar items": self._enriched()}
         return {"item": {name: (user_emb[users] * part[items]).sum(dim=1) for name, part in parts.items()}}
 
-    def calculate_loss(self, interaction: Interaction) -> Tensor:
+    def calculate_loss(self, interaction: Interaction) -> Terms:
         """BPR with L2; the graphs are those of the epoch."""
-        loss: Tensor = super().calculate_loss(interaction)
+        loss = super().calculate_loss(interaction)
         self.clock.count(len(interaction))
         return loss
 

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 from recbole_mm.layer.graph import last_layer
 from recbole_mm.layer.hypergraph import Membership, through_hyperedges
-from recbole_mm.layer.loss import Terms, bpr, half_squares
+from recbole_mm.layer.loss import Terms, bpr, half_squares, weighted
 from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.layer.softmax import blockwise_softmax, scores_in
 from recbole_mm.model.base import item_features
@@ -112,11 +112,10 @@ class LGMRec(GraphRecommender):
         users, items, negatives = self.triplet(interaction)
         all_users, all_items, *found = self.all_nodes()
         user_emb, item_emb = all_users[users], all_items[items]
-        size = half_squares(user_emb, item_emb, all_items[negatives])
         return Terms(
             bpr=bpr(*scores_of_rows(user_emb, all_items, items, negatives)),
-            contrast=self.cl_weight * self._contrast(found, users, items) if self.cl_weight else None,
-            reg=self.reg_weight * size if self.reg_weight else None,
+            contrast=weighted(self.cl_weight, lambda: self._contrast(found, users, items)),
+            reg=weighted(self.reg_weight, lambda: half_squares(user_emb, item_emb, all_items[negatives])),
         )
 
     def _contrast(self, found: list[Tensor], users: Tensor, items: Tensor) -> Tensor:

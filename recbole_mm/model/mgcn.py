@@ -33,7 +33,7 @@ from recbole_mm.layer.attention import query
 from recbole_mm.layer.fusion import gate, softmax_of_present
 from recbole_mm.layer.graph import FixedGraph, last_layer
 from recbole_mm.layer.item_graph import similarity_graph
-from recbole_mm.layer.loss import Terms, bpr, half_squares, in_batch_info_nce
+from recbole_mm.layer.loss import Terms, bpr, half_squares, in_batch_info_nce, weighted
 from recbole_mm.layer.projection import masked
 from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.base import item_features
@@ -144,14 +144,14 @@ class MGCN(GraphRecommender):
         of_users, of_items, of_negatives = place.split([len(users), len(items), negatives.numel()])
         of_negatives = of_negatives.view_as(negatives)
         user_emb, item_emb = scored[of_users], scored[of_items]
-        contrast = None
-        if self.cl_weight:
+
+        def contrast() -> Tensor:
             sides = (of_users, of_items)
             pairs = [in_batch_info_nce(fused[at], behaviour[at], at, self.temperature) for at in sides]
-            contrast = self.cl_weight * torch.stack(pairs).sum()
-        size = half_squares(user_emb, item_emb, scored[of_negatives])
+            return torch.stack(pairs).sum()
+
         return Terms(
             bpr=bpr(*scores_of_rows(user_emb, scored, of_items, of_negatives)),
-            contrast=contrast,
-            reg=self.reg_weight * size if self.reg_weight else None,
+            contrast=weighted(self.cl_weight, contrast),
+            reg=weighted(self.reg_weight, lambda: half_squares(user_emb, item_emb, scored[of_negatives])),
         )

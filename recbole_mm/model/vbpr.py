@@ -16,7 +16,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
-from recbole_mm.layer.loss import bpr, half_squares
+from recbole_mm.layer.loss import Terms, bpr, half_squares, weighted
 from recbole_mm.layer.projection import masked, xavier_normal
 from recbole_mm.layer.scoring import scores_of_rows
 from recbole_mm.model.base import TwoTowerRecommender, item_features
@@ -90,16 +90,16 @@ class VBPR(TwoTowerRecommender):
         parts.append(torch.ones(len(users), 1, device=users.device))
         return torch.cat(parts, dim=1).unsqueeze(1)
 
-    def calculate_loss(self, interaction: Interaction) -> Tensor:
+    def calculate_loss(self, interaction: Interaction) -> Terms:
         """BPR plus L2 on the vectors of the batch, ``reg_weight`` · ½‖·‖² per positive."""
         users, items, negatives = self.triplet(interaction)
         distinct, (pos, neg) = self.distinct_items(items, negatives)
         item_emb = self.encode_items(distinct)
         user_emb = self.user_vectors(users)[:, 0]
-        loss = bpr(*scores_of_rows(user_emb, item_emb, pos, neg))
-        if not self.reg_weight:
-            return loss
         free = [self.user_id(users), self.item_id(items), self.item_id(negatives)]
         if self.user_taste is not None:
             free.append(self.user_taste(users))
-        return loss + self.reg_weight * half_squares(*free)
+        return Terms(
+            bpr=bpr(*scores_of_rows(user_emb, item_emb, pos, neg)),
+            reg=weighted(self.reg_weight, lambda: half_squares(*free)),
+        )

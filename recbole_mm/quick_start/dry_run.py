@@ -14,6 +14,7 @@ import torch
 
 from recbole_mm.config import Config
 from recbole_mm.evaluator.query import pool_of
+from recbole_mm.layer.loss import total
 from recbole_mm.quick_start.pretrain_config import pretraining_of
 from recbole_mm.quick_start.pretrain_vectors import is_there
 from recbole_mm.quick_start.record import n_parameters
@@ -87,10 +88,9 @@ def epoch_seconds(session: Session) -> dict[str, float | None]:
     spent = []
     began = time.perf_counter()
     for batch in islice(loader, STEPS + 1):
-        losses = model.calculate_loss(batch.to(session.config["device"]))
-        loss: Any = sum(losses) if isinstance(losses, tuple) else losses
+        loss = total(model.calculate_loss(batch.to(session.config["device"])))
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         spent.append(time.perf_counter() - began)
         began = time.perf_counter()

@@ -12,6 +12,7 @@ from recbole.utils import ModelType
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from recbole_mm.config import Config
+from recbole_mm.layer.loss import total
 from recbole_mm.quick_start.session import Session
 
 
@@ -35,8 +36,7 @@ class Built:
 
     def loss(self, batch: Interaction) -> torch.Tensor:
         """The training loss as one scalar."""
-        losses = self.model.calculate_loss(batch)
-        return torch.stack(losses).sum() if isinstance(losses, tuple) else losses
+        return total(self.model.calculate_loss(batch))
 
     def queries(self, users: torch.Tensor, items: torch.Tensor | None = None) -> Interaction:
         """What the test asks about ``users [n]``, with histories for a sequential model; about pairs with ``items``."""

@@ -111,10 +111,11 @@ class TrainerMixin(StagedFit):
             factor = self._schedule(epoch_idx - stage.begin, stage.spec.epochs)
             set_learning_rates(optimizers_of(self).values(), factor)
         start = perf_counter()
+        loss_func = self._last_loss.recorded(loss_func or self.model.calculate_loss)
         if self.workers is not None:
             self.workers.begin(train_data, self.config["seed"], epoch_idx)
             loss_func = self.workers.objective(self.model, loss_func)
-        with self._last_loss.of(self.model), self._lower_precision():
+        with self._lower_precision():
             losses = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
         for stepping in self.steppings:
             stepping.flush()
@@ -123,6 +124,7 @@ class TrainerMixin(StagedFit):
         record = epoch_record(
             epoch_idx, losses, self._last_loss.value, len(train_data), perf_counter() - start
         )
+        self._last_loss.value = None  # with it the graph behind it
         record["stage"] = stage.spec.part
         self.history.append(record)
         self.train_loss_dict[epoch_idx] = record["loss"]

@@ -36,8 +36,7 @@ class OwnLoss:
         rows = 0
         for batch in self.batches:
             losses = model.calculate_loss(batch.to(model.device))
-            values = [loss.item() for loss in losses] if isinstance(losses, tuple) else [losses.item()]
-            for name, value in named_terms(losses, flatten(tuple(values))).items():
+            for name, value in named_terms(losses, flatten(losses)).items():
                 sums[name] = sums.get(name, 0.0) + value * len(batch)
             rows += len(batch)
         means = {name: total / rows for name, total in sums.items()}

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from recbole_mm.data.sequence import MASKED, without_padding
+from recbole_mm.layer.loss import Terms
 from recbole_mm.layer.transformer import SMALL_BATCH_PADDING, length_buckets
 
 
@@ -33,9 +34,11 @@ class PrefixObjective:
                 weights.append(weight)
         if not losses:  # nothing is masked: RecBole's is no number
             return self.model.calculate_loss(interaction)  # type: ignore[no-any-return]
-        if isinstance(losses[0], tuple):
-            return tuple(_mean(terms, weights) for terms in zip(*losses, strict=True))
-        return _mean(losses, weights)
+        first = losses[0]
+        if not isinstance(first, tuple):
+            return _mean(losses, weights)
+        means = [_mean(terms, weights) for terms in zip(*losses, strict=True)]
+        return Terms(**dict(zip(first.names, means, strict=True))) if isinstance(first, Terms) else tuple(means)
 
 
 def _mean(values: Any, weights: list[int]) -> Tensor:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
+
+from recbole_mm.layer.loss import Terms
 
 
 def flatten(losses: Any) -> list[float]:
@@ -18,7 +19,7 @@ def flatten(losses: Any) -> list[float]:
 
 def named_terms(loss: Any, values: list[float]) -> dict[str, float]:
     """``values`` by the names of ``loss``'s terms (`layer.loss.Terms`); ``loss1``, ``loss2``… where it names others."""
-    names = getattr(loss, "names", ())
+    names = loss.names if isinstance(loss, Terms) else ()  # a tensor has names, too: those of its dimensions
     if len(names) != len(values):
         names = ("loss",) if len(values) == 1 else tuple(f"loss{i + 1}" for i in range(len(values)))
     return dict(zip(names, values, strict=True))
@@ -60,24 +61,18 @@ def epoch_line(record: dict[str, Any], epochs: int, metric: str) -> str:
 
 
 class LastLoss:
-    """What a model's ``calculate_loss`` returned last, which RecBole's loop passes on as a sum alone."""
+    """The loss of the last batch, of which RecBole's loop passes on the sum alone."""
 
     value: Any = None
 
-    @contextmanager
-    def of(self, model: Any) -> Iterator[None]:
-        """Record while open."""
-        original = model.calculate_loss
+    def recorded(self, loss_of: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """``loss_of`` a batch, whose result is kept here."""
 
-        def recording(*args: Any, **kwargs: Any) -> Any:
-            self.value = original(*args, **kwargs)
+        def recording(batch: Any) -> Any:
+            self.value = loss_of(batch)
             return self.value
 
-        model.calculate_loss = recording
-        try:
-            yield
-        finally:
-            del model.calculate_loss  # the method of the class is there again
+        return recording
 
     def nan_terms(self) -> list[str]:
         """The names of the terms that are NaN; [] where there is one term."""

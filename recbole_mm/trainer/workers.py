@@ -50,7 +50,7 @@ class Workers:
         if hasattr(loader, "negatives"):
             loader.rng = loader.negatives.rng = rng
 
-    def objective(self, model: Any, loss_of: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
+    def objective(self, model: Any, loss_of: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """The loss of this worker's share of a batch, whose gradients are averaged over the workers."""
         if self._ddp is None:
             # a group of its own: workers whose losses differ in form interleave it with what losses gather
@@ -139,6 +139,7 @@ class _Loss(torch.nn.Module):
         self.loss_of: Callable[[Any], Any] | None = None
 
     def forward(self, batch: Any) -> Any:
-        loss = (self.loss_of or self.model.calculate_loss)(batch)
+        assert self.loss_of is not None
+        loss = self.loss_of(batch)
         # torch looks for tensors in a plain tuple alone
         return tuple(loss) if isinstance(loss, tuple) else loss

@@ -95,19 +95,20 @@ def test_loss_is_that_of_the_factors_and_that_of_the_maps(tmp_path: Path) -> Non
         for a, b in naive.order
         if {(u, a), (u, b)} <= naive.seen
     ]
-    factors, maps = built.model.calculate_loss(batch)
-    assert factors.item() == pytest.approx(sum(terms) / 20 + 0.3 * squares / 2 / 10, rel=1e-4)
-    assert errors and maps.item() == pytest.approx(np.mean(errors), rel=1e-4)
+    losses = built.model.calculate_loss(batch)
+    assert errors and losses.names == ("bpr", "reg", "mapping")
+    expected = [sum(terms) / 20, 0.3 * squares / 2 / 10, np.mean(errors)]
+    assert [loss.item() for loss in losses] == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_maps_move_no_factor(tmp_path: Path) -> None:
     built = make(tmp_path, 2)
-    built.model.calculate_loss(built.batch())[1].backward()
+    built.model.calculate_loss(built.batch())[-1].backward()
     moved = {n for n, p in built.model.named_parameters() if p.grad is not None and p.grad.any()}
     assert moved == {n for n, _ in built.model.named_parameters() if n.startswith("maps")}
 
 
 def test_one_domain_has_no_map(tmp_path: Path) -> None:
     built = make(tmp_path, 1)
-    assert built.model.calculate_loss(built.batch()).names == ("bpr",)
+    assert built.model.calculate_loss(built.batch()).names == ("bpr", "reg")
     assert not list(built.model.maps.parameters())

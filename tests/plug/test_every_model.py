@@ -14,6 +14,7 @@ from recbole.utils import KGDataLoaderState, ModelType, init_seed
 from torch import Tensor
 
 from recbole_mm.errors import WrongUse
+from recbole_mm.layer.loss import total
 from recbole_mm.modality import ModalityStore
 from recbole_mm.model import model_names
 from recbole_mm.plug import plug, tables_of
@@ -125,8 +126,7 @@ def probe(model: Any, batch: Any, scored: Any) -> tuple[Tensor, Tensor]:
     if hasattr(model, "e_step"):
         model.e_step()
     loss_of = getattr(model, "calculate_rs_loss", model.calculate_loss)
-    losses = loss_of(batch)
-    loss = sum(losses) if isinstance(losses, tuple) else losses
+    loss = total(loss_of(batch))
     with torch.no_grad():
         whole = type(model).__name__.endswith("CPR")  # they rank all items only
         scores = model.full_sort_predict(scored) if whole else model.predict(scored)
