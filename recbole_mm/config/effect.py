@@ -40,6 +40,7 @@ _RULES: tuple[_Rule, ...] = (
     ("device", "it follows from use_gpu and gpu_id", lambda c: True),
     ("data_path", "there is no folder ml-100k, so RecBole's own is read",
      lambda c: c["dataset"] == "ml-100k" and Path(c["data_path"]).is_relative_to(recbole_dir())),
+    ("valid_metric_bigger", "it follows from valid_metric", lambda c: True),
     ("config_file config_files", "files are read from the call or the command line alone", lambda c: True),
     ("ip port offset group_offset", "a run is one process", lambda c: c["single_spec"]),
     ("gpu_id", "use_gpu is False", lambda c: not c["use_gpu"]),
@@ -62,6 +63,7 @@ _RULES: tuple[_Rule, ...] = (
     (_FINETUNE, "finetune_encoder is False", lambda c: not c["finetune_encoder"]),
     ("pretrained_use pretrained_mode pretrained_at freeze", "no vectors are given (pretrained_items, pretrained_users)",
      lambda c: not _plugged(c)),
+    ("epochs", "train_epochs says how many there are", lambda c: bool(c["train_epochs"])),
     ("domain_rule_field domain_groups", "there is no domain_rule", lambda c: not c["domain_rule"]),
     ("user_link item_link user_overlap item_overlap", "no sets are joined (domains)", lambda c: not c["domains"]),
     ("source_domain target_domain eval_domain eval_candidates", "there is one domain",
@@ -121,7 +123,7 @@ def _lines(config: Any) -> Iterator[str]:
         if key == "loader" and value == "fast" and not cuts_padding(config):
             reasons += filter(None, [without_blocks(config)])
         # a person's own model may hand its configuration on to other code
-        if known and key in _of_models() and key not in read:
+        if known and key in keys_of_models() and key not in read:
             reasons.append("it has no such key")
         if reasons:
             yield f"{key}: no effect with {model}: {reasons[0]}"
@@ -151,7 +153,7 @@ def _one_pass(config: Any) -> bool:
 
 
 @cache
-def _of_models() -> frozenset[str]:
+def keys_of_models() -> frozenset[str]:
     """Hyper-parameters: what yamls of models alone declare."""
     theirs, ours = recbole_dir() / "properties", properties_dir()
     files = [file for root in (theirs, ours) for file in root.glob("model/*.yaml")]

@@ -16,6 +16,11 @@ from recbole_mm.data.sampler import NegativeSampler
 from recbole_mm.errors import WrongUse
 
 
+def of_interactions(loader: Any) -> Any:
+    """The loader of users and items: a knowledge model's holds it beside one of triples."""
+    return getattr(loader, "general_dataloader", loader)
+
+
 class RowsDataLoader(TrainDataLoader):
     """RecBole's training loader with the numbers of a batch's rows as a tensor: torch makes a list of all of them.
 

@@ -17,6 +17,7 @@ from recbole.evaluator.register import metric_types
 from recbole.utils import EvaluatorType
 from tqdm import tqdm
 
+from recbole_mm.data.dataloader import of_interactions
 from recbole_mm.data.seen import joined, pairs_of
 from recbole_mm.data.sequence import BY_PARTS
 from recbole_mm.errors import WrongUse
@@ -84,7 +85,7 @@ class Evaluator:
 
     def data_collect(self, train_data: Any) -> None:
         """Take item counts and histories from the training loader, as RecBole does."""
-        loader = getattr(train_data, "general_dataloader", train_data)  # that of a knowledge model holds two
+        loader = of_interactions(train_data)
         if self.own is not None:
             self.own.data_collect(loader)
         dataset = loader._dataset

@@ -76,12 +76,14 @@ class Plug(nn.Module):
         self.register_buffer("present", present, persistent=False)
         self.register_buffer("cold", present & ~warm, persistent=False)
         self.vectors, self.learns = nn.ParameterDict(), nn.Module()
-        self.projections = nn.ParameterDict()
+        self.projections, self._staying = nn.ParameterDict(), set[str]()
         for k, name in enumerate(features.names):
             if name not in use.frozen:
                 self.vectors[_key(name)] = nn.Parameter(features(name).clone())
-                mask = (features.present[:, k] & warm).unsqueeze(1)
-                self.learns.register_buffer(_key(name), mask, persistent=False)
+                mask = features.present[:, k] & warm
+                self.learns.register_buffer(_key(name), mask.unsqueeze(1), persistent=False)
+                if not torch.equal(mask, features.present[:, k]):
+                    self._staying.add(_key(name))
             if use.mode == "concat" or features.widths[name] != width:
                 self.projections[_key(name)] = self._projection(name, own, generator)
         self.mix = nn.Parameter(torch.eye(width)) if use.mode == "concat" else None
@@ -113,7 +115,8 @@ class Plug(nn.Module):
         projection = self.projections.get(key)
         if key in self.vectors:
             vectors = _of(self.vectors[key], ids)
-            vectors = torch.where(_of(getattr(self.learns, key), ids), vectors, vectors.detach())
+            if key in self._staying:  # as the store has them: weight decay moves what has no gradient, too
+                vectors = torch.where(_of(getattr(self.learns, key), ids), vectors, self.features(name, ids))
         elif projection is None or self.features.resident:
             vectors = self.features(name, ids)
         else:
@@ -258,5 +261,5 @@ def _of(values: Tensor, ids: Tensor | None) -> Tensor:
 
 
 def _key(name: str) -> str:
-    """A name that a module's part may have."""
-    return f"of_{name.replace('.', '_')}"
+    """A name that a module's part may have, another for each ``name``."""
+    return f"of_{name.replace('_', '__').replace('.', '_d')}"

@@ -13,6 +13,7 @@ import psutil
 import torch
 
 from recbole_mm.config import Config
+from recbole_mm.data.dataloader import of_interactions
 from recbole_mm.evaluator.query import pool_of
 from recbole_mm.layer.loss import total
 from recbole_mm.quick_start.pretrain_config import pretraining_of
@@ -101,7 +102,7 @@ def epoch_seconds(session: Session) -> dict[str, float | None]:
 def _rows(loader: Any) -> Any:
     if loader is None:  # the split has no such part
         return ()
-    return getattr(loader, "general_dataloader", loader)._dataset  # knowledge models: two loaders
+    return of_interactions(loader)._dataset
 
 
 def _items_of_domains(dataset: Any) -> dict[str, int]:

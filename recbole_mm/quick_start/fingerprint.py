@@ -136,7 +136,7 @@ def _data(config: Any) -> Iterator[str]:
             each for each in (value.values() if isinstance(value, dict) else [value]) if isinstance(each, str)
         ]
         for text in texts:
-            if "/" in text and (Path(text) / MANIFEST).is_file():
+            if (key in paths or "/" in text) and (Path(text) / MANIFEST).is_file():
                 yield _store(Path(text))
             elif (key in paths or text.endswith((".csv", ".parquet", ".npz"))) and Path(text).is_file():
                 yield _file(Path(text))

@@ -6,7 +6,8 @@ import os
 from typing import Any
 
 from recbole_mm.config import Config
-from recbole_mm.config.known import hyper_parameters
+from recbole_mm.config.effect import keys_of_models
+from recbole_mm.config.known import hyper_parameters, own_keys
 from recbole_mm.errors import WrongUse, suggest
 from recbole_mm.model import get_model, model_names
 from recbole_mm.model.traits import pretrains
@@ -63,7 +64,8 @@ def pretraining_of(config: Config, seed: int | None = None) -> Config | None:
 
 def _of_the_data(config: Config) -> dict[str, Any]:
     """What was given and decides the data, and the split as it is for this family of models."""
-    mine = _OWN | (hyper_parameters(config.home) - KEYS.keys())
+    of_models = keys_of_models() | own_keys(config.model_class) | hyper_parameters(config.home)
+    mine = _OWN | (of_models - KEYS.keys())
     mine |= {name for name, key in KEYS.items() if key.shared == "budget"}
     # with paths as seen from here, so that one pre-training has one key
     settings = {key: value for key, value in config.spec.settings.items() if key not in mine}

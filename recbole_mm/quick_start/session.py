@@ -15,6 +15,7 @@ from recbole.utils import init_seed
 
 from recbole_mm.config import Config, check_dataset, fit_to_dataset, missing_keys
 from recbole_mm.data import create_dataset, loaders_of, split_parts
+from recbole_mm.data.dataloader import of_interactions
 from recbole_mm.data.shared import Packed, SharedData, share, without_test
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import check_folder
@@ -30,7 +31,15 @@ from recbole_mm.run.folder import BEST, RunFolder, RunResult
 from recbole_mm.run.question import Question
 from recbole_mm.run.spec import RunSpec
 from recbole_mm.serve.recommend import Recommender
-from recbole_mm.trainer import Callback, get_trainer, load_model, read_checkpoint, start_pairs, warm_start
+from recbole_mm.trainer import (
+    Callback,
+    check_same_data,
+    get_trainer,
+    load_model,
+    read_checkpoint,
+    start_pairs,
+    warm_start,
+)
 from recbole_mm.trainer.tracking import KEYS as TRACKED
 from recbole_mm.trainer.tracking import trackers
 
@@ -175,6 +184,7 @@ class Session:
         ):  # the vectors of its pre-training, which is not to be made again
             untracked["pretrain"] = None
         session = cls(replace(spec, settings=untracked))
+        check_same_data(state, of_interactions(session.train_data)._dataset, str(weights))
         load_model(session.model, state, session.config["device"], str(weights))
         session.model.eval()
         return session

@@ -37,6 +37,8 @@ from recbole_mm.run.spec import RunSpec
 
 FORMAT = 1
 BEST, LAST, TRAINED_ON = "best.pth", "last.pth", "trained_on.npy"
+#: the record of a finished run while it is taken up again
+_BEFORE = "record.before.json"
 TABLES = ("queries", "groups")
 
 
@@ -183,9 +185,11 @@ class RunFolder:
                 os.close(self._descriptor)
 
     def start_history(self, records: Sequence[dict[str, Any]]) -> None:
-        """Begin the history anew with ``records``, those of a run that is taken up."""
+        """Begin the history anew with ``records``, those of a run that is taken up; it has no result until it ends."""
         for name in (BEST, LAST, TRAINED_ON, "history.jsonl", "record.json"):
             remove_litter(self.path / name)
+        if self.finished:
+            os.replace(self.path / "record.json", self.path / _BEFORE)
         write_text(self.path / "history.jsonl", "".join(json.dumps(each) + "\n" for each in records))
 
     def write_trained_on(self, pairs: np.ndarray) -> None:
@@ -209,6 +213,7 @@ class RunFolder:
                 with replacing(self.path / f"{name}.parquet") as temporary:
                     table.to_parquet(temporary, index=False)
         write_text(self.path / "record.json", json.dumps(result.record, indent=1, default=str) + "\n")
+        (self.path / _BEFORE).unlink(missing_ok=True)
         if keep != "all":
             self.last.unlink(missing_ok=True)
         if keep == "none":

@@ -37,6 +37,7 @@ _TEXT = Key((str,), test=bool, form="a text")
 _TEXTS = Key((list,), each=_TEXT)
 _NUMBER = Key((int, float))
 _FLAG = Key((bool,))
+_SEED = Key(low=0, high=2**32 - 1, form="a whole number from 0 to 4294967295")
 _SHARES = Key(
     (list, tuple),
     test=_are_shares,
@@ -184,7 +185,7 @@ KEYS: dict[str, Key] = {
     "sequence_negatives_by": Key(choices=("uniform", "popularity")),
     "gbce_t": Key(low=0, high=1),
     "pretrain": Key((str, dict)),
-    "seed": Key(low=0, shared="run"),
+    "seed": replace(_SEED, shared="run"),
     "epochs": Key(low=0, shared="budget", resumable=True),
     "train_epochs": Key((list, tuple), resumable=True),  # the stages have a check of their own
     "stopping_step": Key(low=0, shared="budget"),
@@ -210,7 +211,7 @@ KEYS: dict[str, Key] = {
     "embedding_size": Key((int,), low=1),
     # what it is evaluated on
     "split": Key((dict,), parts=_OWN_SPLIT, shared="split"),
-    "split_seed": Key(low=0, shared="split"),
+    "split_seed": replace(_SEED, shared="split"),
     "ties": Key(choices=("file", "random", "drop"), shared="split"),
     "sequence_split": Key(choices=("interactions", "prefixes"), shared="split"),
     "eval_args": Key(parts=_EVAL_ARGS, shared="split"),

@@ -34,7 +34,7 @@ class Key:
                ``protocol`` (compared before anything runs) or ``run`` (given once)
     silent     no figure depends on it
     resumable  may differ between two parts of one run
-    path       a file or a folder
+    path       a file or a folder; an empty text is none, unless it is `optional`
 
     Bounds, choices and syntax hold for each element of a list or a mapping, unless ``each`` says what those hold. A
     number is finite. None says that a key is not set.
@@ -76,6 +76,8 @@ class Key:
         """Why a value of the right type may not be held, or None."""
         if value is None:
             return None
+        if self.path and value == "" and not self.optional:
+            return "expected a path, got an empty text; leave the key out where there is none"
         if self.test is not None and not self.test(value):
             return f"expected {self.allowed}, got {value!r}"
         if self.parts and isinstance(value, Mapping):

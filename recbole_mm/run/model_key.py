@@ -56,7 +56,7 @@ NAMED: dict[str, Key] = {
     **dict.fromkeys(_SCALES.split(), Key(low=0, open=True)),
     **dict.fromkeys(
         ["mf_pretrain_path", "mlp_pretrain_path", "pre_model_path", "pretrain_path", "warm_up", "xgb_model"],
-        Key((str,), path=True),
+        Key((str,), path=True, optional=True),  # an empty text is RecBole's own default of some
     ),
     **dict.fromkeys(["ae_act_func", "mlp_act_func"], _ACTIVATION),
     **dict.fromkeys(["context_norm", "post_remove_context", "use_proj_bias"], Key(low=0, high=1, whole=True)),

@@ -18,13 +18,14 @@ from recbole_mm.trainer.mixin import TrainerMixin
 from recbole_mm.trainer.record import epoch_line
 from recbole_mm.trainer.resume import load_model, read_last
 from recbole_mm.trainer.tree import TreeTrainerMixin
-from recbole_mm.trainer.warm_start import start_pairs, warm_start
+from recbole_mm.trainer.warm_start import check_same_data, start_pairs, warm_start
 from recbole_mm.trainer.workers import Workers
 
 __all__ = [
     "Callback",
     "TrainerMixin",
     "Workers",
+    "check_same_data",
     "epoch_line",
     "get_trainer",
     "load_model",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from recbole_mm.config.sequence import cuts_padding
+from recbole_mm.data.dataloader import of_interactions
 from recbole_mm.data.part import part_loaders
 from recbole_mm.data.shifted import ShiftedDataLoader
 from recbole_mm.data.training_hash import pair_hashes
@@ -21,7 +22,7 @@ from recbole_mm.trainer.prefix import PrefixObjective
 from recbole_mm.trainer.resume import last_state, restore
 from recbole_mm.trainer.shifted import ShiftedObjective
 from recbole_mm.trainer.stage import Stage, Stages
-from recbole_mm.trainer.warm_start import tokens_of
+from recbole_mm.trainer.warm_start import stores_of, tokens_of
 from recbole_mm.trainer.workers import Workers
 
 _log = getLogger("recbole_mm.trainer")
@@ -54,6 +55,7 @@ class StagedFit(_Base):
         self._heard: list[Callback] = []
         self._loaders: dict[str, Any] = {}
         self.tokens: dict[str, str] = {}
+        self.stores: dict[str, str] = {}
         #: what the first weights learned from, by `pair_hashes`
         self.started_from = np.zeros(0, dtype=np.uint64)
         self._stopped_by = ""
@@ -111,8 +113,8 @@ class StagedFit(_Base):
         """
         self._loaders = _present(train=train_data, valid=valid_data)
         self.know_training(train_data)
-        part = getattr(train_data, "general_dataloader", train_data)._dataset
-        self.tokens = tokens_of(part)
+        part = of_interactions(train_data)._dataset
+        self.tokens, self.stores = tokens_of(part), stores_of(part)
         if self._resumed and self.outcome and self.epochs:
             return self.best_valid_score, self.best_valid_result
         if saved and self.folder is None and self.writes:
@@ -150,7 +152,7 @@ class StagedFit(_Base):
         """Let the evaluators, ours and RecBole's, count the training rows; item metrics need it."""
         if self._evaluator is not None:
             self._evaluator.data_collect(train_data)
-        self.eval_collector.data_collect(getattr(train_data, "general_dataloader", train_data))
+        self.eval_collector.data_collect(of_interactions(train_data))
 
     # ---- stages
 

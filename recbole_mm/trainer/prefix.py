@@ -38,7 +38,9 @@ class PrefixObjective:
         if not isinstance(first, tuple):
             return _mean(losses, weights)
         means = [_mean(terms, weights) for terms in zip(*losses, strict=True)]
-        return Terms(**dict(zip(first.names, means, strict=True))) if isinstance(first, Terms) else tuple(means)
+        return (
+            Terms(**dict(zip(first.names, means, strict=True))) if isinstance(first, Terms) else tuple(means)
+        )
 
 
 def _mean(values: Any, weights: list[int]) -> Tensor:

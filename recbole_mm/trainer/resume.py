@@ -13,12 +13,14 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from recbole_mm.data.dataloader import of_interactions
 from recbole_mm.errors import WrongUse
 from recbole_mm.run.key import keys_that
 from recbole_mm.run.spec import relative_paths
 from recbole_mm.serialize import from_plain, plain_config, to_plain
 from recbole_mm.trainer.checkpoint import read_checkpoint
 from recbole_mm.trainer.generators import global_state, loader_state, set_global_state, set_loader_state
+from recbole_mm.trainer.warm_start import check_same_data
 
 FORMAT = "recbole_mm.last/3"
 _PROGRESS = ("best_valid_score", "best_valid_result", "train_loss_dict", "history", "best_epoch", "changes")
@@ -44,6 +46,7 @@ def best_state(trainer: Any, epoch: int) -> dict[str, Any]:
         "other_parameter": to_plain(trainer.model.other_parameter(), "other_parameter"),
         "optimizer": to_plain(trainer.optimizer.state_dict(), "optimizer"),
         "tokens": trainer.tokens,
+        "stores": trainer.stores,
     }
 
 
@@ -90,6 +93,7 @@ def restore(trainer: Any, last_file: str, loaders: dict[str, Any]) -> None:
         WrongUse: the file belongs to another model or other data.
     """
     state = read_last(last_file)
+    check_same_data(state, of_interactions(loaders["train"])._dataset, last_file)
     changed = _changes(state["config"], relative_paths(plain_config(trainer.config)))
     trainer.stages.restore(state["stages"])
     _load_weights(trainer.model, state, last_file)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from recbole_mm.data.training_hash import pair_hashes
 from recbole_mm.errors import WrongUse
+from recbole_mm.modality import ModalityStore
 from recbole_mm.model.traits import trait
 from recbole_mm.run.folder import TRAINED_ON, RunFolder
 from recbole_mm.trainer.checkpoint import read_checkpoint
@@ -31,6 +32,31 @@ def tokens_of(dataset: Any) -> dict[str, str]:
     """Users and items in the order of their ids, each joined by line ends, which no token holds."""
     fields = {"user": dataset.uid_field, "item": dataset.iid_field}
     return {kind: "\n".join(dataset.field2id_token[field]) for kind, field in fields.items()}
+
+
+def stores_of(dataset: Any) -> dict[str, str]:
+    """The stores behind the features of a data set's items, by modality."""
+    if getattr(dataset, "modality", None) is None:
+        return {}
+    parts = dataset.store_parts().items()
+    return {name: ", ".join(ModalityStore.open(path).fingerprint for path, _ in of) for name, of in parts}
+
+
+def check_same_data(state: dict[str, Any], dataset: Any, name: str) -> None:
+    """Raise ``WrongUse`` where the rows of the weights in ``state`` belong to others than those of ``dataset``."""
+    here = tokens_of(dataset)
+    for kind, tokens in state.get("tokens", {}).items():
+        if tokens != here[kind]:
+            raise WrongUse(
+                f"{name}: the {kind}s are not those of the checkpoint, or come in another order: the data files have "
+                "changed; put them back, or start a new run with these weights by init_from"
+            )
+    for modality, stores in stores_of(dataset).items():
+        if state.get("stores", {}).get(modality, stores) != stores:
+            raise WrongUse(
+                f"{name}: the store of {modality} is another than when the checkpoint was written; put it back, or "
+                "start a new run with these weights by init_from"
+            )
 
 
 def warm_start(model: Any, dataset: Any, checkpoint: str) -> None:

@@ -133,7 +133,7 @@ def test_one_that_has_an_effect_is_not(model: str, given: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("model", [m for m in model_names() if m not in ("LightGBM", "XGBoost")])
 def test_a_models_own_hyper_parameters_have_one(model: str) -> None:
-    from recbole_mm.config.effect import _of_models, _read
+    from recbole_mm.config.effect import _read, keys_of_models
     from recbole_mm.config.properties import load_internal, recbole_dir
     from recbole_mm.files import properties_dir
 
@@ -142,7 +142,7 @@ def test_a_models_own_hyper_parameters_have_one(model: str) -> None:
         for root in (recbole_dir() / "properties", properties_dir())
         for key, value in load_internal(root / f"model/{model}.yaml").items()
     }
-    assert {*own} & _of_models() <= _read(_Plain(get_model(model)))
+    assert {*own} & keys_of_models() <= _read(_Plain(get_model(model)))
 
 
 class _Plain(dict[str, Any]):

@@ -74,6 +74,34 @@ def naive(embedding: PluggedEmbedding) -> Tensor:
     return rows.detach()
 
 
+def test_vectors_without_a_training_row_stay_under_weight_decay() -> None:
+    embedding = plugged("replace", (), start=0)
+    before = embedding.weight.detach().clone()
+    optimizer = torch.optim.Adam(embedding.plugs["item"].vectors.parameters(), lr=0.1, weight_decay=0.5)
+    embedding.weight.square().sum().backward()
+    optimizer.step()
+    stay = PRESENT.any(dim=1) & ~WARM
+    assert stay.any() and torch.equal(embedding.weight[stay], before[stay])
+    assert not torch.isclose(
+        embedding.weight[PRESENT.any(dim=1) & WARM], before[PRESENT.any(dim=1) & WARM]
+    ).all()
+
+
+def test_stores_of_like_names_are_two() -> None:
+    torch.manual_seed(1)
+    embedding, names = nn.Embedding(N, WIDTH), ("a.b", "a_b")
+    features = FeatureTable({name: Drawn(WIDTH, k) for k, name in enumerate(names)}, PRESENT, 1 << 20)
+    plug = Plug(
+        embedding.weight.detach(),
+        features,
+        Use("replace", ()),
+        WARM,
+        torch.Generator(),
+        dict.fromkeys(names, "1"),
+    )
+    assert len(plug.vectors) == 2
+
+
 @pytest.mark.parametrize("mode", ["init", "add", "replace", "concat"])
 @pytest.mark.parametrize("start", [0, START])
 def test_two_stores_in_every_mode_and_every_lookup(mode: str, start: int) -> None:

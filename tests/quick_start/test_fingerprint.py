@@ -64,6 +64,15 @@ def test_a_store_changes_the_key_of_a_model_that_reads_features_alone(folder):
     assert key(folder, "BPR") == before[1]
 
 
+def test_a_store_beside_the_command_changes_the_key(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    (folder / "here").mkdir()
+    (folder / "here/manifest.json").write_text("{}")
+    before = key(folder, "CMC", modalities={"text": "here"})
+    (folder / "here/manifest.json").write_text('{"rows": 1}')
+    assert key(folder, "CMC", modalities={"text": "here"}) != before
+
+
 def test_reviews_and_links_change_the_key(folder):
     before = key(folder, "CMC"), key(folder, user_link=str(folder / "link.tsv"))
     store = folder / "modality/toy.reviews/text"

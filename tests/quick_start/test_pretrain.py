@@ -30,6 +30,14 @@ from recbole_mm.testing import write_toy
 from recbole_mm.trainer import Callback, read_checkpoint
 from recbole_mm.trainer.mixin import TrainerMixin
 
+OWN = """
+from recbole.model.general_recommender import BPR
+
+class Own(BPR):
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.my_dim = config["my_dim"]
+"""
 CPMM = {"model": "CPMM", "embedding_size": 8, "input_size": 6, "train_batch_size": 8, "epochs": 3}
 
 
@@ -71,6 +79,12 @@ def test_it_has_the_data_of_the_run_and_settings_of_its_own(toy: dict[str, Any])
         "data_path": f"{os.path.relpath(toy['data_path'])}/toy",
     }
     assert config["checkpoint_dir"] == f"{toy['checkpoint_dir']}/pretrained" and config["n_layers"] is None
+
+
+def test_what_other_models_read_stays_with_the_run(toy: dict[str, Any], tmp_path: Path) -> None:
+    assert asked(toy, "BPR", lambda1=0.0, pretrain=CPMM)["lambda1"] != 0.0
+    (tmp_path / "own.py").write_text(OWN)
+    assert asked(toy, f"{tmp_path}/own.py:Own", my_dim=3, pretrain=CPMM)["my_dim"] is None
 
 
 @pytest.mark.parametrize("model", ["SASRec", pytest.param("DeepFM", marks=pytest.mark.slow)])

@@ -16,6 +16,7 @@ import torch
 
 from recbole_mm.cli import main
 from recbole_mm.errors import WrongUse
+from recbole_mm.modality import ModalityStore
 from recbole_mm.quick_start import session as module
 from recbole_mm.quick_start.runs import run_one
 from recbole_mm.quick_start.session import Session
@@ -204,6 +205,28 @@ class CountEpochs(Callback):
 
     def on_epoch_end(self, record: dict[str, Any]) -> None:
         self.heard += 1
+
+
+@pytest.mark.parametrize("what", ["users", "text"])
+def test_rows_of_weights_are_never_those_of_others(toy: dict[str, Any], tmp_path: Path, what: str) -> None:
+    before, _ = run("CMC", {**toy, "epochs": 1, "keep_checkpoints": "all"})
+    if what == "users":  # the same rows in another order, so other ids
+        file = tmp_path / "toy/toy.inter"
+        head, *rows = file.read_text().splitlines()
+        file.write_text("\n".join([head, *rows[::-1]]) + "\n")
+    else:
+        store = next((tmp_path / "modality/toy").glob("text"))
+        old = ModalityStore.open(store)
+        values = np.asarray(old.values)[::-1].copy()
+        ModalityStore.write(store, values, list(old.tokens), modality="text", encoder="other", overwrite=True)
+    said = {"users": "the users are not those of the checkpoint", "text": "the store of text is another"}[
+        what
+    ]
+    with pytest.raises(WrongUse, match=said):
+        Session.open(folder_of(before))
+    again = Session.build(RunSpec.of("CMC", "toy", {**toy, "epochs": 2, "keep_checkpoints": "all"}))
+    with pytest.raises(WrongUse, match=said):
+        again.run(resume=folder_of(before))
 
 
 # ---- from other weights

@@ -64,6 +64,15 @@ def test_a_run_without_its_record_has_not_ended(tmp_path: Path) -> None:
     assert [record["epoch"] for record in folder.read_history()] == [0, 1]
 
 
+def test_a_run_that_is_taken_up_has_no_result_until_it_ends(tmp_path: Path) -> None:
+    folder = finished(tmp_path)
+    folder.start_history(folder.read_history())
+    assert not folder.finished and "0.1" in (folder.path / "record.before.json").read_text()
+    folder.finish(RunResult({"best_valid_score": 0.2}), "best")
+    assert folder.result().record == {"best_valid_score": 0.2}
+    assert not (folder.path / "record.before.json").exists()
+
+
 def test_the_only_run_of_a_folder_needs_no_name(tmp_path: Path) -> None:
     folder = finished(tmp_path / "saved")
     assert RunFolder.open(tmp_path / "saved").path == folder.path
