@@ -9,7 +9,7 @@ from typing import Any
 from recbole_mm.config.evaluation import split_by_type
 from recbole_mm.config.header import Header, first_values
 from recbole_mm.config.properties import load_internal
-from recbole_mm.config.sequence import sequences_of_files, shifted_sequences
+from recbole_mm.config.sequence import sequences_of_files, shifted_sequences, split_of_sequences
 from recbole_mm.config.side import (
     EMBEDDING_ALL,
     SELECTING,
@@ -59,6 +59,7 @@ def adapt(
     steps = (
         plan.unset, plan.unload, plan.negatives, plan.labels, plan.item_features, plan.numbers,
         plan.pretraining, plan.columns, plan.catalogue, plan.unseen_fields, partial(shifted_sequences, plan),
+        partial(split_of_sequences, plan),
     )  # fmt: skip
     for step in steps:
         step()

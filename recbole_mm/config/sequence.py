@@ -49,6 +49,24 @@ def shifted_sequences(plan: Any) -> None:
         plan.notes.append(f"{plan.name}: sequence_split: interactions ({key}: shifted)")
 
 
+def split_of_sequences(plan: Any) -> None:
+    """Parts of interactions are made before sequences, not of prefixes; to be called behind `shifted_sequences`.
+
+    Raises:
+        WrongUse: ``split`` or ``cold_items`` where sequences are cut before, or are in the files.
+    """
+    own = [key for key in ("split", "cold_items") if plan.get(key)]
+    if not own or plan.type != "SEQUENTIAL":
+        return
+    if plan.get("benchmark_filename"):
+        if plan.get("ITEM_ID_FIELD") + plan.get("LIST_SUFFIX") in plan.header.of("inter"):
+            raise WrongUse(f"{own[0]}: {plan.header.name} comes with its own sequences; leave {own[0]} out")
+    elif plan.get("sequence_split") == "prefixes":
+        raise WrongUse(
+            f"{own[0]}: it splits interactions, and sequence_split is prefixes; set sequence_split: interactions"
+        )
+
+
 def cuts_padding(config: Any) -> bool:
     """Whether training leaves out the padding behind prefixes (``loader: fast``)."""
     prefixes = config["MODEL_TYPE"] == ModelType.SEQUENTIAL and config["train_sequences"] == "prefix"

@@ -18,7 +18,6 @@ from recbole.data.interaction import Interaction, cat_interactions
 
 from recbole_mm.data.exact import times
 from recbole_mm.data.rows import Rows
-from recbole_mm.errors import WrongUse
 
 _Host: Any = object  # RecBole's data set, before which the mixin stands; to mypy it may hold anything
 
@@ -99,12 +98,6 @@ class SequenceMixin(_Host):
 
     def build(self) -> list[Any]:
         """Training, validation and test sequences."""
-        own = [key for key in ("split", "cold_items") if self.config[key]]
-        if own and not self.cut_from_parts:
-            raise WrongUse(
-                f"{own[0]}: it splits interactions, and sequence_split is {BY_PREFIXES}; "
-                f"set sequence_split: {BY_PARTS}"
-            )
         parts = super().build()
         if not self.cut_from_parts:
             return parts
