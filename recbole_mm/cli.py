@@ -46,6 +46,7 @@ COMMANDS = {
 }
 #: those that take any configuration key as --key=value
 TAKE_KEYS = {"run", "compare", "pretrain", "tune", "check"}
+KEYS = "Any configuration key is an option, too: --key=value, such as --epochs=10; recbole-mm keys MODEL lists them. "
 VERBOSE = "--verbose, -v: print where an error arose; run also prints everything RecBole logs"
 
 
@@ -84,7 +85,8 @@ def _dispatch(name: str, rest: list[str], verbose: bool) -> int:
         raise WrongUse(f"no command {name!r}{suggest(name, COMMANDS)}")
     path, summary = COMMANDS[name]
     module = import_module(f"recbole_mm.{path}")
-    parser = _Parser(prog=f"recbole-mm {name}", description=summary, epilog=VERBOSE, allow_abbrev=False)
+    epilog = KEYS * (name in TAKE_KEYS) + VERBOSE
+    parser = _Parser(prog=f"recbole-mm {name}", description=summary, epilog=epilog, allow_abbrev=False)
     parser.set_defaults(command=name, verbose=verbose)
     module.add_arguments(parser)
     args = _parse(parser, rest, keys=name in TAKE_KEYS)

@@ -22,7 +22,9 @@ def refuse_recbole_cdr(given: Mapping[str, Any], sources: Mapping[str, str]) -> 
     if not found:
         return given
     source, target = (_Side(sides.get(key, {}), key.partition("_")[0].upper()) for key in _SIDES)
-    command = ["recbole-mm", "convert", "recbole-cdr", source.folder, target.folder]
+    # under other names: a set never takes the place of its source
+    named = [f"{side.new_name}={side.folder}" for side in (source, target)]
+    command = ["recbole-mm", "convert", "recbole-cdr", *named]
     for key, option in _LINKS.items():
         if given.get(key):
             command += [option, str(given[key])]
@@ -33,7 +35,7 @@ def refuse_recbole_cdr(given: Mapping[str, Any], sources: Mapping[str, str]) -> 
     first = next(key for key in (*_SIDES, *_LINKS) if key in sides or key in given)
     raise WrongUse(
         f"{', '.join(found)} ({sources.get(first, 'config_dict')}): RecBole-CDR's form; make its sets ours with "
-        f"'{shlex.join(command)}', which writes --dataset={source.name}-{target.name} with domains, source_domain and "
+        f"'{shlex.join(command)}', which writes --dataset={source.new_name}-{target.new_name} with domains, source_domain and "
         "target_domain; our keys for links are user_link and item_link"
     )
 
@@ -44,6 +46,7 @@ class _Side:
     def __init__(self, settings: Mapping[str, Any], default: str) -> None:
         self.name = str(settings.get("dataset") or default)
         self.folder = f"{str(settings.get('data_path') or 'dataset').rstrip('/')}/{self.name}"
+        self.new_name = f"{self.name}_cdr"
         self._settings = settings
 
     def field(self, kind: str) -> str:

@@ -7,14 +7,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
-from recbole_mm.convert.atomic import ITEMS_PARQUET
+from recbole_mm.convert.beside import (
+    matching_reviews,
+    not_carried,
+    read_addresses,
+    read_texts,
+    write_addresses,
+    write_reviews,
+)
 from recbole_mm.convert.filter import add_filter_arguments, filters_from
 from recbole_mm.convert.frames import ITEM, USER, read_atomic, write_dataset
 from recbole_mm.convert.problems import Problems
-from recbole_mm.convert.sets import Written, add_output_arguments, named_paths, write_sets
+from recbole_mm.convert.sets import (
+    Written,
+    add_output_arguments,
+    named_paths,
+    refuse_own_source,
+    write_sets,
+)
 from recbole_mm.convert.staging import Staging
 from recbole_mm.errors import WrongUse
 
@@ -32,7 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Filter every set, then put all of them in place; with ``--summary`` put none."""
-    write_filtered(read_sets(args), args, publish=not args.summary)
+    publish = not args.summary
+    write_filtered(read_sets(args, publish), args, publish)
     return 0
 
 
@@ -43,9 +57,14 @@ def add_field_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{kind}-field", default=f"{kind}_id", help=name)
 
 
-def read_sets(args: argparse.Namespace) -> dict[str, AtomicSet]:
-    """The sets of ``args`` by name, which is that of the folder where none is given."""
+def read_sets(args: argparse.Namespace, publish: bool = True) -> dict[str, AtomicSet]:
+    """The sets of ``args`` by name, which is that of the folder where none is given.
+
+    Raises ``WrongUse`` where one would be published (``publish``) in the place of a source, before reading.
+    """
     paths = named_paths(args.sets, name_of=_folder_name)
+    if publish:
+        refuse_own_source(args.out, paths, paths.values())
     users, items = (_fields(args, kind, len(paths)) for kind in ("user", "item"))
     return {
         name: AtomicSet(path, user, item)
@@ -89,8 +108,10 @@ class AtomicSet:
                 raise WrongUse(f"{folder / self.source}: no column {name}, found {found}; see {option}")
         self.inter, self.items, self.users = inter.rename(columns=names), read("item"), read("user")
         self.others = {suffix: frame for suffix in ("kg", "link") if (frame := read(suffix)) is not None}
-        parquet = folder / ITEMS_PARQUET
-        self.texts = pq.read_table(parquet).to_pandas() if parquet.is_file() else None
+        self.texts, self.addresses = read_texts(folder), read_addresses(folder)
+        self.reviews = matching_reviews(folder, self.inter)
+        carried = {f"{stem}.{suffix}" for suffix in ("inter", "item", "user", "kg", "link")}
+        self.left = not_carried(folder, stem, carried | ({self.reviews.name} if self.reviews else set()))
 
 
 def write_filtered(
@@ -104,9 +125,21 @@ def write_filtered(
 
     def write(staging: Staging) -> Written:
         data = sets[staging.name]
+        for name in data.left if publish else ():
+            data.problems.add("not_carried", f"{data.folder.name}/{name}")
         tables = data.inter, data.items, data.users, _relocated(data, staging)
         checked = data.problems, args.strict
-        return write_dataset(staging, *tables, filters, data.source, *checked, others=data.others)
+
+        def beside(keep: np.ndarray, items: set[str]) -> dict[str, int]:
+            if data.addresses is not None:
+                write_addresses(data.addresses, staging.folder, items)
+            if data.reviews is None:
+                return {}
+            return {"review": write_reviews(data.reviews, staging.folder, data.inter, keep)}
+
+        return write_dataset(
+            staging, *tables, filters, data.source, *checked, others=data.others, beside=beside
+        )
 
     write_sets(sets, args, write, publish=publish, joint=joint)
 
@@ -116,7 +149,9 @@ def _relocated(data: AtomicSet, staging: Staging) -> pd.DataFrame | None:
     base = data.folder.resolve()
     if data.texts is None or "image_path" not in data.texts.columns or base == staging.target.resolve():
         return data.texts
-    paths = [None if pd.isna(path) else str(base / path) for path in data.texts["image_path"]]
+    paths = pd.Series(
+        [None if pd.isna(path) else str(base / path) for path in data.texts["image_path"]], dtype=object
+    )
     return data.texts.assign(image_path=paths)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,16 @@ def write_dataset(
     problems: Problems,
     strict: bool,
     others: dict[str, pd.DataFrame] | None = None,
+    beside: Callable[[np.ndarray, set[str]], dict[str, int]] | None = None,
 ) -> Written:
     """Filter ``inter``; write it with the items and users that are left, ``items.parquet`` and the summary.
 
     ``inter``, ``items``, ``users``: columns "field:type", among them ``user_id:token``, ``item_id:token``;
     the tables get a line for each item and user that is left, an empty one where they say nothing of it. ``texts``:
     ``item_id``, text columns, ``image_path``, for ``items.parquet``. ``others``: suffix to frame, written as they
-    are. ``source``: the file to name for a repeated pair. ``strict``: whether ``problems`` are errors.
+    are. ``source``: the file to name for a repeated pair. ``strict``: whether ``problems`` are errors. ``beside``:
+    writes what else follows the filters, from the rows that are kept, bool [R], and the items; returns how many rows
+    have a "review".
     """
     user_codes, user_tokens = pd.factorize(inter[USER])
     item_codes, item_tokens = pd.factorize(inter[ITEM])
@@ -67,6 +70,8 @@ def write_dataset(
             raise WrongUse(f"{staging.name}: no item of the interactions is in the table of items")
         write_items_parquet(staging.folder, texts)
         having = {"text": 0, "image": 0, **count_described(texts)}
+    if beside is not None:
+        having |= beside(keep, left_items)
     counts = len(left_users), len(left_items), int(keep.sum())
     kept_times = [] if times is None else [times[keep]]
     summary = staging.write_summary(counts, kept_times, having, dropped, problems)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
 import pyarrow.compute as pc
 
 from recbole_mm.convert import cells
-from recbole_mm.convert.atomic import check_unique
+from recbole_mm.convert.atomic import ITEMS_PARQUET, check_unique
 from recbole_mm.convert.problems import Problems
-from recbole_mm.convert.read_table import Table
+from recbole_mm.convert.read_table import Table, field_name, refuse_repeated
 from recbole_mm.errors import WrongUse
 
 
@@ -31,12 +31,14 @@ def read_items(
     Returns the frames for the ``.item`` file (id, categories) and for ``items.parquet`` (id, texts, image path).
 
     Raises:
-        WrongUse: a missing column, a missing or repeated id, no rows.
+        WrongUse: a missing column, two columns of one name, a missing or repeated id, no rows.
     """
-    item_id, image_path = args.item_id or args.item, args.image_path
-    reserved = {"item_id", "image_path"} & set(args.text) - {item_id, image_path}
-    if reserved:
-        raise WrongUse(f"{table.path}: a text column cannot be called '{reserved.pop()}'; rename it")
+    item_id, image_path, separator = args.item_id or args.item, args.image_path, args.category_separator
+    if separator == "":
+        raise WrongUse("--category-separator: empty; give the text between two categories, or leave it out")
+    fields = [field_name(column) for column in args.category]
+    refuse_repeated("--category", "the .item file", ["item_id", *fields])
+    refuse_repeated("--text", ITEMS_PARQUET, ["item_id", "image_path", *args.text])
     columns = [item_id, *args.text, *args.category, *([image_path] if image_path else [])]
     chunks = list(table.chunks(columns))
     frame = pd.concat(chunks, ignore_index=True) if chunks else pd.DataFrame()
@@ -47,9 +49,8 @@ def read_items(
     tokens = ids.to_pylist()
 
     atomic = pd.DataFrame({"item_id:token": tokens})
-    separator = args.category_separator
-    for column in args.category:
-        name, values = re.sub(r'[\s:"]+', "_", column), frame[column]
+    for name, column in zip(fields, args.category, strict=True):
+        values = frame[column]
         if separator is None:
             atomic[f"{name}:token"] = values
         else:
@@ -68,10 +69,16 @@ def read_items(
 def _images(paths: pd.Series, folder: Path, target: Path, problems: Problems) -> list[str | None]:
     """The paths of the images that exist; None for the others."""
     found: list[str | None] = []
+    real, base = (
+        cache(os.path.realpath),
+        os.path.realpath(target),
+    )  # ".." leads elsewhere from a linked folder
     for value in cells.plain_text(paths).to_pylist():
         file = folder / value
-        there = value if Path(value).is_absolute() else os.path.relpath(file, target)
-        found.append(there if value.strip() and file.is_file() else None)
-        if value.strip() and found[-1] is None:
+        there = bool(value.strip()) and os.path.isfile(file)  # False too where the system allows no such name
+        if value.strip() and not there:
             problems.add("missing_image", str(file))
+        if there and not Path(value).is_absolute():
+            value = os.path.relpath(os.path.join(real(file.parent), file.name), base)
+        found.append(value if there else None)
     return found

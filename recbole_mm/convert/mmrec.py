@@ -22,6 +22,8 @@ from recbole_mm.convert.problems import Problems
 from recbole_mm.convert.sets import Written, add_output_arguments, write_sets
 from recbole_mm.convert.staging import Staging
 from recbole_mm.errors import WrongUse
+from recbole_mm.files import check_folder
+from recbole_mm.modality.format import MANIFEST, read_manifest
 from recbole_mm.modality.store import ModalityStore
 
 HELP = "MMRec's layout (x_label split, *_feat.npy) to RecBole benchmark files and modality stores"
@@ -38,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encoder", default="mmrec", help="what made the vectors, for the stores' record")
     parser.add_argument("--original-ids", action="store_true", help="tokens from the *_id_mapping.csv")
     cold = "keep rows of users without training rows (MMRec drops them)"
+    mine = "replace stores too that were not made from a *_feat.npy"
+    parser.add_argument("--overwrite", action="store_true", help=mine)
     parser.add_argument("--keep-cold-users", action="store_true", help=cold)
     add_output_arguments(parser)
 
@@ -66,6 +70,8 @@ def main(args: argparse.Namespace) -> int:
     for modality, mask in present.items():
         problems.add("empty_vector", f"{modality}_feat.npy row {int(mask.argmin())}", int((~mask).sum()))
     problems.raise_if(args.strict)
+    stores = {modality: Path(args.modality_path) / name / modality for modality in features}
+    _check_stores(folder, stores, present, args.overwrite)
 
     def write(staging: Staging) -> Written:
         for code, part in enumerate(PARTS):
@@ -82,15 +88,35 @@ def main(args: argparse.Namespace) -> int:
         summary = staging.write_summary(
             counts, times, having, dropped, problems, settings=settings, rows=rows
         )
-        for modality, values in features.items():
-            origin = {"modality": modality, "encoder": args.encoder, "source": f"{modality}_feat.npy"}
-            store = Path(args.modality_path) / name / modality
-            ids, mask = tokens[: len(values)], present[modality]
-            ModalityStore.write(store, values, ids, present=mask, overwrite=True, **origin)
         return summary, set(), set()
 
     write_sets([name], args, write)
+    for modality, values in features.items():  # last: an error before replaces no store
+        origin = {"modality": modality, "encoder": args.encoder, "source": _source(modality)}
+        ids, mask = tokens[: len(values)], present[modality]
+        ModalityStore.write(stores[modality], values, ids, present=mask, overwrite=True, **origin)
     return 0
+
+
+def _source(modality: str) -> str:
+    return f"{modality}_feat.npy"
+
+
+def _check_stores(
+    folder: Path, stores: dict[str, Path], present: dict[str, np.ndarray], overwrite: bool
+) -> None:
+    """Refuse features without a vector, and to replace a store of another source; before anything is written."""
+    for modality, store in stores.items():
+        if not present[modality].any():
+            raise WrongUse(f"{folder / _source(modality)}: every row is zero or NaN; mend or remove the file")
+        check_folder("--modality-path", store)
+        if not store.exists():
+            continue
+        if not (store / MANIFEST).is_file():
+            raise WrongUse(f"{store}: exists and is no modality store; give another --modality-path")
+        if not overwrite and (source := read_manifest(store).get("source")) != _source(modality):
+            made = f"a store made from {source or 'elsewhere'} is there"
+            raise WrongUse(f"{store}: {made}; give another --modality-path, or --overwrite to replace it")
 
 
 def _with_tokens(
@@ -111,6 +137,10 @@ def _with_tokens(
         inter[ITEM], inter[USER] = inter[ITEM].map(items), inter[USER].map(users)
         if inter[[ITEM, USER]].isna().any(axis=None):
             raise WrongUse(f"{folder}: an id of {path.name} is not in its mapping; leave out --original-ids")
+        again = pd.Index(tokens).duplicated()
+        if again.any():
+            item = tokens[int(again.argmax())]
+            raise WrongUse(f"{folder}: two items of the original id {item!r}; leave out --original-ids")
     return inter, tokens
 
 
@@ -143,18 +173,21 @@ def _features(folder: Path) -> dict[str, np.ndarray]:
             values = np.load(path, mmap_mode="r", allow_pickle=False)
         except ValueError as error:
             raise WrongUse(f"{path}: no plain array ({error})") from error
-        if values.ndim != 2 or not np.issubdtype(values.dtype, np.floating):
+        floats = np.issubdtype(values.dtype, np.floating) and values.dtype.itemsize <= 8
+        if values.ndim != 2 or not floats:
             raise WrongUse(f"{path}: {values.dtype} {list(values.shape)}; expected floats [items, width]")
         found[path.name.removesuffix("_feat.npy")] = values
     return found
 
 
 def _present(values: np.ndarray) -> np.ndarray:
-    """Rows that are finite and not all zero, bool [N]: MMRec has no mask of its own."""
-    parts = [
-        np.isfinite(part).all(axis=1) & (part != 0).any(axis=1)
-        for part in (values[start : start + CHUNK] for start in range(0, len(values), CHUNK))
-    ]
+    """Rows that are finite and not all zero as a store holds them, bool [N]: MMRec has no mask of its own."""
+    with np.errstate(over="ignore"):
+        parts = [
+            np.isfinite(part).all(axis=1) & (part != 0).any(axis=1)
+            for start in range(0, len(values), CHUNK)
+            for part in [values[start : start + CHUNK].astype(np.float32)]
+        ]
     return np.concatenate(parts) if parts else np.zeros(0, dtype=bool)
 
 

@@ -9,13 +9,16 @@ import pandas as pd
 
 from recbole_mm.atomic import header_line, read_atomic
 from recbole_mm.convert.amazon_items import find_images
+from recbole_mm.convert.atomic import ITEMS_PARQUET
 from recbole_mm.convert.filter import add_filter_arguments, filters_from
-from recbole_mm.convert.frames import AS_TEXT, ITEM, RATING, TIME, USER, require, write_dataset
-from recbole_mm.convert.movielens_files import read_movielens
+from recbole_mm.convert.frames import ITEM, RATING, TIME, USER, require, write_dataset
+from recbole_mm.convert.movielens_files import MovieLens, once, read_csv, read_movielens
 from recbole_mm.convert.problems import Problems
-from recbole_mm.convert.sets import Written, add_output_arguments, write_sets
+from recbole_mm.convert.read_table import refuse_repeated
+from recbole_mm.convert.sets import Written, add_output_arguments, refuse_own_source, write_sets
 from recbole_mm.convert.staging import Staging
 from recbole_mm.errors import WrongUse
+from recbole_mm.modality.align import alike
 
 HELP = "MovieLens 100k, 1M, 10M, 20M, 25M, 32M and latest to atomic files and items.parquet"
 
@@ -92,6 +95,9 @@ def main(args: argparse.Namespace) -> int:
     problems = Problems()
     filters = filters_from(args)
     data = read_movielens(folder, problems)
+    name = args.name or folder.resolve().name
+    if data.source.endswith(".inter"):
+        refuse_own_source(args.out, [name], [folder])
     fields = {"item": ITEM, "title": "movie_title:token_seq", "year": "release_year:token"}
     fields |= {"genres": "class:token_seq", "imdb": "imdb_id:token", "tmdb": "tmdb_id:token"}
     items = data.films[[name for name in fields if name in data.films.columns]].rename(columns=fields)
@@ -101,37 +107,60 @@ def main(args: argparse.Namespace) -> int:
         users = users.add_suffix(":token").rename(columns={"user:token": USER})
 
     def write(staging: Staging) -> Written:
-        tables = inter, items, users, _texts(data.films, staging, args)
+        tables = inter, items, users, _texts(data, staging, args, problems)
         return write_dataset(staging, *tables, filters, data.source, problems, args.strict)
 
-    write_sets([args.name or folder.resolve().name], args, write)
+    write_sets([name], args, write)
     return 0
 
 
-def _texts(films: pd.DataFrame, staging: Staging, args: argparse.Namespace) -> pd.DataFrame:
+def _texts(data: MovieLens, staging: Staging, args: argparse.Namespace, problems: Problems) -> pd.DataFrame:
     """The columns of ``items.parquet``."""
+    films = data.films
     texts = films[["item", "title", "year"]].rename(columns={"item": "item_id"})
     texts = texts.assign(genres=[", ".join(genres) for genres in films["genres"]])
     if args.overviews:
-        overviews = _overviews(Path(args.overviews), args.overview_columns.split(","))
+        columns = args.overview_columns.split(",")
+        others = [
+            *texts.columns,
+            *(["knowledge"] if args.kg else ()),
+            *(["image_path"] if args.posters else ()),
+        ]
+        refuse_repeated("--overview-columns", ITEMS_PARQUET, others + columns)
+        overviews = _overviews(Path(args.overviews), columns, problems)
+        _refuse_strangers("--overviews", args.overviews, overviews, data)
         texts = texts.merge(overviews, on="item_id", how="left")
     if args.kg:
         names = {"token": "item_id", "text": "knowledge"}
         knowledge = knowledge_documents(args.kg, args.link).rename(columns=names)
+        _refuse_strangers("--link", args.link, knowledge, data)
         texts = texts.merge(knowledge, on="item_id", how="left")
     if args.posters:
         texts["image_path"] = texts["item_id"].map(find_images(args.posters, staging.folder))
     return texts
 
 
-def _overviews(path: Path, columns: list[str]) -> pd.DataFrame:
+def _refuse_strangers(option: str, path: str, texts: pd.DataFrame, data: MovieLens) -> None:
+    """Refuse ``texts`` of which none is of a film: their columns would be empty."""
+    tokens, films = texts["item_id"].to_numpy(object), data.films["item"].to_numpy(object)
+    if not set(films).isdisjoint(tokens):
+        return
+    pair = alike(tokens, films) if len(tokens) else None
+    how = f"ids are text: {pair[0]!r} may be {pair[1]!r} there" if pair else "is it of another release?"
+    raise WrongUse(f"{option}: {path} says nothing of any film of {data.source}; {how}")
+
+
+def _overviews(path: Path, columns: list[str], problems: Problems) -> pd.DataFrame:
     """``item_id`` and ``columns`` of a CSV by film."""
     if not path.is_file():
         raise WrongUse(f"{path}: no such file")
-    frame = pd.read_csv(path, **AS_TEXT)
+    frame = read_csv(path, problems)
     key = next((name for name in ("item_id", "movie_id", "movieId") if name in frame.columns), None)
     options = {key or "movie_id": "--overviews", **dict.fromkeys(columns, "--overview-columns")}
     for name, option in options.items():
         if name not in frame.columns:
             raise WrongUse(f"{option}: {path} has no column {name!r}, found {', '.join(frame.columns)}")
-    return frame.rename(columns={key: "item_id"}).drop_duplicates("item_id")[["item_id", *columns]]
+    if key in columns:
+        raise WrongUse(f"--overview-columns: {key!r} of {path} holds the ids, no text; leave it out")
+    frame = frame.rename(columns={key: "item_id"})
+    return once(frame, "item_id", path, problems)[["item_id", *columns]]

@@ -12,9 +12,9 @@ RecBole's atomic set      ``*.inter``, ``*.item``, ``*.user``            tab, UT
 
 from __future__ import annotations
 
-import csv
 import io
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,15 @@ import pandas as pd
 from recbole_mm.convert.frames import read_atomic, require
 from recbole_mm.convert.problems import Problems
 from recbole_mm.errors import WrongUse
+from recbole_mm.modality.read import csv_rows
 
 GENRES_100K = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
     "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
 )  # fmt: skip
 RATINGS = ("user", "item", "rating", "timestamp")
+RATINGS_CSV = {"userId": "user", "movieId": "item", "rating": "rating", "timestamp": "timestamp"}
+NARROW = {"user": np.int32, "item": np.int32, "rating": np.float64, "timestamp": np.int64}
 _YEAR = re.compile(r"^(.*?)\s*\((\d{4})(?:[-–]\d{0,4})?\)\s*$")
 
 
@@ -64,16 +67,20 @@ def read_movielens(folder: str | Path, problems: Problems) -> MovieLens:
     else:
         raise WrongUse(f"{folder}: no u.data, ratings.dat, ratings.csv or .inter; give the unpacked release")
     if name == "u.data":
-        films = _films_100k(folder / "u.item", problems)
+        described = folder / "u.item"
+        films = _films_100k(described, problems)
         users = _table(folder / "u.user", "|", "user age gender occupation zip_code", problems)
     elif name == "ratings.dat":
-        films = _table(folder / "movies.dat", "::", "item title genres", problems)
+        described = folder / "movies.dat"
+        films = _table(described, "::", "item title genres", problems)
         users = _table(folder / "users.dat", "::", "user gender age occupation zip_code", problems)
     else:
+        described = folder / "movies.csv"
         names = {"movieId": "item", "title": "title", "genres": "genres"}
-        films, users = _csv(folder / "movies.csv", names, problems), None
-    if films is None:
+        films, users = _csv(described, names, problems), None
+    if films is None or films.empty:
         films = pd.DataFrame({"item": pd.unique(ratings["item"]), "title": "", "genres": ""})
+    films = once(films, "item", described, problems)
     if not isinstance(films["genres"].iloc[0], list):
         films["genres"] = [
             [] if text in ("", "(no genres listed)") else text.split("|") for text in films["genres"]
@@ -83,11 +90,40 @@ def read_movielens(folder: str | Path, problems: Problems) -> MovieLens:
     films["title"] = [part[1] if part else title for part, title in zip(parts, films["title"], strict=True)]
     links = _csv(folder / "links.csv", {"movieId": "item", "imdbId": "imdb", "tmdbId": "tmdb"}, problems)
     if links is not None:
-        films = films.merge(links.drop_duplicates("item"), on="item", how="left")
+        films = films.merge(once(links, "item", folder / "links.csv", problems), on="item", how="left")
         known = films["imdb"].fillna("")
         films["imdb"] = ("tt" + known).where(known != "", "")
         films["tmdb"] = films["tmdb"].fillna("").str.removesuffix(".0")
-    return MovieLens(ratings, films.drop_duplicates("item"), users, name)
+    return MovieLens(ratings, films, users, name)
+
+
+def read_csv(path: Path, problems: Problems) -> pd.DataFrame:
+    """A CSV with a header as text, by line number; rows with another number of fields are counted and left out."""
+    rows: dict[int, list[str]] = {}
+    found = csv_rows(io.StringIO(_decoded(path, problems), newline=""), path, ",")
+    header = _header(path, found)
+    for line, _, cells in found:
+        if len(cells) == len(header):
+            rows[line] = cells
+        elif cells:
+            problems.add("unreadable_row", f"{path.name}:{line}")
+    return pd.DataFrame(list(rows.values()), list(rows), header, dtype=str)
+
+
+def _header(path: Path, rows: Iterator[tuple[int, int, list[str]]]) -> list[str]:
+    header = next(rows, (0, 0, []))[2]
+    again = [name for name in header if header.count(name) > 1]
+    if again:
+        raise WrongUse(f"{path}: column {again[0]!r} is there twice; rename one")
+    return header
+
+
+def once(frame: pd.DataFrame, column: str, path: Path, problems: Problems) -> pd.DataFrame:
+    """The first row of each item; the others are counted, by the line number that their index holds."""
+    again = frame[column].duplicated()
+    if again.any():
+        problems.add("duplicate_item", f"{path.name}:{again.idxmax()}", int(again.sum()))
+    return frame[~again].copy()
 
 
 def _read_recbole(path: Path, problems: Problems) -> MovieLens:
@@ -107,34 +143,54 @@ def _read_recbole(path: Path, problems: Problems) -> MovieLens:
     films, users = read(".item"), read(".user")
     if films is None:
         films = pd.DataFrame({"item": pd.unique(ratings["item"])})
+    if "item" not in films.columns:
+        raise WrongUse(f"{path.with_suffix('.item')}: no column 'item_id', found {', '.join(films.columns)}")
+    films.index += 2  # lines
+    films = once(films, "item", path.with_suffix(".item"), problems)
     films = films.reindex(columns=["item", "title", "year", "genres"]).fillna("")
     films["genres"] = [text.split() for text in films["genres"]]
-    return MovieLens(ratings[list(RATINGS)], films.drop_duplicates("item"), users, path.name)
+    return MovieLens(ratings[list(RATINGS)], films, users, path.name)
 
 
 def _ratings(path: Path, separator: str, problems: Problems) -> pd.DataFrame:
+    if separator == ",":
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+            require(path, pd.DataFrame(columns=_header(path, csv_rows(stream, path, ","))), RATINGS_CSV)
     try:
-        frame = _read_numbers(path, separator, header=0 if separator == "," else None)
+        frame = _read_numbers_csv(path) if separator == "," else _read_numbers(path, separator)
+        if frame["rating"].isna().any():
+            raise ValueError("a rating is missing")
         return frame.astype({"user": str, "item": str})
     except (ValueError, pd.errors.ParserError):  # a faulty row: read again as text, and count
         return _faulty_ratings(path, separator, problems)
 
 
-def _read_numbers(path: Path, separator: str, header: int | None) -> pd.DataFrame:
+def _read_numbers(path: Path, separator: str) -> pd.DataFrame:
     """All columns as numbers; raises where that is impossible. "::" is read as ":" with empty columns."""
-    narrow = {"user": np.int32, "item": np.int32, "rating": np.float64, "timestamp": np.int64}
     wide = ["user", "", "item", " ", "rating", "  ", "timestamp"]
     names = wide if separator == "::" else list(RATINGS)
-    columns: dict[str, Any] = {"header": header, "names": names, "usecols": list(RATINGS), "dtype": narrow}
-    frame = pd.read_csv(path, sep=separator[0], encoding="latin-1", **columns)
-    if frame["rating"].isna().any():
-        raise ValueError("a rating is missing")
-    return frame[list(RATINGS)]
+    columns: dict[str, Any] = {"header": None, "names": names, "usecols": list(RATINGS), "dtype": NARROW}
+    return pd.read_csv(path, sep=separator[0], encoding="latin-1", **columns)[list(RATINGS)]
+
+
+def _read_numbers_csv(path: Path) -> pd.DataFrame:
+    """The columns of these names, wherever they stand; raises where one holds no numbers or a row is longer."""
+    kinds = {name: NARROW[column] for name, column in RATINGS_CSV.items()}
+    frame = pd.read_csv(path, encoding="utf-8-sig", encoding_errors="replace", dtype=kinds)
+    if not isinstance(frame.index, pd.RangeIndex):  # every row is longer: the first column was taken for one
+        raise ValueError("a row has more fields than the header")
+    return frame[list(RATINGS_CSV)].rename(columns=RATINGS_CSV)
 
 
 def _faulty_ratings(path: Path, separator: str, problems: Problems) -> pd.DataFrame:
-    frame = _table(path, separator, " ".join(RATINGS), problems, header="userId")
+    if separator == ",":
+        frame = _csv(path, RATINGS_CSV, problems)
+    else:
+        frame = _table(path, separator, " ".join(RATINGS), problems)
     assert frame is not None
+    if frame.empty:
+        first = problems.first.get("unreadable_row", path.name)
+        raise WrongUse(f"{path}: no row has the fields of a rating; see {first}")
     frame["rating"] = pd.to_numeric(frame["rating"], errors="coerce")
     seconds = frame["timestamp"].str.partition(".")[0]
     for name, absent in (
@@ -161,20 +217,13 @@ def _films_100k(path: Path, problems: Problems) -> pd.DataFrame | None:
     return films[["item", "title", "genres"]].copy()
 
 
-def _table(
-    path: Path, separator: str, names: str, problems: Problems, header: str | None = None
-) -> pd.DataFrame | None:
-    """A file without header, by line number; rows with another number of fields are counted and left out.
-
-    ``header``: the first field of a line that may stand at the top all the same.
-    """
+def _table(path: Path, separator: str, names: str, problems: Problems) -> pd.DataFrame | None:
+    """A file without header, by line number; rows with another number of fields are counted and left out."""
     if not path.is_file():
         return None
     rows = {}
-    for number, line in enumerate(_decoded(path, problems).replace("\r\n", "\n").split("\n"), 1):
+    for number, line in enumerate(_decoded(path).replace("\r\n", "\n").split("\n"), 1):
         fields = line.split(separator)
-        if number == 1 and fields[0] == header:
-            continue
         if len(fields) == len(names.split()):
             rows[number] = fields
         elif line.strip():
@@ -183,25 +232,21 @@ def _table(
 
 
 def _csv(path: Path, names: dict[str, str], problems: Problems) -> pd.DataFrame | None:
+    """The columns ``names``, renamed, of a CSV; None where there is none."""
     if not path.is_file():
         return None
-    reader = csv.DictReader(io.StringIO(_decoded(path, problems), newline=""))
-    require(path, pd.DataFrame(columns=list(reader.fieldnames or ())), names)
-    rows = []
-    for row in reader:
-        if None in row or None in row.values():
-            problems.add("unreadable_row", f"{path.name}:{reader.line_num}")
-        else:
-            rows.append([row[name] for name in names])
-    return pd.DataFrame(rows, columns=list(names.values()), dtype=str)
+    frame = read_csv(path, problems)
+    require(path, frame, names)
+    return frame[list(names)].rename(columns=names)
 
 
-def _decoded(path: Path, problems: Problems) -> str:
-    """UTF-8 if it is; else Latin-1, which the old releases use by design (no problem there)."""
+def _decoded(path: Path, problems: Problems | None = None) -> str:
+    """UTF-8 if it is; else Latin-1, which the old releases use by design, or, counted as a problem, Windows-1252."""
     data = path.read_bytes()
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        if path.suffix == ".csv":
-            problems.add("encoding", path.name)
-        return data.decode("latin-1")
+        if problems is None:
+            return data.decode("latin-1")
+        problems.add("encoding", path.name)
+        return data.decode("cp1252", "replace")

@@ -18,6 +18,8 @@ KINDS = {
     "negative_time": "time before 1970; kept",
     "zero_rating": "rating of 0, in some sources for none; kept",
     "missing_image": "image file that is not there; the item counts as without",
+    "quoted_rows": "quoted cell with the separators of whole rows, perhaps between stray quotes; kept as one cell",
+    "not_carried": "file of the source that is neither filtered nor copied",
     "unreadable_row": "row with another number of fields; dropped",
     "unlinked": "link to an id that does not occur; ignored",
     "empty_vector": "feature row of zeros or NaN; the item counts as without",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +14,10 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from recbole_mm.atomic import text_encoding
+from recbole_mm.convert.problems import Problems
 from recbole_mm.errors import WrongUse, suggest
+from recbole_mm.modality.read import csv_rows
 
 CHUNK_BYTES = 1 << 24
 CHUNK_ROWS = 1 << 18
@@ -68,7 +73,8 @@ class Table:
             if self._is_parquet():
                 with pq.ParquetFile(self.path) as file:
                     for batch in file.iter_batches(CHUNK_ROWS, columns=wanted):
-                        yield batch.to_pandas(types_mapper=_exact)
+                        # an index of pandas is an ordinary column: rows are counted from 0 in every chunk
+                        yield batch.to_pandas(types_mapper=_exact, ignore_metadata=True)
             else:
                 with self._csv(wanted) as reader:
                     for batch in reader:
@@ -76,18 +82,49 @@ class Table:
         except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
             raise self._unreadable(error) from error
 
+    def check_quotes(self, problems: Problems) -> None:
+        """Refuse a stray quote, over which Arrow reads on into the next rows; count cells that may hold such rows.
+
+        Raises:
+            WrongUse: text behind a closed quote, a quote that is not closed.
+        """
+        if self._is_parquet():
+            return
+        separator, fields = self._separator(), len(self.names)
+        try:
+            with pa.input_stream(str(self.path), compression="detect") as stream:
+                if not any(b'"' in block for block in iter(lambda: stream.read(CHUNK_BYTES), b"")):
+                    return
+            with pa.input_stream(str(self.path), compression="detect") as stream:
+                text = io.TextIOWrapper(stream, encoding=text_encoding(self.encoding), newline="")
+                for first, last, cells in csv_rows(text, self.path, separator):
+                    if last > first and any(_holds_rows(cell, separator, fields) for cell in cells):
+                        problems.add("quoted_rows", f"{self.path.name}:{first}")
+        except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+            raise self._unreadable(error) from error
+
     def _is_parquet(self) -> bool:
         return self.path.suffix == ".parquet"
 
-    def _csv(self, columns: list[str] | None) -> pacsv.CSVStreamingReader:
+    def _separator(self) -> str:
         known = [SEPARATORS[suffix] for suffix in self.path.suffixes if suffix in SEPARATORS]
         separator = known[-1] if self.separator is None and known else self.separator
         if separator is None:
             raise WrongUse(f"{self.path}: not known by its ending; give .csv, .tsv, .parquet, or --separator")
+        if len(separator) != 1 or not separator.isascii() or separator in '"\r\n\0':
+            raise WrongUse(f"--separator: {separator!r} is not one ASCII character other than a quote")
+        return separator
+
+    def _csv(self, columns: list[str] | None) -> pacsv.CSVStreamingReader:
+        try:
+            "".encode(self.encoding)
+        except LookupError as error:
+            example = "for example utf8, latin-1"
+            raise WrongUse(f"--encoding: Python knows no {self.encoding!r} ({example})") from error
         return pacsv.open_csv(
             self.path,
             read_options=pacsv.ReadOptions(block_size=CHUNK_BYTES, encoding=self.encoding, use_threads=False),
-            parse_options=pacsv.ParseOptions(delimiter=separator, newlines_in_values=True),
+            parse_options=pacsv.ParseOptions(delimiter=self._separator(), newlines_in_values=True),
             convert_options=pacsv.ConvertOptions(
                 include_columns=columns,
                 column_types={name: pa.large_string() for name in columns or ()},
@@ -99,6 +136,24 @@ class Table:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         encoding = "" if self._is_parquet() else ", or another --separator or --encoding"
         return WrongUse(f"{self.path}: not readable ({reason}); damaged or truncated{encoding}?")
+
+
+def field_name(column: str) -> str:
+    """The field of an atomic file for a column: a header holds no blanks, colons or quotes."""
+    return re.sub(r'[\s:"]+', "_", column)
+
+
+def refuse_repeated(option: str, file: str, fields: Sequence[str]) -> None:
+    """Refuse two columns of one name in what is written: the second would take the first one's place."""
+    for field in fields:
+        if fields.count(field) > 1:
+            raise WrongUse(f"{option}: {file} would have '{field}' twice; leave one out or rename it")
+
+
+def _holds_rows(cell: str, separator: str, fields: int) -> bool:
+    """Whether two stray quotes in one column may have made this cell of what lies between: whole rows."""
+    breaks = cell.count("\n") or cell.count("\r")
+    return bool(breaks) and cell.count(separator) == breaks * (fields - 1)
 
 
 def _exact(kind: pa.DataType) -> pd.api.extensions.ExtensionDtype | None:

@@ -95,5 +95,6 @@ def _rename(data: AtomicSet, column: str, names: dict[str, str], prefix: str) ->
     for table in (data.items, data.users, *data.others.values()):
         if table is not None and column in table.columns:
             table[column] = rename(table[column])
-    if column == ITEM and data.texts is not None:
-        data.texts["item_id"] = rename(data.texts["item_id"])
+    for table in (data.texts, data.addresses) if column == ITEM else ():
+        if table is not None:
+            table["item_id"] = rename(table["item_id"])

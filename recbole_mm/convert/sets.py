@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from recbole_mm.convert.staging import Staging
 from recbole_mm.convert.summary import overlap, report
 from recbole_mm.errors import WrongUse
+from recbole_mm.files import check_folder, check_target
 
 Written = tuple[dict[str, Any], set[str], set[str]]
 
@@ -53,6 +54,15 @@ def named_paths(
     return found
 
 
+def refuse_own_source(out: str | Path, names: Iterable[str], sources: Collection[Path]) -> None:
+    """Refuse a data set in the place of a source of its conversion: what the filters drop would be lost."""
+    for name in names:
+        target = Path(out) / name
+        if any(target.exists() and target.samefile(source) for source in sources if source.exists()):
+            remedy = "give another --out, or a new name as NAME=FOLDER"
+            raise WrongUse(f"{target}: the data set would replace its own source; {remedy}")
+
+
 def write_sets(
     names: Iterable[str],
     args: argparse.Namespace,
@@ -68,6 +78,10 @@ def write_sets(
     """
     names = list(names)
     together = "-".join(names)
+    for name in names:
+        check_folder("--out", Path(args.out) / name)
+    if args.json and args.json != "-":
+        check_target("--json", args.json)
     summaries: list[dict[str, Any]] = []
     users: dict[str, set[str]] = {}
     items: dict[str, set[str]] = {}

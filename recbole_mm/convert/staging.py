@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -37,7 +38,8 @@ class Staging:
 
     The folders are siblings, so paths relative to one hold in the other. Files that the last conversion
     wrote (by its ``summary.json``) and this one did not are removed; other files stay, and so does a
-    ``<name>.yaml`` that a person wrote or edited. ``publish=False``: throw away what was written.
+    ``<name>.yaml`` that a person wrote or edited. ``publish=False``: throw away what was written. What a killed
+    process left of writing this set is removed.
     """
 
     def __init__(self, out: str | Path, name: str, publish: bool = True) -> None:
@@ -49,6 +51,10 @@ class Staging:
         self.folder = Path(out) / f".{name}.{os.getpid()}.partial"
 
     def __enter__(self) -> Staging:
+        for left in self.target.parent.glob(f".{glob.escape(self.name)}.*.partial"):
+            process = left.name.removeprefix(f".{self.name}.").removesuffix(".partial")
+            if process.isdecimal() and not _is_running(int(process)):
+                shutil.rmtree(left, ignore_errors=True)
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         return self
@@ -130,6 +136,16 @@ class ParquetStream:
                 self._writer.write_table(pa.concat_tables(self._waiting), row_group_size=ROW_GROUP)
         finally:
             self._writer.close()
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # of another person
+        pass
+    return True
 
 
 def _files_of(summary: Path) -> set[str]:

@@ -8,7 +8,6 @@ converted (without a zone: UTC).
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from recbole_mm.convert.filter import (
 from recbole_mm.convert.frames import ITEM, RATING, TIME, USER, count_described, lines_of
 from recbole_mm.convert.item_table import read_items
 from recbole_mm.convert.problems import Problems
-from recbole_mm.convert.read_table import Table
+from recbole_mm.convert.read_table import Table, field_name, refuse_repeated
 from recbole_mm.convert.sets import Written, add_output_arguments, write_sets
 from recbole_mm.convert.staging import Staging
 from recbole_mm.errors import WrongUse
@@ -79,7 +78,9 @@ def main(args: argparse.Namespace) -> int:
         problems = Problems()
         if args.items:
             table = Table(Path(args.items), separator, args.encoding)
+            table.check_quotes(problems)
             atomic, described = read_items(table, args, staging.target, problems)
+        reader.table.check_quotes(problems)
         # made when the interactions have been read
         lines = None if atomic is None else _item_lines(atomic, reader, args.all_items)
         write_atomic(staging.folder, args.name, reader.frames(), lines)
@@ -88,7 +89,7 @@ def main(args: argparse.Namespace) -> int:
             write_atomic(staging.folder, args.name, reader.frames(keep))
         if described is not None:
             write_items_parquet(staging.folder, described)
-        kept = [_field(name) for name, _ in reader.kept]
+        kept = [field_name(name) for name, _ in reader.kept]
         columns = {"load_col": {"inter": ["user_id", "item_id", *kept]}} if kept else {}
         problems.raise_if(args.strict)
         undescribed = _undescribed(args, reader.items, described)
@@ -122,10 +123,8 @@ class InteractionTable:
         self.columns = [column for column in columns if column is not None]
         table.check(self.columns)
         given = {"user_id": True, "item_id": True, "rating": self.rating, "timestamp": self.timestamp}
-        fields = [name for name, column in given.items() if column] + [_field(name) for name, _ in self.kept]
-        for field in fields:
-            if fields.count(field) > 1:
-                raise WrongUse(f"--keep: the .inter file would have '{field}' twice; leave one out")
+        fields = [name for name, column in given.items() if column]
+        refuse_repeated("--keep", "the .inter file", fields + [field_name(name) for name, _ in self.kept])
 
     def frames(self, keep: np.ndarray | None = None) -> Iterator[pd.DataFrame]:
         """Chunks with RecBole's headers; errors name the file, the row and the column. ``keep``: rows [R], or all."""
@@ -148,7 +147,7 @@ class InteractionTable:
                     place = cells.Place(where, self.timestamp, before)
                     frame[TIME] = self._seconds(chunk[self.timestamp], place)
                 for column, kind in self.kept:
-                    frame[f"{_field(column)}:{kind}"] = chunk[column]
+                    frame[f"{field_name(column)}:{kind}"] = chunk[column]
                 if keep is not None:
                     frame = frame[keep[before : before + len(chunk)]]
                 self._codes.append(np.stack(codes, axis=1))
@@ -215,10 +214,6 @@ def _name_and_type(column: str) -> tuple[str, str]:
 def _item_lines(atomic: pd.DataFrame, reader: InteractionTable, all_items: bool) -> Iterator[pd.DataFrame]:
     """The lines of ``.item``: the items with a row, or all."""
     yield lines_of(atomic, ITEM, [*(atomic[ITEM] if all_items else ()), *reader.items])
-
-
-def _field(column: str) -> str:
-    return re.sub(r'[\s:"]+', "_", column)
 
 
 def _write_summary(

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from recbole_mm.errors import WrongUse
+from recbole_mm.extract.checkpoint import NoCheckpoint
 from recbole_mm.extract.encoder import Encoder
 from recbole_mm.extract.engine import Engine, LocalEngine, available_cores
 from recbole_mm.extract.items import IMAGE, REVIEW, TOKEN, Items, read_images, read_texts, with_keys
 from recbole_mm.extract.pipeline import extract
 from recbole_mm.extract.report import Report
 from recbole_mm.extract.settings import DEFAULTS, MissingPackage, build_encoder, build_encoders, read_settings
-from recbole_mm.extract.text import NoCheckpoint
-from recbole_mm.files import dataset_folder
+from recbole_mm.files import check_folder, dataset_folder
 from recbole_mm.modality import reviews_folder
 
 
@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         kind.add_argument("--modality-path", metavar="FOLDER", default="modality/", help="default: modality/")
         default = "default: " + " or else ".join(DEFAULTS[name])
         kind.add_argument("--encoder", metavar="NAME|FOLDER|FILE.yaml", help=default)
-        kind.add_argument("--batch-size", type=_positive, help="items encoded at once")
+        kind.add_argument(
+            "--batch-size", type=_positive, help="items encoded at once, in both towers of CLIP"
+        )
         kind.add_argument("--shard-size", type=_positive, help="items between two savings")
         kind.add_argument("--dtype", choices=("float16", "float32"), default="float16", help="of the store")
         kind.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
@@ -81,14 +83,15 @@ def main(args: argparse.Namespace) -> int:
         if not args.json:
             print(f"text: {', '.join(taken)}")
     if args.kind in ("image", "clip"):
-        root = Path(args.image_root) if args.image_root else items_file.parent
-        inputs["image"] = read_images(items_file, root, args.image_column)
+        images = Path(args.image_root) if args.image_root else items_file.parent
+        inputs["image"] = read_images(items_file, images, args.image_column)
 
+    root = Path(args.modality_path)
+    check_folder("--modality-path", root)
     settings, encoders = _encoders(args, inputs)
     if reviews and settings["family"] == "tfidf":
         remedy = "use --encoder minilm or another checkpoint"
         raise WrongUse(f"tfidf learns from all reviews, those of the test set too; {remedy}")
-    root = Path(args.modality_path)
     stores = reviews_folder(root, name) if reviews else root / name
     workers = args.workers or available_cores()
     options: dict[str, Any] = {"dtype": args.dtype, "overwrite": args.overwrite}
@@ -115,10 +118,12 @@ def describe(report: Report) -> str:
     done += f", {report.reused:,} kept" if report.reused else ""
     done += f" in {report.seconds:.1f} s ({report.items_per_second:,.0f} items/s)"
     done = done if report.changed else "unchanged, nothing to do"
-    absent = "".join(f"; {count:,} {reason}" for reason, count in report.reasons.items())
+    told = [f"{count:,} {reason}" for reason, count in report.reasons.items()]
+    told += [f"{report.cut:,} cut at {report.identity.get('max_length')} tokens"] if report.cut else []
+    notes = "".join(f"; {each}" for each in told)
     return (
         f"{report.modality}: {report.present:,} of {report.items:,} items ({share:.1%}), {report.encoder}, "
-        f"{report.width}-d{absent}; {done}\n{report.store}"
+        f"{report.width}-d{notes}; {done}\n{report.store}"
     )
 
 
@@ -128,6 +133,8 @@ def _encoders(
     """The encoder asked for; without one, the first default whose weights can be had, said aloud."""
     keys = ("batch_size", "shard_size", "pooling", "max_length", "width", "augment", "seed", "weights")
     overrides = {key: getattr(args, key, None) for key in keys}
+    if args.kind == "clip":  # one flag for both towers; a yaml can give each its own
+        overrides |= {"text_batch_size": args.batch_size, "text_shard_size": args.shard_size}
     texts = inputs["text"].raws if "text" in inputs else ()
     names = (args.encoder,) if args.encoder else DEFAULTS[args.kind]
     for name in names:

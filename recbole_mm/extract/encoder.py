@@ -24,13 +24,18 @@ class Absent:
     reason: str
 
 
+class Cut(list[int]):
+    """Token ids of a text that had more; prepared as any list is, and counted."""
+
+
 class Encoder(Protocol):
     """Turns raw items (a text, the path of an image) into rows.
 
     ``prepare`` and ``collate`` are called from several threads and ahead of time; ``encode`` from one.
 
     Shapes: ``prepare`` n raws -> n prepared items or `Absent`; ``collate`` B prepared items -> one batch;
-    ``encode`` a batch -> float32 [B, D], D = ``width``.
+    ``encode`` a batch -> float32 [B, D], D = ``width``. A `Cut` of ``prepare`` is counted. An encoder whose rows mean
+    something only beside one another has ``whole = True``.
     """
 
     name: str

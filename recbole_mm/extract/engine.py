@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from recbole_mm.errors import Failure
-from recbole_mm.extract.encoder import Absent, Encoder
+from recbole_mm.extract.encoder import Absent, Cut, Encoder
 from recbole_mm.extract.shards import Encoded
 
 CHUNK = 32  # items that one thread prepares at a time
@@ -88,7 +88,8 @@ def encode_prepared(
             absent[place] = "encoder gave values that are not finite"
         elif not values[place].any():
             absent[place] = "encoder gave a zero vector"
-    return Encoded(np.delete(values, list(absent), axis=0), absent)
+    cut = [place for place, item in enumerate(prepared) if isinstance(item, Cut) and place not in absent]
+    return Encoded(np.delete(values, list(absent), axis=0), absent, cut)
 
 
 def _prepare(encoder: Encoder, raws: Sequence[str], pool: Executor) -> list[Future[list[Any]]]:

@@ -1,23 +1,25 @@
-"""From an image file to a fixed frame of bytes. Pillow decodes; nothing here needs torchvision."""
+"""From an image file to a fixed frame of bytes. Nothing here needs torchvision."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import WrongUse, suggest
 from recbole_mm.extract.encoder import Absent, Placement
+from recbole_mm.extract.pixels import DECODING, read_image
 
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
 PRESET_KEYS = ("resize", "crop", "mean", "std", "interpolation")
+INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")  # Pillow's
+STRIP = 16  # an image longer than so many times its short side
 RANDOM_AREA = (0.6, 1.0)  # share of the image that a random view shows
 
 
@@ -50,30 +52,26 @@ class Frame:
         if views < 1:
             raise WrongUse(f"augment: {views}; the number of views is 1 (the plain image) or more")
         resize, crop, mean, std, interpolation = (values[key] for key in PRESET_KEYS)
+        if interpolation not in INTERPOLATIONS:
+            near = suggest(interpolation, INTERPOLATIONS)
+            raise WrongUse(
+                f"encoder {settings['name']}: interpolation {interpolation} is not one of Pillow's{near}"
+            )
         sizes = int(resize), int(crop), tuple(mean), tuple(std)
         return cls(*sizes, stretch, str(interpolation), views, int(settings["seed"]))
 
     @property
     def identity(self) -> dict[str, Any]:
         """As JSON; the seed counts only where views are drawn."""
-        values = {**vars(self), "mean": list(self.mean), "std": list(self.std)}
+        values = {**vars(self), "mean": list(self.mean), "std": list(self.std), "decoding": DECODING}
         return values if self.views > 1 else {**values, "seed": None}
 
     def load(self, path: str) -> np.ndarray | Absent:
-        """The views of one file, uint8 [V, 3, H, W]; a file that cannot be decoded is absent."""
-        try:
-            from PIL import Image, ImageOps
-        except ImportError as error:
-            raise WrongUse('images need pillow: pip install "recbole_mm[extract]"') from error
-
-        try:
-            content = Path(path).read_bytes()
-            with Image.open(path) as opened:
-                image = ImageOps.exif_transpose(opened).convert("RGB")
-        except MemoryError:
-            raise
-        except Exception as error:  # a broken file makes Pillow's decoders raise nearly anything
-            return Absent(f"unreadable image: {type(error).__name__}")
+        """The views of one file, uint8 [V, 3, H, W]; a file that cannot be decoded is absent, see `read_image`."""
+        read = read_image(path)
+        if isinstance(read, Absent):
+            return read
+        image, content = read
         views = [self._middle(image)]
         if self.views > 1:
             generator = self.generator(content)
@@ -93,8 +91,13 @@ class Frame:
         short = min(image.size)  # cut off and rounded as torchvision does, for whose weights this is
         width, height = (max(self.crop, self.resize * side // short) for side in image.size)
         left, top = round((width - self.crop) / 2), round((height - self.crop) / 2)
-        box = (left, top, left + self.crop, top + self.crop)
-        return image.resize((width, height), self._filter()).crop(box)
+        right, bottom = left + self.crop, top + self.crop
+        if max(image.size) <= STRIP * short:
+            return image.resize((width, height), self._filter()).crop((left, top, right, bottom))
+        # The middle alone, the same but for rounding: the whole of 3000 x 1 pixels would become 700 MB.
+        x, y = image.width / width, image.height / height
+        box = (left * x, top * y, min(right * x, image.width), min(bottom * y, image.height))
+        return image.resize((self.crop, self.crop), self._filter(), box=box)
 
     def _random(self, image: Image, generator: torch.Generator) -> Image:
         import torch

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recbole_mm.errors import WrongUse, suggest
+from recbole_mm.extract.checkpoint import NoCheckpoint
 from recbole_mm.extract.encoder import Placement, fingerprint
 from recbole_mm.extract.frame import FrameEncoder
-from recbole_mm.extract.text import NoCheckpoint
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +26,8 @@ class ImageEncoder(FrameEncoder):
             raise WrongUse(f"family {family} of encoder {settings['name']}: use {', '.join(FAMILIES)}")
         model, self.features, preset = FAMILIES[family](settings)
         self.model = placement.place(model)
-        super().__init__(settings, placement, preset, kind="image", weights=fingerprint(self.model))
+        made_by = {"family": family, "model": str(settings["model"]), "weights": fingerprint(self.model)}
+        super().__init__(settings, placement, preset, kind="image", **made_by)
         blank = np.zeros((1, 3, self.frame.crop, self.frame.crop), dtype=np.uint8)
         self.width = int(self.encode(self.collate([blank])).shape[1])
 

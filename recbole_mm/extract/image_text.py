@@ -7,9 +7,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from recbole_mm.errors import WrongUse
+from recbole_mm.extract.checkpoint import checkpoint_json, config_digest, load_pretrained
 from recbole_mm.extract.encoder import Placement, fingerprint
 from recbole_mm.extract.frame import FrameEncoder
-from recbole_mm.extract.text import TextEncoder, checkpoint_json, load_pretrained
+from recbole_mm.extract.text import TextEncoder
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +26,7 @@ class Clip:
         if not hasattr(model, "get_image_features") or not hasattr(model, "get_text_features"):
             raise WrongUse(f"{settings['checkpoint']} has no image and text tower; `extract clip` needs both")
         self.model = placement.place(model)
-        self.weights = fingerprint(self.model)
+        self.identity = {"weights": fingerprint(self.model), "config": config_digest(model.config)}
 
     @cached_property
     def preset(self) -> dict[str, Any]:
@@ -47,7 +48,7 @@ class ClipImage(FrameEncoder):
     def __init__(self, clip: Clip) -> None:
         settings = {**clip.settings, "name": f"{clip.settings['name']} image"}
         self.clip = clip
-        super().__init__(settings, clip.placement, clip.preset, kind="clip image", weights=clip.weights)
+        super().__init__(settings, clip.placement, clip.preset, kind="clip image", **clip.identity)
         self.width = int(clip.model.config.projection_dim)
 
     def rows(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -66,7 +67,7 @@ class ClipText(TextEncoder):
         self.shard_size = int(settings["text_shard_size"])
         self.clip, self.tokenizer, self.prefix, self.normalize = clip, clip.tokenizer, "", True
         self.max_length = int(clip.model.config.text_config.max_position_embeddings)
-        self.finish(kind="clip text", weights=clip.weights)
+        self.finish(kind="clip text", **clip.identity)
 
     def rows(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The tower's projected rows [B, D]."""

@@ -45,6 +45,9 @@ def read_texts(
             for column in schema
             if column.name not in named_by and not column.name.startswith("image") and _is_text(column.type)
         ]
+    again = [name for name in fields if list(fields).count(name) > 1]
+    if again:
+        raise WrongUse(f"--fields names {again[0]} twice; name each column once")
     table = _read(path, schema, [*named_by, *fields])
     columns = [table.column(name).to_pylist() for name in fields]
     texts = [join_fields(values, separator) for values in zip(*columns, strict=True)]
@@ -57,12 +60,15 @@ def read_texts(
 def read_images(path: Path, root: Path, column: str = IMAGE) -> Items:
     """The image files of the items; paths are taken from `root`."""
     table = _read(path, _schema(path), [TOKEN, column])
+    kind = table.schema.field(column).type
+    if not _is_name(kind):
+        raise WrongUse(f"{path}: column {column} is {kind}; give the paths of image files as text")
     paths, absent = [], {}
     for row, value in enumerate(table.column(column).to_pylist()):
         paths.append(str(root / value) if value else "")
         if not value:
             absent[row] = "no image path"
-        elif not (root / value).is_file():
+        elif not _is_file(root / value):
             absent[row] = "missing image file"
     return Items(_tokens(table, path), paths, absent=absent)
 
@@ -117,7 +123,7 @@ def _read(path: Path, schema: pa.Schema, columns: Sequence[str]) -> pa.Table:
     for column in columns:
         if column not in schema.names:
             raise WrongUse(f"{path} has no column {column}{suggest(column, schema.names)}")
-    return pq.read_table(path, columns=list(columns))
+    return pq.read_table(path, columns=list(dict.fromkeys(columns)))
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -126,9 +132,27 @@ def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
+def _is_name(kind: pa.DataType) -> bool:
+    """Text, also as a category of pandas; or nothing at all, which has its own message."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # such as a name beyond 255 characters
+        return False
+
+
 def _tokens(table: pa.Table, path: Path, named_by: Sequence[str] = (TOKEN,)) -> list[str]:
     name = " and ".join(named_by)
-    names = table.select(list(named_by)).to_pandas()
+    for column in named_by:
+        kind = table.schema.field(column).type
+        if not (_is_name(kind) or pa.types.is_integer(kind)):
+            raise WrongUse(f"{path}: {column} is {kind}, whose text is not sure; save it as text or integers")
+    # without what pandas wrote of its index, which would take the column away
+    names = table.select(list(named_by)).to_pandas(ignore_metadata=True)
     lacking = (names.isna() | (names == "")).any(axis=1).to_numpy()
     if lacking.any():
         raise WrongUse(f"{path}: row {lacking.argmax()} has no {name}; every row needs one")

@@ -28,13 +28,14 @@ class ShardActor:
         self.pool = ThreadPoolExecutor(threads)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """{number, raws} -> {number, values, width, absent}."""
+        """{number, raws} -> {number, values, absent, cut}."""
         encoded = encode_shard(self.encoder, json.loads(row["raws"]), self.pool)
         return {
             "number": row["number"],
             # One flat array a row: Arrow keeps it without a copy, whatever the number of rows in it.
             "values": np.ascontiguousarray(encoded.values).reshape(-1),
             "absent": json.dumps(sorted(encoded.absent.items())),
+            "cut": json.dumps(list(encoded.cut)),
         }
 
 
@@ -76,4 +77,4 @@ class RayEngine:
             values = np.asarray(row["values"], dtype=np.float32).reshape(-1, encoder.width)
             number = int(row["number"])
             advance(len(shards[number]))
-            yield number, Encoded(values, absent)
+            yield number, Encoded(values, absent, json.loads(row["cut"]))

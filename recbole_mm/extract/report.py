@@ -25,7 +25,9 @@ class Report:
     encoded: int
     resumed: int
     reused: int
+    cut: int  # texts that were longer than what the encoder reads
     changed: bool
+    digest: str  # of all that the store is made from
     seconds: float
     items_per_second: float
     identity: Mapping[str, Any]
@@ -42,6 +44,14 @@ class Report:
         reasons = dict(sorted(Counter(absent.values()).items()))
         listed = [{"token": tokens[row], "reason": absent[row]} for row in sorted(absent)]
         return cls(reasons=reasons, absent=listed, **fields)
+
+    def is_written(self, path: Path) -> bool:
+        """Whether the file there tells of this store."""
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+            return bool((told["digest"], told["present"]) == (self.digest, self.present))
+        except (OSError, ValueError, TypeError, KeyError):
+            return False
 
     def write(self, path: Path) -> None:
         """As JSON, whole or not at all."""

@@ -19,6 +19,14 @@ GENERIC = {
     "image": ("torchvision", "model"),
     "clip": ("clip", "checkpoint"),
 }
+# The yaml that holds all keys of a family, and their values wherever a yaml of one's own says nothing.
+FAMILIES = {
+    "huggingface": "huggingface",
+    "tfidf": "tfidf",
+    "torchvision": "torchvision",
+    "efficientnet-lite": "efficientnet-lite0",
+    "clip": "clip",
+}
 # What a user without `--encoder` gets: the first for a connected machine, the next when it cannot be had.
 DEFAULTS = {
     "text": ("bert-base-uncased", "minilm", "tfidf"),
@@ -30,7 +38,7 @@ DEFAULTS = {
 def read_settings(kind: str, encoder: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of an encoder: a name with a yaml, a yaml file, a checkpoint or a torchvision name.
 
-    `kind` is text, image or clip. Overrides that are None change nothing; an unknown key is refused.
+    `kind` is text, image or clip. Overrides that are None change nothing; keys that the family lacks are refused.
     """
     shipped = properties_dir() / "extract" / f"{encoder}.yaml"
     own_file = encoder.endswith((".yaml", ".yml"))
@@ -43,12 +51,16 @@ def read_settings(kind: str, encoder: str, overrides: Mapping[str, Any]) -> dict
         settings, name = {**base, key: encoder}, encoder
     if settings.get("kind") != kind:
         raise WrongUse(f"encoder {encoder} is of kind {settings.get('kind')}, not {kind}")
-    if settings.get("family") in (None, base.get("family")):
-        settings = {**base, **settings}  # a yaml of one's own states what differs
+    family = settings.get("family") or base["family"]
+    if family not in FAMILIES:
+        raise WrongUse(f"encoder {encoder}: no family {family}{suggest(family, FAMILIES)}")
+    base = _read(properties_dir() / "extract" / f"{FAMILIES[family]}.yaml")
+    if base["kind"] != kind:
+        raise WrongUse(f"encoder {encoder}: family {family} is of kind {base['kind']}, not {kind}")
     given = {name: value for name, value in overrides.items() if value is not None}
-    for unknown in given.keys() - settings.keys():
-        raise WrongUse(f"encoder {encoder} has no setting {unknown}{suggest(unknown, settings)}")
-    settings = {**settings, **given, "name": name}
+    for unknown in [key for key in (*settings, *given) if key not in base]:
+        raise WrongUse(f"encoder {encoder} has no setting {unknown}{suggest(unknown, base)}")
+    settings = {**base, **settings, **given, "name": name}  # a yaml of one's own states what differs
     return {key: packaged(value) for key, value in settings.items()}
 
 

@@ -39,10 +39,19 @@ class Shard:
 
 @dataclass(frozen=True)
 class Encoded:
-    """What a shard came to: values [n - absent, D] in its order; reasons by place in the shard."""
+    """What a shard came to: values [n - absent, D] in its order; reasons, and who was cut, by place in the shard."""
 
     values: np.ndarray
     absent: dict[int, str]
+    cut: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What an `Encoded` says beside its values."""
+
+    absent: dict[int, str]
+    cut: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,7 @@ class Index:
     keys: list[str]
     rows: np.ndarray
     reasons: list[str]
+    cut: list[bool]  # whether a text was longer than what the encoder reads
 
 
 def cut_shards(todo: Sequence[int], keys: Sequence[str], size: int, made_by: str) -> list[Shard]:
@@ -103,6 +113,7 @@ class Workplace:
     def stage(self, index: Index) -> None:
         """Says that `values.npy` is whole, and what it is made from."""
         columns = {"token": index.tokens, "key": index.keys, "row": index.rows, "reason": index.reasons}
+        columns["cut"] = index.cut
         told = {"digest": index.digest, "encoder": index.encoder, "identity": json.dumps(index.identity)}
         with _whole(self.folder / NEXT) as handle:
             pq.write_table(pa.table(columns, metadata=told), handle)
@@ -124,15 +135,16 @@ class Workplace:
         with _whole(file) as handle:
             np.save(handle, encoded.values, allow_pickle=False)
         entry = {"key": shard.key, "sha256": _digest(file), "absent": sorted(encoded.absent.items())}
-        append_line(self.folder / JOURNAL, entry)
+        append_line(self.folder / JOURNAL, {**entry, "cut": list(encoded.cut)})
 
-    def finished(self) -> dict[str, dict[int, str]]:
-        """Absent items of each shard that is in the journal and whole on disk, by shard key."""
-        done: dict[str, dict[int, str]] = {}
+    def finished(self) -> dict[str, Notes]:
+        """The notes of each shard that is in the journal and whole on disk, by shard key."""
+        done: dict[str, Notes] = {}
         for entry in read_lines(self.folder / JOURNAL):
             file = self.folder / f"{entry['key']}.npy"
             if file.is_file() and _digest(file) == entry["sha256"]:
-                done[entry["key"]] = {int(place): str(reason) for place, reason in entry["absent"]}
+                absent = {int(place): str(reason) for place, reason in entry["absent"]}
+                done[entry["key"]] = Notes(absent, entry.get("cut", []))
         return done
 
     def values(self, shard: Shard) -> np.ndarray:
@@ -151,7 +163,8 @@ def _read_index(path: Path) -> Index | None:
     digest, encoder = (told.get(name, b"").decode() for name in (b"digest", b"encoder"))
     identity, rows = json.loads(told.get(b"identity", b"{}")), table["row"].to_numpy()
     tokens, keys, reasons = (table[name].to_pylist() for name in ("token", "key", "reason"))
-    return Index(digest, encoder, identity, tokens, keys, rows, reasons)
+    cut = table["cut"].to_pylist() if "cut" in table.column_names else [False] * len(tokens)
+    return Index(digest, encoder, identity, tokens, keys, rows, reasons, cut)
 
 
 def _digest(file: Path) -> str:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-import socket
 import sys
 from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 import numpy as np
 
 from recbole_mm.errors import WrongUse
-from recbole_mm.extract.encoder import Absent, Placement, fingerprint
+from recbole_mm.extract.checkpoint import NoCheckpoint as NoCheckpoint
+from recbole_mm.extract.checkpoint import (
+    config_digest,
+    load_pretrained,
+    longest,
+    sentence_transformers_settings,
+)
+from recbole_mm.extract.encoder import Absent, Cut, Placement, fingerprint
 from recbole_mm.extract.tfidf import encode_tfidf
 
 if TYPE_CHECKING:
     import torch
 
+BLANK = "▁"  # what SentencePiece makes of a space, beside an unknown character too
 LONGEST = 512  # where neither the settings nor the checkpoint say how long a text may be
 
 
@@ -40,8 +43,7 @@ class TextEncoder:
         self.shard_size = int(settings["shard_size"])
         checkpoint = str(settings["checkpoint"])
         self.tokenizer, model = load_pretrained(checkpoint)
-        encoder_only = not getattr(model.config, "is_encoder_decoder", False)
-        self.model = placement.place(model if encoder_only else model.get_encoder())
+        self.model = placement.place(model)
 
         own = sentence_transformers_settings(checkpoint)
         self.pooling = str(settings["pooling"] or own.get("pooling") or "mean")
@@ -49,26 +51,53 @@ class TextEncoder:
             raise WrongUse(f"pooling {self.pooling} of encoder {self.name}: use {', '.join(POOLINGS)}")
         normalize = settings["normalize"]
         self.normalize = bool(own.get("normalize", False) if normalize is None else normalize)
-        limit = min(self.tokenizer.model_max_length, LONGEST)
-        self.max_length = int(settings["max_length"] or own.get("max_length") or limit)
+        positions = longest(self.model, model.config) or sys.maxsize
+        limit = min(int(own.get("max_length") or min(self.tokenizer.model_max_length, LONGEST)), positions)
+        self.max_length = int(settings["max_length"] or limit)
+        if self.max_length > positions:
+            raise WrongUse(
+                f"max_length {self.max_length} of encoder {self.name}: it reads at most {positions} tokens"
+            )
         self.prefix = str(settings["prefix"] or "")
         rows = {"pooling": self.pooling, "normalize": self.normalize, "prefix": self.prefix}
-        self.finish(kind="text", weights=fingerprint(self.model), **rows)
+        self.finish(kind="text", weights=fingerprint(self.model), config=config_digest(model.config), **rows)
 
     def finish(self, **identity: Any) -> None:
         """What every encoder of tokens needs beyond its model: padding, identity, width."""
         if self.tokenizer.pad_token_id is None:  # padding is masked, so any token will do
             self.tokenizer.pad_token = self.tokenizer.eos_token or self.tokenizer.unk_token
-        self.bare_length = len(self.tokenizer("")["input_ids"])
+        bare = self.tokenizer(self.prefix)["input_ids"]
+        if self.max_length <= len(bare):
+            what = f"its own {len(bare)} around a text leave no room for it"
+            raise WrongUse(f"max_length {self.max_length} of encoder {self.name}: {what}; give more")
+        self.nothing = {self.tokenizer.unk_token_id, self.tokenizer.convert_tokens_to_ids(BLANK)}
+        self.bare_length = self._known(bare)
         limits = {"max_length": self.max_length, "precision": self.placement.precision}
         self.identity = {**identity, "tokenizer": _tokenizer_digest(self.tokenizer), **limits}
-        self.width = int(self.encode(self.collate(self.prepare(["a"]))).shape[1])
+        self.prepare([""])  # sets the tokenizer's truncation, which threads must not do at the same time
+        self.width = int(self.encode(self.collate([bare or [0]])).shape[1])
 
     def prepare(self, raws: Sequence[str]) -> list[Any]:
-        """Token ids [L] of each text."""
+        """Token ids [L] of each text, `Cut` of a longer one; absent if it has none that the tokenizer knows."""
         texts = [self.prefix + raw for raw in raws]
-        ids = self.tokenizer(texts, truncation=True, max_length=self.max_length)["input_ids"]
-        return [row if len(row) > self.bare_length else Absent("text without a token") for row in ids]
+        found = self.tokenizer(texts, truncation=True, max_length=self.max_length)
+        prepared: list[Any] = []
+        for place, row in enumerate(found["input_ids"]):
+            if self._known(row) <= self.bare_length:
+                prepared.append(Absent("text without a known token"))
+            else:
+                prepared.append(Cut(row) if self._is_cut(found, place, texts[place]) else row)
+        return prepared
+
+    def _known(self, ids: Sequence[int]) -> int:
+        return sum(token not in self.nothing for token in ids)
+
+    def _is_cut(self, found: Any, place: int, text: str) -> bool:
+        if len(found["input_ids"][place]) < self.max_length:
+            return False
+        if found.encodings:
+            return bool(found.encodings[place].overflowing)
+        return len(self.tokenizer(text, verbose=False)["input_ids"]) > self.max_length  # written in Python
 
     def size(self, prepared: list[int]) -> int:
         """The number of tokens."""
@@ -124,6 +153,8 @@ POOLINGS = {"cls": _cls, "mean": _mean, "max": _max}
 class TfidfEncoder:
     """TF-IDF and SVD over the whole catalogue at once: one shard, and any change re-encodes all of it."""
 
+    whole = True  # some of the catalogue alone must not be encoded
+
     def __init__(self, settings: Mapping[str, Any], texts: Sequence[str]) -> None:
         self.name = str(settings["name"])
         self.width = int(settings["width"])
@@ -150,89 +181,6 @@ class TfidfEncoder:
     def encode(self, batch: Sequence[str]) -> np.ndarray:
         """Rows [N, D]; a text without a word gets a zero row, which the pipeline takes as absent."""
         return encode_tfidf(batch, self.width, self.seed)[0]
-
-
-def load_pretrained(checkpoint: str) -> tuple[Any, Any]:
-    """The tokenizer and the model of a local folder, a package (`package:module`) or a hub name."""
-    try:
-        from transformers import AutoModel, AutoTokenizer
-        from transformers.utils import logging
-    except ImportError as error:
-        install = 'pip install "recbole_mm[extract]"'
-        raise WrongUse(f"encoder {checkpoint} needs transformers: {install}") from error
-    if not sys.stderr.isatty():
-        logging.disable_progress_bar()
-    local = not connected()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=local)
-        return tokenizer, AutoModel.from_pretrained(checkpoint, local_files_only=local)
-    except (OSError, ValueError) as error:
-        what = f"neither a model folder nor a model that the hub gives us ({str(error).splitlines()[0]})"
-        remedy = "without a connection use --encoder minilm, tfidf or a folder"
-        raise NoCheckpoint(f"encoder {checkpoint}: {what}; {remedy}") from error
-
-
-class NoCheckpoint(WrongUse):
-    """A checkpoint that is not on this machine and could not be downloaded."""
-
-
-@cache
-def connected() -> bool:
-    """Whether the hub answers; without it only folders and what was downloaded before are tried.
-
-    The hub's own client would retry for half a minute at every file.
-    """
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        return False
-    if getproxies():  # then the address itself need not answer
-        return True
-    address = urlsplit(constants.ENDPOINT)
-    try:
-        socket.create_connection((str(address.hostname), address.port or 443), timeout=5).close()
-    except OSError:
-        return False
-    return True
-
-
-def checkpoint_json(checkpoint: str, name: str) -> Any:
-    """A JSON file of a checkpoint (folder or hub name); None when it has no such file."""
-    from transformers.utils import cached_file
-
-    kinds = ("missing_entries", "connection_errors")
-    quiet = {f"_raise_exceptions_for_{kind}": False for kind in kinds}
-    path = cached_file(checkpoint, name, local_files_only=not connected(), **quiet)
-    return json.loads(Path(path).read_text(encoding="utf-8")) if path else None
-
-
-def sentence_transformers_settings(checkpoint: str) -> dict[str, Any]:
-    """Pooling, normalisation and length limit as a sentence-transformers checkpoint states them; else {}."""
-    modules = checkpoint_json(checkpoint, "modules.json")
-    if not modules:
-        return {}
-    found: dict[str, Any] = {"normalize": False}
-    for module in modules:
-        kind, folder = module["type"].rsplit(".", 1)[-1], module["path"]
-        if kind == "Pooling":
-            found["pooling"] = _pooling_name(checkpoint_json(checkpoint, f"{folder}/config.json") or {})
-        elif kind == "Normalize":
-            found["normalize"] = True
-        elif kind != "Transformer":
-            raise WrongUse(f"{checkpoint}: its sentence-transformers module {kind} is not one we read")
-        elif folder:
-            raise WrongUse(f"{checkpoint}: give its sub-folder {folder} as the encoder, with --pooling")
-    limit = (checkpoint_json(checkpoint, "sentence_bert_config.json") or {}).get("max_seq_length")
-    return {**found, "max_length": limit}
-
-
-def _pooling_name(config: Mapping[str, Any]) -> str:
-    modes = {"cls_token": "cls", "mean_tokens": "mean", "max_tokens": "max"}
-    chosen = [name for mode, name in modes.items() if config.get(f"pooling_mode_{mode}")]
-    chosen = chosen or [str(config["pooling_mode"])] if config.get("pooling_mode") else chosen
-    if len(chosen) != 1:
-        raise WrongUse(f"sentence-transformers pooling {dict(config)}: say --pooling {', '.join(POOLINGS)}")
-    return chosen[0]
 
 
 def _tokenizer_digest(tokenizer: Any) -> str:

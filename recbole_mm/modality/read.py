@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from recbole_mm.errors import WrongUse, suggest
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".item": "\t"}
+MAX_CELL = 1 << 24  # characters
 
 
 def read_array(path: str | Path) -> np.ndarray:
@@ -116,26 +116,57 @@ def _stack_lists(path: Path, lists: object, column: str) -> tuple[np.ndarray, np
     return values, present
 
 
+def csv_rows(lines: Iterable[str], path: Path, separator: str) -> Iterator[tuple[int, int, list[str]]]:
+    """The rows of a CSV, each as its first line, its last line and its cells (none for a blank line).
+
+    ``lines``: of the file ``path``, with their line breaks as they stand there.
+
+    Raises:
+        WrongUse: with the line, text behind a closed quote, a quote that is not closed.
+    """
+    before, limit = 0, csv.field_size_limit(MAX_CELL)
+    try:
+        reader = csv.reader(lines, delimiter=separator, strict=True)
+        for cells in reader:
+            yield before + 1, reader.line_num, cells
+            before = reader.line_num
+    except csv.Error as error:
+        wrong = f"a quote that is not closed within {MAX_CELL} characters"
+        wrong = "text behind a closed quote" if "expected after" in str(error) else wrong
+        remedy = 'a cell that starts with a quote is written "…", each quote within doubled'
+        raise WrongUse(f"{path}, line {before + 1}: {wrong}; {remedy}") from error
+    finally:
+        csv.field_size_limit(limit)
+
+
 def _read_token_column(path: Path, column: str | None) -> list[str]:
-    separator = SEPARATORS[path.suffix]
     with path.open(encoding="utf-8-sig", newline="") as stream:
-        header = next(csv.reader(stream, delimiter=separator), [])
-    names = [name.split(":")[0] if path.suffix == ".item" else name for name in header]
+        rows = csv_rows(stream, path, SEPARATORS[path.suffix])
+        header = next(rows, (0, 0, []))[2]
+        names = [name.split(":")[0] if path.suffix == ".item" else name for name in header]
+        position = _position(path, column, names)
+        tokens = []
+        for line, _, row in rows:
+            cells = row or [""]  # a blank line
+            if len(cells) != len(names):
+                raise WrongUse(
+                    f"{path}, line {line}: {len(cells)} fields, the header has {len(names)}; every row has all "
+                    "fields, and one that holds the separator is quoted"
+                )
+            tokens.append(cells[position])
+    return tokens
+
+
+def _position(path: Path, column: str | None, names: Sequence[str]) -> int:
+    """Where the column of the ids is; it need not be named if it is the only one."""
     if column is None:
         if len(names) != 1:
             raise WrongUse(f"{path}: name the column of the ids (--ids-column), one of {', '.join(names)}")
         column = names[0]
     _check_column(path, column, names)
-    table = pd.read_csv(
-        path,
-        sep=separator,
-        usecols=[names.index(column)],
-        dtype=str,
-        keep_default_na=False,
-        encoding="utf-8-sig",
-        skip_blank_lines=False,
-    )
-    return table.iloc[:, 0].tolist()
+    if names.count(column) > 1:
+        raise WrongUse(f"{path}: column '{column}' is there twice; rename one")
+    return names.index(column)
 
 
 def _existing(path: str | Path) -> Path:

@@ -39,8 +39,9 @@ from recbole_mm.model.graph_recommender import GraphRecommender, Nodes
 
 
 class BiTGCF(GraphRecommender):
-    """Nodes: users in each domain (row u * K + d), then items; so one product propagates in all domains at once.
+    """A graph for each domain, between whose layers a user's vectors of the domains meet.
 
+    Nodes: users in each domain (row u * K + d), then items; so one product propagates in all domains at once.
     Keys: ``n_layers``, ``lambda``, ``connect_way: concat | mean``, ``dropout_prob``, ``reg_weight``.
     """
 

@@ -42,7 +42,9 @@ ID = "d"
 
 
 class CPMM(TwoTowerRecommender):
-    """Trains on batches of items; as a recommender it ranks by the mean of a user's training items, which is the probe.
+    """A pre-training: an item's modalities and its id in contrast, and items that users took together near each other.
+
+    Trains on batches of items; as a recommender it ranks by the mean of a user's training items, which is the probe.
 
     Switches: ``lambda1``, ``lambda2``, ``lambda3``, ``noise_std``, ``skip``, ``id_source: clip_sum | table``,
     ``edge_min_count``, ``first_order_bias``.

@@ -24,7 +24,7 @@ from recbole_mm.model.graph_recommender import GraphRecommender, Nodes
 
 
 class GCE(GraphRecommender):
-    """Nodes: users, then items, then domains.
+    """A graph of users, items and domains (its nodes, in this order), scored by a factorisation machine over the three.
 
     The factorisation machine over three vectors is ``u·i + u·c + i·c``, a dot product of ``[u ; 1 ; u·c]`` and
     ``[i ; i·c ; 1]``.

@@ -41,8 +41,9 @@ from recbole_mm.model.graph_recommender import GraphRecommender, Nodes
 
 
 class LGMRec(GraphRecommender):
-    """Its nodes are the scored users and items, then the global vectors of both by each modality.
+    """A graph of users and items over ids and modalities, and hyperedges that content draws over all of them.
 
+    Its nodes are the scored users and items, then the global vectors of both by each modality.
     Switches: ``alpha: 0`` (nothing global), ``cl_weight: 0`` (λ_1), ``reg_weight: 0`` (λ_2).
     """
 

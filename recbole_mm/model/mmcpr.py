@@ -38,7 +38,9 @@ TEXT = "text"
 
 
 class MMCPR(TwoTowerRecommender):
-    """Switches: ``use_review``, ``use_user_graph``, ``use_item_graph``, ``use_text``, ``use_image``, ``cl_weight``,
+    """A pre-training: users by reviews and a graph of users, items by modalities in contrast and a graph of items.
+
+    Switches: ``use_review``, ``use_user_graph``, ``use_item_graph``, ``use_text``, ``use_image``, ``cl_weight``,
     ``intra_agg: attention | mean``, ``inter_agg: attention | mean | concat``.
 
     Reviews are those of training rows alone (`recbole_mm.data.review`).

@@ -45,7 +45,9 @@ PRETRAIN, TRANSDUCTIVE = "pretrain", "transductive"
 
 
 class UniSRec(Traits, SASRec):
-    """Switches: ``train_stage: pretrain | inductive | transductive``, ``cl_weight`` (λ), ``item_drop_ratio``,
+    """Sequences of items known by their content, pre-trained over domains, fine-tuned on another.
+
+    Switches: ``train_stage: pretrain | inductive | transductive``, ``cl_weight`` (λ), ``item_drop_ratio``,
     ``n_experts``, ``freeze_encoder``.
     """
 

@@ -38,16 +38,16 @@ def test_its_yaml_names_our_command_and_keys(tmp_path: Path) -> None:
     file.write_text(YAML)
     assert said(None, [file]) == (
         "source_domain: {…}, target_domain: {…}, user_link_file_path, item_link_file_path "
-        f"({file}): RecBole-CDR's form; make its sets ours with 'recbole-mm convert recbole-cdr data/ml-1m "
-        "dataset/ml-100k --user-link 'the users.link' --user-field uid,user_id', which writes --dataset=ml-1m-ml-100k "
-        "with domains, source_domain and target_domain; our keys for links are user_link and item_link"
+        f"({file}): RecBole-CDR's form; make its sets ours with 'recbole-mm convert recbole-cdr "
+        "ml-1m_cdr=data/ml-1m ml-100k_cdr=dataset/ml-100k --user-link 'the users.link' --user-field uid,user_id', which "
+        "writes --dataset=ml-1m_cdr-ml-100k_cdr with domains, source_domain and target_domain; our keys for links are user_link and item_link"
     )
 
 
 def test_one_of_its_keys_is_enough() -> None:
     link = said("ml-100k", config_dict={"user_link_file_path": "a.link"})
     assert "user_link_file_path (config_dict): RecBole-CDR's form" in link
-    assert "recbole-cdr dataset/SOURCE dataset/TARGET --user-link a.link" in link
+    assert "recbole-cdr SOURCE_cdr=dataset/SOURCE TARGET_cdr=dataset/TARGET --user-link a.link" in link
     line = said("ml-100k", cli_args=["--source_domain={dataset: ml-1m}"])
     assert "source_domain: {…} (command line): RecBole-CDR's form" in line
     assert Config("BPR", "ml-100k", config_dict={"source_domain": "a"})["source_domain"] == "a"

@@ -84,7 +84,7 @@ def test_wrong_folders_and_fields(tmp_path):
         call(atomic_set, tmp_path / "x", "--out", tmp_path)
     (tmp_path / "y").mkdir()
     with pytest.raises(WrongUse, match=r"expected y.inter, found none"):
-        call(atomic_set, tmp_path / "y", "--out", tmp_path)
+        call(atomic_set, tmp_path / "y", "--out", tmp_path / "out")
     folder = write_set(tmp_path / "in", "s", [("u", "1")])
     with pytest.raises(WrongUse, match="no column uid:token"):
         call(atomic_set, folder, "--user-field", "uid", "--out", tmp_path)

@@ -99,3 +99,49 @@ def test_strict_and_wrong_folders(tmp_path, baby):
     (baby / "baby.inter").write_text("userID\titemID\n1\t2\n")
     with pytest.raises(WrongUse, match="expected userID, itemID, x_label"):
         run(baby, tmp_path)
+
+
+def own_store(folder, source):
+    ModalityStore.write(
+        folder, np.ones((2, 2), np.float32), ["x", "y"], modality="image", encoder="clip", source=source
+    )
+
+
+def test_a_store_of_another_source_is_replaced_on_request_only(tmp_path, baby):
+    own_store(tmp_path / "mod/baby/image", "photos")
+    said = "a store made from photos is there; give another --modality-path, or --overwrite to replace it"
+    with pytest.raises(WrongUse, match=said):
+        run(baby, tmp_path)
+    assert ModalityStore.open(tmp_path / "mod/baby/image").encoder == "clip"
+    assert not (tmp_path / "out/baby").exists()
+    assert not (tmp_path / "mod/baby/text").exists()
+    run(baby, tmp_path, "--overwrite")
+    run(baby, tmp_path)  # its own need no word
+    assert ModalityStore.open(tmp_path / "mod/baby/image").encoder == "mmrec"
+    (tmp_path / "other/baby/text").mkdir(parents=True)
+    with pytest.raises(WrongUse, match="exists and is no modality store"):
+        convert(baby, "--out", tmp_path / "out", "--modality-path", tmp_path / "other")
+
+
+def test_nothing_is_replaced_where_a_modality_has_no_vector(tmp_path, baby):
+    run(baby, tmp_path)
+    before = (tmp_path / "mod/baby/image/manifest.json").read_bytes()
+    np.save(baby / "image_feat.npy", np.ones((4, 6), np.float32))
+    np.save(baby / "text_feat.npy", np.zeros((4, 3)))
+    with pytest.raises(WrongUse, match=r"text_feat\.npy: every row is zero or NaN"):
+        run(baby, tmp_path)
+    assert (tmp_path / "mod/baby/image/manifest.json").read_bytes() == before
+
+
+def test_stores_come_last(tmp_path, baby):
+    (tmp_path / "out/baby/baby.train.inter").mkdir(parents=True)  # in the way of a file
+    with pytest.raises(IsADirectoryError):
+        run(baby, tmp_path)
+    assert not (tmp_path / "mod").exists()
+
+
+def test_two_items_of_one_original_id(tmp_path, baby):
+    (baby / "i_id_mapping.csv").write_text("asin\titemID\nB0\t0\nB0\t1\nB2\t2\nB3\t3\n")
+    (baby / "u_id_mapping.csv").write_text("user_id\tuserID\nU0\t0\nU1\t1\nU2\t2\n")
+    with pytest.raises(WrongUse, match="two items of the original id 'B0'"):
+        run(baby, tmp_path, "--original-ids")

@@ -4,12 +4,17 @@ import argparse
 import json
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from recbole_mm.errors import WrongUse
 from recbole_mm.extract import command, settings
+from recbole_mm.extract.encoder import Encoder
+from recbole_mm.extract.items import Items
+from recbole_mm.extract.pipeline import extract
+from recbole_mm.extract.report import Report
 from recbole_mm.files import properties_dir
 from recbole_mm.modality import ModalityStore, find_stores, review_key, reviews_folder
 
@@ -80,6 +85,28 @@ def test_both_stores_of_clip(catalogue: Path, capsys: pytest.CaptureFixture[str]
     assert list(find_stores("modality/toys")) == ["clip_image", "clip_text"]
     assert ModalityStore.open("modality/toys/clip_image").tokens.tolist() == ["1", "2"]
     assert "1 no image path" in capsys.readouterr().out
+
+
+def test_sizes_reach_both_towers_of_clip(catalogue: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("transformers")
+    from toy_models import tiny_clip
+
+    used: dict[str, tuple[int, int]] = {}
+
+    def noted(items: Items, encoder: Encoder, *args: Any, **options: Any) -> Report:
+        used[options["modality"]] = encoder.batch_size, encoder.shard_size
+        return extract(items, encoder, *args, **options)
+
+    monkeypatch.setattr(command, "extract", noted)
+    words = ["clip", "--dataset", "toys", "--encoder", str(tiny_clip(catalogue / "clip")), "--device", "cpu"]
+    call(*words, "--batch-size", "2", "--shard-size", "3")
+    assert used == {"clip_text": (2, 3), "clip_image": (2, 3)}
+
+
+def test_a_place_that_cannot_be_written_stops_before_the_work(catalogue: Path) -> None:
+    (catalogue / "file").write_text("")
+    with pytest.raises(WrongUse, match=r"--modality-path: .* is a file"):
+        call("text", "--dataset", "toys", "--encoder", "tfidf", "--modality-path", str(catalogue / "file"))
 
 
 def write_reviews(catalogue: Path, items: list[str]) -> None:

@@ -14,7 +14,7 @@ import torch
 from toy_models import save_image
 
 import recbole_mm  # noqa: F401  its hook lets torchvision import beside a CPU torch
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import Failure, WrongUse
 from recbole_mm.extract.encoder import Absent, Encoder
 from recbole_mm.extract.frame import Frame
 from recbole_mm.extract.image import load_weights
@@ -65,8 +65,9 @@ def test_rubbish_is_absent_and_never_a_row(tmp_path: Path) -> None:
     for name, content in broken.items():
         (tmp_path / name).write_bytes(content)
         assert isinstance(FRAME.load(str(tmp_path / name)), Absent), name
-    assert isinstance(FRAME.load(str(tmp_path)), Absent)  # a folder
-    assert isinstance(FRAME.load(str(tmp_path / "gone.jpg")), Absent)
+    for path in (tmp_path, tmp_path / "gone.jpg"):  # not of the content, so nothing to remember
+        with pytest.raises(Failure, match="run again"):
+            FRAME.load(str(path))
 
 
 def test_views_hang_on_the_seed_and_the_image_alone(tmp_path: Path) -> None:
@@ -121,7 +122,9 @@ def test_views_are_averaged(weights: Path, tmp_path: Path) -> None:
     views = encoder.prepare([str(path)])[0]
     single = np.stack([encoder.encode(encoder.collate([view[None]]))[0] for view in views])
     assert np.allclose(rows_of(encoder, [path])[0], single.mean(0), atol=1e-5)
-    assert encoder.identity != build("resnet18", weights=str(weights), resize=40, crop=32).identity
+    plain = build("resnet18", weights=str(weights), resize=40, crop=32).identity
+    assert encoder.identity != plain
+    assert (plain["family"], plain["model"]) == ("torchvision", "resnet18")
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "convnext_tiny", "vit_b_16", "resnet50"])
@@ -143,6 +146,12 @@ def test_wrong_names_and_weights_are_refused(weights: Path, tmp_path: Path) -> N
         build("resnet34", weights=str(weights))
     with pytest.raises(WrongUse, match="neither a file nor"):
         build("resnet18", weights="IMAGENET9K")
+    with pytest.raises(
+        WrongUse, match="interpolation bicubicc is not one of Pillow's; did you mean 'bicubic'"
+    ):
+        Frame.of(
+            {"name": "x", "augment": 1, "seed": 0, "interpolation": "bicubicc"}, vars(FRAME) | {"views": 1}
+        )
     (tmp_path / "x.pth").write_bytes(b"no weights")
     with pytest.raises(WrongUse, match="not a file of tensors"):
         load_weights(torch.nn.Linear(1, 1), tmp_path / "x.pth", None)

@@ -54,6 +54,38 @@ def test_wrong_tables_are_refused(tmp_path: Path, columns: dict[str, list[object
         read_texts(write(tmp_path, **columns), ["title"], ". ")
 
 
+def test_names_are_text_or_integers(tmp_path: Path) -> None:
+    with pytest.raises(WrongUse, match="item_id is double, whose text is not sure"):
+        read_texts(write(tmp_path, item_id=[1.0, 2.0], title=["a", "b"]), None, ". ")
+    assert read_texts(write(tmp_path, item_id=[1, 2], title=["a", "b"]), None, ". ")[0].tokens == ["1", "2"]
+    categories = pd.Categorical(["x", "y"])
+    path = write(tmp_path, item_id=categories, title=["a", "b"])  # type: ignore[arg-type]
+    assert read_texts(path, None, ". ")[0].tokens == ["x", "y"]
+
+
+def test_an_index_of_pandas_is_a_column_as_any(tmp_path: Path) -> None:
+    path = tmp_path / "items.parquet"
+    pd.DataFrame({"item_id": ["1", "2"], "title": ["a", "b"]}).set_index("item_id").to_parquet(path)
+    assert read_texts(path, None, ". ")[0].tokens == ["1", "2"]
+
+
+def test_a_field_named_twice(tmp_path: Path) -> None:
+    path = write(tmp_path, item_id=["1"], title=["a"])
+    with pytest.raises(WrongUse, match="names title twice"):
+        read_texts(path, ["title", "title"], ". ")
+    assert read_texts(path, ["item_id", "title"], " ")[0].raws == ["1 a"]
+
+
+def test_paths_of_images_are_text_of_a_length_that_files_can_have(tmp_path: Path) -> None:
+    for paths in ([b"a.jpg"], [1.0]):
+        with pytest.raises(WrongUse, match=r"column image_path is .*; give the paths"):
+            read_images(write(tmp_path, item_id=["1"], image_path=list(paths)), tmp_path)
+    path = write(tmp_path, item_id=["1", "2"], image_path=["x" * 300 + ".jpg", None])
+    assert read_images(path, tmp_path).absent == {0: "missing image file", 1: "no image path"}
+    path = write(tmp_path, item_id=["1"], image_path=[None])
+    assert read_images(path, tmp_path).absent == {0: "no image path"}
+
+
 def test_a_file_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(WrongUse, match="no such file"):
         read_texts(tmp_path / "items.parquet", None, ". ")

@@ -14,7 +14,10 @@ import torch
 from toy_models import tiny_bert
 
 from recbole_mm.errors import WrongUse
+from recbole_mm.extract.command import describe
 from recbole_mm.extract.encoder import Absent, Encoder, Placement
+from recbole_mm.extract.items import Items, with_keys
+from recbole_mm.extract.pipeline import extract
 from recbole_mm.extract.settings import build_encoders, read_settings
 from recbole_mm.extract.text import NoCheckpoint
 
@@ -83,6 +86,28 @@ def test_a_text_without_a_token_is_absent(folder: Path) -> None:
     assert isinstance(prepared[0], Absent) and not isinstance(prepared[1], Absent)
 
 
+def test_a_text_of_unknown_tokens_alone_is_absent(folder: Path, tmp_path: Path) -> None:
+    own = tmp_path / "prefixed.yaml"
+    own.write_text(f"kind: text\ncheckpoint: {folder}\nprefix: 'the text of '\n")
+    for encoder in (build(folder), build(own)):
+        unknown, both = encoder.prepare(["\U0001f6d2 \U0001f6b2", "\U0001f6d2 knife"])
+        assert isinstance(unknown, Absent) and not isinstance(both, Absent)
+
+
+def test_texts_that_are_cut_are_counted_in_every_later_run(folder: Path, tmp_path: Path) -> None:
+    encoder = build(folder, max_length=6)
+    texts = ["red shirt a knife", "red shirt a knife and", "blue"]  # the first just fits
+
+    def told(texts: list[str]) -> int:
+        items = Items([str(n) for n in range(len(texts))], texts)
+        keyed = with_keys(items, encoder.identity, are_files=False, workers=1)
+        report = extract(keyed, encoder, tmp_path / "text", modality="text")
+        assert ("; 1 cut at 6 tokens" in describe(report)) == (report.cut == 1)
+        return report.cut
+
+    assert [told(texts), told(texts), told([*texts, "the"]), told(texts[:1])] == [1, 1, 1, 0]
+
+
 def test_mixed_precision_stays_near(folder: Path) -> None:
     settings = read_settings("text", str(folder), {})
     low = build_encoders(settings, "cpu", "bfloat16")["text"]
@@ -101,6 +126,14 @@ def test_wrong_settings_are_named(folder: Path, tmp_path: Path, monkeypatch: pyt
     with pytest.raises(NoCheckpoint, match="minilm, tfidf or a folder"):
         build(tmp_path / "nowhere")
     own = tmp_path / "own.yaml"
+    for line, message in {
+        "max_lenght: 32": "no setting max_lenght; did you mean 'max_length'",
+        "family: hugingface": "did you mean 'huggingface'",
+        "family: torchvision": "of kind image, not text",
+    }.items():
+        own.write_text(f"kind: text\ncheckpoint: {folder}\n{line}\n")
+        with pytest.raises(WrongUse, match=message):
+            build(own)
     own.write_text(f"kind: text\ncheckpoint: {folder}\npooling: max\n")
     assert build(own).name == "own" and build(own).identity["pooling"] == "max"  # five lines are enough
 

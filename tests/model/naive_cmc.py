@@ -1,4 +1,4 @@
-"""CMC as systems.md writes it, one user and one item at a time, from the files on disk and the model's weights."""
+"""CMC as its formulas are, one user and one item at a time, from the files on disk and the model's weights."""
 
 from __future__ import annotations
 

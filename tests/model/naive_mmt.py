@@ -1,4 +1,4 @@
-"""MMT as systems.md writes it, one history and one token list at a time, from the files on disk and the weights."""
+"""MMT as its formulas are, one history and one token list at a time, from the files on disk and the weights."""
 
 from __future__ import annotations
 

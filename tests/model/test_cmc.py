@@ -1,4 +1,4 @@
-"""CMC against naive loops over the formulas of systems.md, and each switch does what it says."""
+"""CMC against naive loops over its formulas, and each switch does what it says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MMT against naive loops over the formulas of systems.md; no row's user knows the row's item."""
+"""MMT against naive loops over its formulas; no row's user knows the row's item."""
 
 from __future__ import annotations
 
