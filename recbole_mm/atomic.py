@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import WrongUse, count
 
 TYPES = ("token", "float", "token_seq", "float_seq")
 _CHUNK = 1 << 25
@@ -224,8 +224,8 @@ class _Table(NamedTuple):
             return self
         first, more = uneven[0], len(uneven) - 1
         place = f"{self.path}, line {first.first}"
-        found = f"{_counted(len(first.cells), 'field')}, the header has {self.fields}"
-        found += f" (and so {_counted(more, 'more row')})" if more else ""
+        found = f"{count(len(first.cells), 'field')}, the header has {self.fields}"
+        found += f" (and so {count(more, 'more row')})" if more else ""
         if mend:
             _log.warning(
                 "%s: %s; what it lacks is read as missing, what is too much is left out", place, found
@@ -271,10 +271,6 @@ class _Table(NamedTuple):
 
 def _no_number(path: object, line: int, name: str, value: str) -> str:
     return f"{path}, line {line}: {name} is {value!r}, no finite number; write one or leave the cell empty"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _first_line(path: Path, encoding: str) -> str:

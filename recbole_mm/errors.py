@@ -37,5 +37,10 @@ def suggest(word: object, known: Iterable[object], *, cutoff: float = 0.6, liste
     return f"; there are {', '.join(shown)}" if listed and shown else ""
 
 
+def count(number: object, thing: str) -> str:
+    """``1 seed``, ``3 seeds``."""
+    return f"{number} {thing}{'s' * (number != 1)}"
+
+
 def _folded(word: object) -> str:
     return str(word).lower().replace("-", "_")

@@ -6,6 +6,7 @@ And paths: as a person writes them, and where our yamls lie.
 from __future__ import annotations
 
 import glob
+import hashlib
 import json
 import os
 import re
@@ -47,6 +48,12 @@ def dataset_folder(name: str, root: object = None) -> tuple[str, str | None]:
             place = path.resolve() if path.name in ("", "..") else path
             return place.name, str(place.parent)
     raise WrongUse(f"no data set '{name}': there is no folder of that path; name a data set or its folder")
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Of a file's content."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextmanager

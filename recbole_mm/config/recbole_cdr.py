@@ -35,8 +35,8 @@ def refuse_recbole_cdr(given: Mapping[str, Any], sources: Mapping[str, str]) -> 
     first = next(key for key in (*_SIDES, *_LINKS) if key in sides or key in given)
     raise WrongUse(
         f"{', '.join(found)} ({sources.get(first, 'config_dict')}): RecBole-CDR's form; make its sets ours with "
-        f"'{shlex.join(command)}', which writes --dataset={source.new_name}-{target.new_name} with domains, source_domain and "
-        "target_domain; our keys for links are user_link and item_link"
+        f"'{shlex.join(command)}', which writes --dataset={source.new_name}-{target.new_name} with domains, "
+        "source_domain and target_domain; our keys for links are user_link and item_link"
     )
 
 

@@ -10,7 +10,8 @@ from recbole.data.dataloader import NegSampleEvalDataLoader
 from recbole.data.interaction import Interaction
 
 from recbole_mm.data.sampler import USER_FILTER, nothing_to_draw
-from recbole_mm.data.seen import PHASES, joined, seen_pairs
+from recbole_mm.data.seen import joined, seen_pairs
+from recbole_mm.data.split import PARTS
 from recbole_mm.run.question import hash_tokens
 
 
@@ -44,7 +45,7 @@ class FixedDraws:
 
     def __init__(self, config: Any, part: Any, distribution: str) -> None:
         self.phase = part.phase
-        self._seed = [config["split_seed"], PHASES.index(part.phase)]
+        self._seed = [config["split_seed"], PARTS.index(part.phase)]
         self._tokens, items = part.field2id_token[part.uid_field], part.field2id_token[part.iid_field]
         self._of_user = hash_tokens(self._tokens)
         pool = (

@@ -16,9 +16,9 @@ from recbole.data import utils as recbole_data
 from recbole.sampler import KGSampler, RepeatableSampler, Sampler
 
 from recbole_mm.data.sampler import USER_FILTER, SeenPairs, nothing_to_draw
+from recbole_mm.data.split import PARTS
 from recbole_mm.errors import Failure
 
-PHASES = ("train", "valid", "test")
 _Host: Any = object  # RecBole's sampler, before which a mixin stands; to mypy it may hold anything
 
 
@@ -143,19 +143,19 @@ def create_samplers(config: Any, dataset: Any, parts: Sequence[Any]) -> list[Any
     """
     if (recbole_data.Sampler, recbole_data.RepeatableSampler) != (Sampler, RepeatableSampler):
         return list(recbole_data.create_samplers(config, dataset, parts))
-    args = [config[f"{phase}_neg_sample_args"] for phase in PHASES]
+    args = [config[f"{phase}_neg_sample_args"] for phase in PARTS]
     drawn = [each["distribution"] for each in args]
     alpha = args[0]["alpha"] if drawn[0] != "none" else 1.0
     if all(each == "none" for each in drawn):
-        return [None] * len(PHASES)
+        return [None] * len(PARTS)
     first = next(each for each in drawn if each != "none")
     base: Any = (
-        OtherItemSampler([*PHASES], dataset, first, alpha)
+        OtherItemSampler([*PARTS], dataset, first, alpha)
         if config["repeatable"]
-        else PhaseSampler([*PHASES], [*parts], first, alpha)
+        else PhaseSampler([*PARTS], [*parts], first, alpha)
     )
     found = []
-    for phase, distribution in zip(PHASES, drawn, strict=True):
+    for phase, distribution in zip(PARTS, drawn, strict=True):
         if distribution != "none":
             base.set_distribution(distribution)
         found.append(None if distribution == "none" else base.set_phase(phase))

@@ -21,7 +21,8 @@ import pandas as pd
 
 from recbole_mm.data.link import own_tokens
 from recbole_mm.data.modality import ItemModality, Stacked, controlled
-from recbole_mm.data.seen import PHASES, joined, pair_key
+from recbole_mm.data.seen import joined, pair_key
+from recbole_mm.data.split import PARTS
 from recbole_mm.errors import WrongUse
 from recbole_mm.modality import SEPARATOR, ModalityStore, align, reviews_folder
 
@@ -125,7 +126,7 @@ def _in_other_phases(dataset: Any) -> np.ndarray:
     """Of each row of a part, whether its pair is in another phase, too; bool ``[n]``."""
     if not hasattr(dataset, "pairs"):  # not divided yet
         return np.zeros(len(dataset.inter_feat), dtype=bool)
-    others = joined(dataset, [phase for phase in PHASES if phase != dataset.phase])
+    others = joined(dataset, [phase for phase in PARTS if phase != dataset.phase])
     rows = tuple(dataset.inter_feat[field].numpy() for field in (dataset.uid_field, dataset.iid_field))
     return np.isin(pair_key(rows, dataset.item_num), pair_key(others, dataset.item_num))
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from recbole_mm.data.sequence import BY_PARTS
+from recbole_mm.data.split import PARTS
 
 Pairs = tuple[np.ndarray, np.ndarray]
-PHASES = ("train", "valid", "test")
 
 
 def pairs_of(part: Any) -> Pairs:
@@ -36,9 +36,9 @@ def keep_pairs(parts: Sequence[Any]) -> None:
     for _, items in found:
         interacted[items] = True
     interacted[0] = False
-    for part, phase in zip(parts, PHASES, strict=True):
+    for part, phase in zip(parts, PARTS, strict=True):
         part.phase, part.interacted = phase, interacted
-        part.pairs = dict(zip(PHASES, found, strict=True))
+        part.pairs = dict(zip(PARTS, found, strict=True))
 
 
 def repeated(part: Any) -> tuple[int, int]:
@@ -62,7 +62,7 @@ def report_cold(parts: Sequence[Any]) -> None:
     """Log how many users and items of validation and test no training row has (a split at one time leaves many)."""
     if parts[0].sequence_split not in (None, BY_PARTS):
         return  # an item may be in a history and no target
-    train, *others = (parts[0].pairs[phase] for phase in PHASES)
+    train, *others = (parts[0].pairs[phase] for phase in PARTS)
     for name, asked in zip(("validation", "test"), others, strict=True):
         cold = [len(np.setdiff1d(ids, known)) for ids, known in zip(asked, train, strict=True)]
         if any(cold):
@@ -76,11 +76,11 @@ def seen_pairs(part: Any, mask_seen: str) -> Pairs:
     ``train+valid`` are the pairs of the phases before. With ``eval_domain`` the other domains' pairs of the phase are
     among them, as RecBole masks what its sampler knows as used. Pairs may repeat and may be positives.
     """
-    before = PHASES.index(part.phase) + (part.config["eval_domain"] is not None)
-    return joined(part, PHASES[: {"none": 0, "train": 1, "train+valid": before}[mask_seen]])
+    before = PARTS.index(part.phase) + (part.config["eval_domain"] is not None)
+    return joined(part, PARTS[: {"none": 0, "train": 1, "train+valid": before}[mask_seen]])
 
 
-def joined(part: Any, phases: Sequence[str] = PHASES) -> Pairs:
+def joined(part: Any, phases: Sequence[str] = PARTS) -> Pairs:
     """The pairs of some phases, one after another."""
     found = [part.pairs[phase] for phase in phases] or [(np.empty(0, np.int64),) * 2]
     users, items = zip(*found, strict=True)

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recbole_mm.errors import Failure
-from recbole_mm.files import append_line, read_lines
+from recbole_mm.files import append_line, read_lines, sha256
 
 INDEX, NEXT, VALUES = "index.parquet", "next.parquet", "values.npy"
 JOURNAL, LOCK = "journal.jsonl", "lock"
@@ -134,7 +134,7 @@ class Workplace:
         file = self.folder / f"{shard.key}.npy"
         with _whole(file) as handle:
             np.save(handle, encoded.values, allow_pickle=False)
-        entry = {"key": shard.key, "sha256": _digest(file), "absent": sorted(encoded.absent.items())}
+        entry = {"key": shard.key, "sha256": sha256(file), "absent": sorted(encoded.absent.items())}
         append_line(self.folder / JOURNAL, {**entry, "cut": list(encoded.cut)})
 
     def finished(self) -> dict[str, Notes]:
@@ -142,7 +142,7 @@ class Workplace:
         done: dict[str, Notes] = {}
         for entry in read_lines(self.folder / JOURNAL):
             file = self.folder / f"{entry['key']}.npy"
-            if file.is_file() and _digest(file) == entry["sha256"]:
+            if file.is_file() and sha256(file) == entry["sha256"]:
                 absent = {int(place): str(reason) for place, reason in entry["absent"]}
                 done[entry["key"]] = Notes(absent, entry.get("cut", []))
         return done
@@ -165,11 +165,6 @@ def _read_index(path: Path) -> Index | None:
     tokens, keys, reasons = (table[name].to_pylist() for name in ("token", "key", "reason"))
     cut = table["cut"].to_pylist() if "cut" in table.column_names else [False] * len(tokens)
     return Index(digest, encoder, identity, tokens, keys, rows, reasons, cut)
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 @contextmanager

@@ -14,8 +14,8 @@ it for more than two domains or absent ones (each user is present in a domain wi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -48,6 +48,7 @@ class CMC(TwoTowerRecommender):
 
     multimodal = True
     scores_from_features = True
+    features_off: ClassVar[Mapping[str, Any]] = {"fusion": "none"}
     seen: Tensor
 
     def __init__(self, config: Any, dataset: Any):

@@ -15,7 +15,8 @@ of centred vectors are about 0 on average.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -39,6 +40,7 @@ class ContentKNN(TripletRecommender):
 
     multimodal = True
     scores_from_features = True
+    features_alone: ClassVar[Mapping[str, Any]] = {"content_weight": 1}
     type = ModelType.TRADITIONAL
     input_type = InputType.POINTWISE
     triplet_batches = False

@@ -5,8 +5,8 @@ Our models inherit `Traits`; RecBole's and a user's own may define any of them. 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -28,6 +28,10 @@ class Traits:
     scores_from_features: bool = False
     #: knows items by their features alone, so there is no run of it on ids
     needs_features: bool = False
+    #: settings under which a multimodal model reads no features
+    features_off: ClassVar[Mapping[str, Any]] = {}
+    #: settings under which it knows items by their features alone
+    features_alone: ClassVar[Mapping[str, Any]] = {}
     #: trains on (user, positive, negatives) batches of `recbole_mm.data.dataloader.TripletDataLoader`
     triplet_batches: bool = False
     #: a sequential model whose ``forward(item_seq, item_seq_len)`` ends in RecBole's ``gather_indexes`` over positions

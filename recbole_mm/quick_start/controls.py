@@ -84,7 +84,7 @@ def _needs_features(row: Row, settings: Mapping[str, Any]) -> bool:
     model = get_model(row.model)
     file = properties_dir() / f"model/{model.__name__}.yaml"
     known = {**(load_internal(file) if file.is_file() else {}), **settings}
-    return trait(model, "needs_features") or known.get("content_weight") == 1
+    return trait(model, "needs_features") or _has(known, trait(model, "features_alone"))
 
 
 def plugged(row: Row) -> bool:
@@ -96,5 +96,10 @@ def reads_features(row: Row) -> bool:
     """Whether vectors are plugged into the row's model, or it is multimodal and its switches leave it a modality."""
     if plugged(row):
         return True
-    off = row.settings.get("modalities", True) == [] or row.settings.get("fusion") == "none"
-    return trait(get_model(row.model), "multimodal") and not off
+    model, none = get_model(row.model), row.settings.get("modalities", True) == []
+    return trait(model, "multimodal") and not (none or _has(row.settings, trait(model, "features_off")))
+
+
+def _has(settings: Mapping[str, Any], some: Mapping[str, Any]) -> bool:
+    """Whether all of ``some``, if there are any, are among the settings."""
+    return bool(some) and some.items() <= settings.items()

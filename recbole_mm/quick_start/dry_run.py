@@ -14,6 +14,7 @@ import torch
 
 from recbole_mm.config import Config
 from recbole_mm.data.dataloader import of_interactions
+from recbole_mm.data.split import PARTS
 from recbole_mm.evaluator.query import pool_of
 from recbole_mm.layer.loss import total
 from recbole_mm.quick_start.pretrain_config import pretraining_of
@@ -51,7 +52,7 @@ def describe(session: Session) -> dict[str, Any]:
         "dataset": config["dataset"],
         "users": dataset.user_num - 1,
         "items": dataset.item_num - 1,
-        "rows": {part: len(_rows(getattr(session, f"{part}_data"))) for part in ("train", "valid", "test")},
+        "rows": {part: len(_rows(getattr(session, f"{part}_data"))) for part in PARTS},
         "items_of_domains": _items_of_domains(dataset),
         "candidates": candidates(session),
         "stages": [str(stage.spec) for stage in session.trainer.stages.all],

@@ -14,6 +14,7 @@ from types import CodeType
 from typing import Any
 
 import recbole_mm
+from recbole_mm.files import sha256
 from recbole_mm.modality import find_stores, reviews_folder
 from recbole_mm.modality.format import MANIFEST
 from recbole_mm.plug import KINDS, named_stores
@@ -95,7 +96,7 @@ def _behind(model_class: type) -> set[type]:
 def _class_code(one: type) -> str:
     """A hash of the file of a class; of one that was typed into a notebook or into Python, of its functions."""
     try:
-        return _hash(Path(inspect.getfile(one)))
+        return sha256(Path(inspect.getfile(one)))
     except (TypeError, OSError):
         codes = [each.__code__ for each in vars(one).values() if inspect.isfunction(each)]
         return hashlib.sha256(repr([_plain(code) for code in codes]).encode()).hexdigest()
@@ -116,12 +117,8 @@ def _plain(code: CodeType) -> tuple[Any, ...]:
 @cache
 def _room_code(room: str) -> str:
     root = Path(recbole_mm.__file__).parent / room
-    text = "".join(f"{path.relative_to(root)} {_hash(path)}\n" for path in sorted(root.rglob("*.py")))
+    text = "".join(f"{path.relative_to(root)} {sha256(path)}\n" for path in sorted(root.rglob("*.py")))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _data(config: Any) -> Iterator[str]:
@@ -167,4 +164,4 @@ def _file(path: Path) -> str:
 
 
 def _store(folder: Path) -> str:
-    return f"{folder.name} {_hash(folder / MANIFEST)}"
+    return f"{folder.name} {sha256(folder / MANIFEST)}"

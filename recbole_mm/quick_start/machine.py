@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import resource
@@ -16,6 +15,7 @@ import psutil
 import torch
 
 from recbole_mm.atomic import suffixes
+from recbole_mm.files import sha256
 from recbole_mm.modality import ModalityStore
 from recbole_mm.trainer import Callback
 
@@ -152,5 +152,4 @@ def _state(path: Path) -> tuple[int, int]:
 @cache
 def _sha256(path: Path, size: int, changed: int) -> str:
     """Of a file in this state; read once by a process."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return sha256(path)

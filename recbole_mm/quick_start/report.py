@@ -10,7 +10,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
-from recbole_mm.errors import Failure, WrongUse
+from recbole_mm.errors import Failure, WrongUse, count
 from recbole_mm.files import write_text
 from recbole_mm.quick_start.preset import load_preset, preset_names
 from recbole_mm.quick_start.showcase import showcase_of
@@ -19,7 +19,6 @@ from recbole_mm.report.modality import gains
 from recbole_mm.report.page import curves, page
 from recbole_mm.report.paired import PairedTest, equal_rows, paired_tests
 from recbole_mm.report.plot import write_gains
-from recbole_mm.report.text import count
 from recbole_mm.run.comparison import FILE, At, Comparison, Plan, Row, read_plan
 from recbole_mm.run.folder import RunFolder
 from recbole_mm.run.question import OneQuestion, Question
@@ -174,7 +173,7 @@ def plan_of_runs(folders: Sequence[str], tested: bool = True) -> tuple[Plan, dic
     rows: dict[str, Row] = {}
     runs: dict[At, RunFolder] = {}
     for folder, record in zip(found, records, strict=True):
-        label, seed = _label(folder, record, rows, runs), record["seed"]
+        label, seed = _label(record, rows, runs), record["seed"]
         one.check(label, Question.read(record))
         rows[label] = Row(label, record["model"], record.get("config") or {})
         runs[label, seed] = folder
@@ -187,9 +186,7 @@ def plan_of_runs(folders: Sequence[str], tested: bool = True) -> tuple[Plan, dic
     return Plan(list(rows.values()), columns, records[0]["dataset"], seeds, common=common), runs
 
 
-def _label(
-    folder: RunFolder, record: Mapping[str, Any], rows: Mapping[str, Row], runs: Mapping[At, RunFolder]
-) -> str:
+def _label(record: Mapping[str, Any], rows: Mapping[str, Row], runs: Mapping[At, RunFolder]) -> str:
     """The model's name; runs of the same settings are the seeds of one row, of others rows with a number."""
     settings, number = record.get("config") or {}, 1
     plain = {key: value for key, value in settings.items() if key != "seed"}

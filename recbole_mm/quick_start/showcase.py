@@ -66,7 +66,7 @@ def showcase_of(folder: RunFolder) -> dict[str, Any] | None:
 
 def _lists(session: Session, tokens: np.ndarray) -> tuple[list[dict[str, Any]], set[int]]:
     """The records of ``users``, and the ids of their items; none where the test ranks no whole catalogue."""
-    evaluator, loader = session.trainer._evaluator, session.test_data
+    evaluator, loader = session.trainer.mm_evaluator, session.test_data
     if evaluator is None or loader is None:
         return [], set()
     part = loader._dataset
@@ -131,7 +131,7 @@ def _vectors(session: Session) -> np.ndarray | None:
 
 def _map(session: Session, tokens: np.ndarray) -> dict[str, Any] | None:
     """The first two principal components of the vectors of the most popular items; None where nothing is ranked."""
-    evaluator = session.trainer._evaluator
+    evaluator = session.trainer.mm_evaluator
     if evaluator is not None and evaluator.labelled:  # such models score pair by pair, hours for a catalogue
         return None
     vectors = _vectors(session)

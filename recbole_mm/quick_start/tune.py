@@ -10,7 +10,7 @@ from pathlib import Path
 
 from recbole_mm.config.properties import file_list
 from recbole_mm.config.values import parse_cli
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import WrongUse, count
 from recbole_mm.files import at_home, properties_dir
 from recbole_mm.model import get_model
 from recbole_mm.quick_start.plan import Request
@@ -19,7 +19,6 @@ from recbole_mm.quick_start.search.method import Method, add_method_arguments, m
 from recbole_mm.quick_start.search.outcome import Search
 from recbole_mm.quick_start.search.search import search
 from recbole_mm.quick_start.search.space import find_space
-from recbole_mm.report.text import count
 from recbole_mm.run.comparison import Row
 
 TRIALS = 12  # the same effort for every model

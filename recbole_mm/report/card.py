@@ -10,10 +10,10 @@ from typing import Any
 
 from tabulate import tabulate
 
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import WrongUse, count
 from recbole_mm.files import write_text
 from recbole_mm.report.template import asset, embedded, render
-from recbole_mm.report.text import count, duration
+from recbole_mm.report.text import duration
 
 MARKDOWN, HTML, RECORD = "card.md", "card.html", "record.json"
 NONE = "not recorded"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from recbole_mm.errors import count
 from recbole_mm.report.page_data import Showcases, curves_of, page_data, valid_metric
 from recbole_mm.report.paired import PairedTest
 from recbole_mm.report.statistics import best_text
 from recbole_mm.report.table import TESTS_HEAD, footnotes, test_cells
 from recbole_mm.report.template import asset, embedded, packed_plotly, render
-from recbole_mm.report.text import count, duration, mark, p_text, percent
+from recbole_mm.report.text import duration, mark, p_text, percent
 from recbole_mm.run.comparison import Comparison
 
 SCRIPTS = ("base.js", "board.js", "figures.js", "people.js")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
+from recbole_mm.errors import count
 from recbole_mm.report.paired import PairedTest, headline_p, is_labelled, named_pairs
 from recbole_mm.report.statistics import (
     best_text,
@@ -15,7 +16,7 @@ from recbole_mm.report.statistics import (
     relative_change,
     spread,
 )
-from recbole_mm.report.text import caption_text, count, duration, figure, interval, mark, p_text, percent
+from recbole_mm.report.text import caption_text, duration, figure, interval, mark, p_text, percent
 from recbole_mm.run.comparison import Comparison, RowResult
 from recbole_mm.run.key import keys_that
 from recbole_mm.run.metric import smaller_is_better

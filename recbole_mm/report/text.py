@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from recbole_mm.report.statistics import spread
 
@@ -46,11 +45,6 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def count(number: Any, thing: str) -> str:
-    """``1 seed``, ``3 seeds``."""
-    return f"{number} {thing}{'s' * (number != 1)}"
 
 
 def caption_text(caption: Mapping[str, str]) -> str:

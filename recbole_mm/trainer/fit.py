@@ -150,8 +150,8 @@ class StagedFit(_Base):
 
     def know_training(self, train_data: Any) -> None:
         """Let the evaluators, ours and RecBole's, count the training rows; item metrics need it."""
-        if self._evaluator is not None:
-            self._evaluator.data_collect(train_data)
+        if self.mm_evaluator is not None:
+            self.mm_evaluator.data_collect(train_data)
         self.eval_collector.data_collect(of_interactions(train_data))
 
     # ---- stages

@@ -60,7 +60,7 @@ class TrainerMixin(StagedFit):
             )
         # RecBole's distributed mode shards the queries over processes
         ours = config["evaluator"] != "recbole" and config["single_spec"]
-        self._evaluator = Evaluator(config) if ours else None
+        self.mm_evaluator = Evaluator(config) if ours else None
         self.spec = config.spec
         self.eval_result: Any = None
         self.best_epoch: int | None = None
@@ -230,15 +230,15 @@ class TrainerMixin(StagedFit):
             self.logger.info(f"Loading model structure and parameters from {path}")
         bars = bool(show_progress) and sys.stderr.isatty()
         self.eval_result = None
-        if self._evaluator is None:
+        if self.mm_evaluator is None:
             return super().evaluate(eval_data, load_best_model=False, show_progress=bars)
-        self.eval_result = self._evaluator.evaluate(self.model, eval_data, bars, self.workers)
+        self.eval_result = self.mm_evaluator.evaluate(self.model, eval_data, bars, self.workers)
         self.wandblogger.log_eval_metrics(self.eval_result.metrics, head="eval")
         return self.eval_result.metrics
 
     def question(self, eval_data: Any) -> Question | None:
         """What an evaluation will ask (`Evaluator.question`); None of RecBole's evaluator."""
-        return None if self._evaluator is None else self._evaluator.question(eval_data)
+        return None if self.mm_evaluator is None else self.mm_evaluator.question(eval_data)
 
     # ---- files
 

@@ -39,8 +39,9 @@ def test_its_yaml_names_our_command_and_keys(tmp_path: Path) -> None:
     assert said(None, [file]) == (
         "source_domain: {…}, target_domain: {…}, user_link_file_path, item_link_file_path "
         f"({file}): RecBole-CDR's form; make its sets ours with 'recbole-mm convert recbole-cdr "
-        "ml-1m_cdr=data/ml-1m ml-100k_cdr=dataset/ml-100k --user-link 'the users.link' --user-field uid,user_id', which "
-        "writes --dataset=ml-1m_cdr-ml-100k_cdr with domains, source_domain and target_domain; our keys for links are user_link and item_link"
+        "ml-1m_cdr=data/ml-1m ml-100k_cdr=dataset/ml-100k --user-link 'the users.link' --user-field uid,user_id', "
+        "which writes --dataset=ml-1m_cdr-ml-100k_cdr with domains, source_domain and target_domain; our keys for "
+        "links are user_link and item_link"
     )
 
 

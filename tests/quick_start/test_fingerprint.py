@@ -85,7 +85,7 @@ def test_reviews_and_links_change_the_key(folder):
 
 def test_the_code_behind_a_model_is_that_of_the_models_that_it_is_made_of(monkeypatch):
     files, rooms = set(), set()
-    monkeypatch.setattr(fingerprint, "_hash", lambda path: files.add(path.name) or path.name)
+    monkeypatch.setattr(fingerprint, "sha256", lambda path: files.add(path.name) or path.name)
     monkeypatch.setattr(fingerprint, "_room_code", lambda room: rooms.add(room) or room)
     fingerprint.code_of(get_model("UniSRec"))
     assert {"unisrec.py", "sasrecmm.py"} <= files and "cmc.py" not in files
