@@ -33,31 +33,26 @@ class Scorer:
         self._context: ContextPairs | None = None
         self._asked_context = False
 
-    def __call__(self, interaction: Any, candidates: np.ndarray | None = None) -> Tensor:
+    def __call__(
+        self, interaction: Any, candidates: np.ndarray | None = None, in_order: bool = False
+    ) -> Tensor:
         """Scores [B, I] on the model's device; the caller may overwrite them.
 
         ``candidates``: ids of the items whose scores will be read, None for all. A model that scores pair by pair
-        scores these alone; the others are -inf.
+        scores these alone; the others are -inf. ``in_order``: by one call of the model, padding and all, so that what
+        it computes inside has the order of the rows.
 
         Raises:
             Failure: a score is NaN or infinite, which no comparison would rank.
         """
-        scores = self._scores(interaction.to(self.device), candidates)
+        scores = self._scores(interaction.to(self.device), candidates, in_order)
         _check_numbers(self.model, scores[:, 1:])
         return scores
 
-    def in_order(self, interaction: Any) -> Tensor:
-        """Scores of one call of the model, padding and all: what it computes inside has the order of the rows."""
-        held, self._padding_free = self._padding_free, False
-        try:
-            return self(interaction)
-        finally:
-            self._padding_free = held
-
-    def _scores(self, interaction: Any, candidates: np.ndarray | None) -> Tensor:
+    def _scores(self, interaction: Any, candidates: np.ndarray | None, in_order: bool) -> Tensor:
         if self._item_features is None:
             try:
-                scores = self._full_sort(interaction)
+                scores = self._full_sort(interaction, in_order)
             except NotImplementedError:
                 self._item_features = _item_features(self.dataset).to(self.device)
             else:
@@ -70,9 +65,9 @@ class Scorer:
         scores[:, ids] = found
         return scores
 
-    def _full_sort(self, interaction: Any) -> Tensor:
+    def _full_sort(self, interaction: Any, in_order: bool) -> Tensor:
         """``full_sort_predict``; of sequences of about one length, without their padding, where a model allows."""
-        if not self._padding_free:
+        if in_order or not self._padding_free:
             return self.model.full_sort_predict(interaction)  # type: ignore[no-any-return]
         length, scores = interaction[self.model.ITEM_SEQ_LEN], None
         for rows in length_buckets(length, SMALL_BATCH_PADDING):

@@ -77,9 +77,8 @@ class Ranker:
 
     @torch.no_grad()
     def scores(self, users: np.ndarray, in_order: bool = False) -> Tensor:
-        """``[n, I]`` of ``users [n]`` (ids): all items, nothing left out; ``in_order`` as of `Scorer.in_order`."""
-        score = self._scorer.in_order if in_order else self._scorer
-        return score(self._queries(users))
+        """``[n, I]`` of ``users [n]`` (ids): all items, nothing left out; ``in_order`` as of `Scorer`."""
+        return self._scorer(self._queries(users), in_order=in_order)
 
     @torch.no_grad()
     def lists(
