@@ -3,7 +3,10 @@ from __future__ import annotations
 import pytest
 
 from recbole_mm.config.known import declared_keys
+from recbole_mm.layer.domain import DOMAIN_LOSSES
+from recbole_mm.layer.fusion import FUSIONS
 from recbole_mm.run.key import KEYS, Key, keys_that
+from recbole_mm.run.model_key import describe
 from recbole_mm.trainer.schedule import SCHEDULES
 
 
@@ -50,5 +53,7 @@ def test_the_flags() -> None:
     assert "learning_rate" not in keys_that("shared") | keys_that("silent") | keys_that("resumable")
 
 
-def test_the_schedules_are_those_that_there_are() -> None:
+def test_choices_are_those_that_there_are() -> None:
     assert set(KEYS["lr_scheduler"].choices) == set(SCHEDULES)
+    for key, there in (("fusion", FUSIONS), ("domain_loss", DOMAIN_LOSSES)):
+        assert set(describe(key, "CMC", [key]).choices) == set(there)
