@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import nullcontext
 from logging import getLogger
@@ -118,7 +119,10 @@ class StagedFit(_Base):
         if self._resumed and self.outcome and self.epochs:
             return self.best_valid_score, self.best_valid_result
         if saved and self.folder is None and self.writes:
-            self.write_to(RunFolder.create(self.checkpoint_dir, self.spec))
+            folder = RunFolder.create(self.checkpoint_dir, self.spec)
+            self.write_to(folder)
+            going = ", to go on from after a kill (--resume)" if self.resumable else ""
+            _log.info("into %s%s", os.path.relpath(folder.path), going)
         if saved and self.folder is not None and not self._resumed and hasattr(part, "pairs"):
             self.folder.write_trained_on(np.union1d(pair_hashes(part, "train"), self.started_from))
         self._writes_last = saved and self.resumable and self.config["save_last"] is not False

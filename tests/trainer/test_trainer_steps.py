@@ -36,8 +36,9 @@ def test_history_has_terms_and_validation(toy: Path, caplog: pytest.LogCaptureFi
     best = max(record["valid_score"] for record in trainer.history)
     assert score == best == trainer.history[trainer.best_epoch]["valid_score"]
     lines = [r.message for r in caplog.records if r.name == "recbole_mm.trainer"]
-    assert len(lines) == 3
-    assert lines[0].startswith("epoch 1/3 · loss ") and "ranking" in lines[0] and "mrr@10" in lines[0]
+    place, first, *_ = lines
+    assert len(lines) == 4 and place.startswith("into ") and trainer.folder.path.name in place
+    assert first.startswith("epoch 1/3 · loss ") and "ranking" in first and "mrr@10" in first
 
 
 def test_history_keeps_what_the_model_says_of_itself(
@@ -51,7 +52,7 @@ def test_history_keeps_what_the_model_says_of_itself(
     steps = [len(session.train_data) / 4, len(session.train_data) / 2]
     assert [record["diagnostics"] for record in trainer.history] == [{"steps": n} for n in steps]
     lines = [r.message for r in caplog.records if r.name == "recbole_mm.trainer"]
-    assert f"steps {steps[0]:.3f}" in lines[0] and f"steps {steps[1]:.3f}" in lines[1]
+    assert f"steps {steps[0]:.3f}" in lines[1] and f"steps {steps[1]:.3f}" in lines[2]
 
 
 def test_a_loss_that_is_a_tensor_of_one_number_is_one_term(toy: Path) -> None:
