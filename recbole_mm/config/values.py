@@ -51,6 +51,8 @@ def parse_cli(args: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
         arg = rest.pop()
         if not arg.startswith("--") or len(arg) == 2:
             raise WrongUse(f"unexpected argument '{arg}' (command line); write --key=value")
+        if arg == "--dry-run":  # of `run`, which takes it before
+            raise WrongUse("--dry-run goes with recbole-mm run, which says what one row takes")
         key, equals, text = arg[2:].partition("=")
         if not equals:
             if not rest or rest[-1].startswith("--"):

@@ -87,6 +87,7 @@ def test_both_forms_of_an_argument() -> None:
         (["--a", "--b=1"], "--a has no value"),
         (["-a=1"], "unexpected argument '-a=1'"),
         (["--a=1", "--a=2"], "--a is given twice, as '1' and '2'"),
+        (["--dry-run"], "--dry-run goes with recbole-mm run, which says what one row takes"),
     ],
 )
 def test_wrong_arguments(args: list[str], words: str) -> None:
