@@ -19,10 +19,12 @@ from recbole_mm.config import Config
 from recbole_mm.errors import Failure, WrongUse
 from recbole_mm.quick_start.cluster import connected
 from recbole_mm.quick_start.fingerprint import run_key
+from recbole_mm.quick_start.pretrain_vectors import filled
 from recbole_mm.quick_start.session import Prepared, Session, shared_data
+from recbole_mm.quick_start.showcase import leave_showcase
 from recbole_mm.run.folder import RunFolder
 from recbole_mm.run.spec import RunSpec
-from recbole_mm.trainer import Workers, trained_plainly
+from recbole_mm.trainer import Workers, read_last, trained_plainly
 
 #: how often a run is started again after a worker has died
 RESTARTS = 3
@@ -47,13 +49,15 @@ class Group:
 
 
 def run_distributed(config: Config, group: Group, resume: str | None = None) -> RunFolder:
-    """Train and test on several workers; the folder of the run.
+    """Train and test on several workers; the folder of the run. A pre-training before it is made here, once.
 
     Raises:
-        WrongUse: the model has a training loop of its own, or the workers do not fit.
+        WrongUse: the model has a training loop of its own, the workers do not fit, or ``resume`` has no ``last.pth``.
         Failure: it failed on a worker, or workers died again and again.
     """
     require_plain(config)
+    if resume := resume or config["resume"]:
+        read_last(str(RunFolder.open(resume).last))  # without one the workers would begin anew, in its place
     with connected(group.address):
         import ray
         from ray import cloudpickle
@@ -65,8 +69,10 @@ def run_distributed(config: Config, group: Group, resume: str | None = None) -> 
             raise WrongUse(
                 f"--workers {group.size} of {group.cpus} cores: Ray has {there.get('CPU', 0):g} in all"
             )
+        key = run_key(config, config["seed"])
+        config = filled(config, Session)
         data = ray.put(shared_data(config))
-        folder = RunFolder.open(resume) if resume else _new_folder(config)
+        folder = RunFolder.open(resume) if resume else _new_folder(config, key)
         (folder.path / ERROR).unlink(missing_ok=True)
         storage = folder.path.resolve() / "ray"
         spec = folder.read_spec()
@@ -111,9 +117,8 @@ def require_plain(config: Config) -> None:
         )
 
 
-def _new_folder(config: Config) -> RunFolder:
-    spec = replace(config.spec, key=run_key(config, config["seed"]))
-    return RunFolder.create(config["checkpoint_dir"], spec)
+def _new_folder(config: Config, key: str) -> RunFolder:
+    return RunFolder.create(config["checkpoint_dir"], replace(config.spec, key=key))
 
 
 def _failure(folder: RunFolder, error: Exception) -> Failure:
@@ -155,6 +160,8 @@ def train_as(workers: Workers, prepared: Prepared, spec: RunSpec, folder: RunFol
         trainer.write_to(folder)
     begun = workers.of_first(folder.last.is_file())
     session.run(resume=folder.path if begun else None)
+    if workers.rank == 0:
+        leave_showcase(session)
     return session
 
 

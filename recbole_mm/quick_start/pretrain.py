@@ -21,7 +21,9 @@ from recbole_mm.run.folder import RunFolder
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``recbole-mm pretrain``; every other ``--key=value`` is a configuration key."""
-    parser.add_argument("--model", "-m", help="a pre-training: CPMM, MMCPR, UniSRec, or path/to/file.py:Class")
+    parser.add_argument(
+        "--model", "-m", help="a pre-training: CPMM, MMCPR, UniSRec, or path/to/file.py:Class"
+    )
     parser.add_argument("--dataset", "-d", help="its name below data_path, or its folder")
     parser.add_argument("--config_files", default="", help="yaml files, separated by spaces")
     parser.add_argument(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from logging import getLogger
 from pathlib import Path
@@ -108,13 +109,19 @@ def write_vectors(session: Any, folder: RunFolder) -> None:
     os.replace(partial, folder.path / VECTORS)
 
 
+def of_a_run(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run that was begun, without the pre-training whose vectors it has: it is not made again."""
+    made = any(settings.get(f"pretrained_{kind}") for kind in KINDS)
+    return {**settings, "pretrain": None} if made else dict(settings)
+
+
 def with_pretrained(config: Config, spec: RunSpec, sessions: Any) -> RunSpec:
     """``spec`` with the vectors that ``config['pretrain']`` asks for, made first where they are not there.
 
     Raises:
         WrongUse: it names vectors of its own, too.
     """
-    first = pretraining_of(config)
+    first = None if isinstance(config, Filled) else pretraining_of(config)
     if first is None:
         return spec
     progress = bool(config["show_progress"]) and sys.stderr.isatty()
@@ -128,3 +135,18 @@ def with_pretrained(config: Config, spec: RunSpec, sessions: Any) -> RunSpec:
             )
         settings[key] = place
     return replace(spec, settings=settings)
+
+
+class Filled(Config):
+    """The configuration of a run with the vectors of its pre-training, which nobody who is given it makes again."""
+
+
+def filled(config: Config, sessions: Any) -> Config:
+    """``config`` for processes that train by it: its pre-training, if it has one, is made here, once (`Filled`).
+
+    Raises:
+        WrongUse, Failure: as `with_pretrained`, and as any run.
+    """
+    asked = config.spec
+    spec = with_pretrained(config, asked, sessions)
+    return config if spec is asked else Filled.of(spec)

@@ -16,6 +16,7 @@ from recbole_mm.files import check_target, write_text
 from recbole_mm.quick_start import distributed
 from recbole_mm.quick_start.dry_run import describe_run
 from recbole_mm.quick_start.logger import init_logger
+from recbole_mm.quick_start.pretrain_vectors import of_a_run
 from recbole_mm.quick_start.repeat import hold_to, settings_of
 from recbole_mm.quick_start.report import write_curves
 from recbole_mm.quick_start.session import Session
@@ -85,30 +86,34 @@ def main(args: argparse.Namespace) -> int:
         model, dataset, settings = settings_of(record, args.overrides)
     if args.resume:
         stored = RunFolder.open(args.resume).read_spec()
-        model, dataset, settings = model or stored.model, dataset or stored.dataset, stored.config_dict()
+        model, dataset = model or stored.model, dataset or stored.dataset
+        settings = of_a_run(stored.config_dict())
     if not (model and dataset) and not files:
         raise WrongUse("name a model and a data set: recbole-mm run --model=CMC --dataset=ml-100k")
     config = Config(model, dataset, files, settings, args.overrides)
-    if (group := distributed.group_of(args, config)) is not None:
-        with init_logger(config):
-            folder = distributed.run_distributed(config, group, args.resume)
-        _show(folder.result(), folder, args.json)
-        return 0
+    group = distributed.group_of(args, config)
     verbosity = "quiet" if args.quiet else "verbose" if args.verbose else "normal"
     with init_logger(config, verbosity=verbosity):
         if args.dry_run:
+            if group is not None:
+                distributed.require_plain(config)
             found = describe_run(config)
             if args.json and args.json != "-":
                 write_text(args.json, json.dumps(found, indent=1) + "\n")
             print(json.dumps(found, indent=1) if args.json == "-" else found["text"])
             return 0
-        session = Session.build(config.spec)
-        progress = config["show_progress"] and sys.stderr.isatty() and not args.quiet
-        result = session.run(resume=args.resume, show_progress=progress)
-    if result.record["test_result"] is not None:
+        if group is not None:
+            folder = distributed.run_distributed(config, group, args.resume)
+            result = folder.result()
+        else:
+            session = Session.build(config.spec)
+            progress = config["show_progress"] and sys.stderr.isatty() and not args.quiet
+            result = session.run(resume=args.resume, show_progress=progress)
+            folder = session.trainer.folder
+    if group is None and result.record["test_result"] is not None:  # of several workers the first leaves it
         with init_logger(config, verbosity="quiet"):
             leave_showcase(session)
-    _show(result, session.trainer.folder, args.json)
+    _show(result, folder, args.json)
     if record is not None:
         print(hold_to(record, result.record))
     return 0

@@ -20,11 +20,11 @@ from recbole_mm.data.shared import Packed, SharedData, share, without_test
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import check_folder
 from recbole_mm.model.traits import trait
-from recbole_mm.plug import KINDS, finetune, plug
+from recbole_mm.plug import finetune, plug
 from recbole_mm.quick_start.embedded import ensure_embedded_stores
 from recbole_mm.quick_start.fingerprint import run_key
 from recbole_mm.quick_start.machine import Usage, file_hashes
-from recbole_mm.quick_start.pretrain_vectors import with_pretrained
+from recbole_mm.quick_start.pretrain_vectors import of_a_run, with_pretrained
 from recbole_mm.quick_start.record import run_record
 from recbole_mm.report.card import write_card
 from recbole_mm.run.folder import BEST, RunFolder, RunResult
@@ -179,11 +179,7 @@ class Session:
             )
         spec = RunSpec.from_dict(state["spec"])
         untracked = {key: value for key, value in spec.settings.items() if key not in TRACKED}
-        if any(
-            untracked.get(key) for key in KINDS
-        ):  # the vectors of its pre-training, which is not to be made again
-            untracked["pretrain"] = None
-        session = cls(replace(spec, settings=untracked))
+        session = cls(replace(spec, settings=of_a_run(untracked)))
         check_same_data(state, of_interactions(session.train_data)._dataset, str(weights))
         load_model(session.model, state, session.config["device"], str(weights))
         session.model.eval()

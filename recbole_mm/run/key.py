@@ -184,7 +184,7 @@ KEYS: dict[str, Key] = {
     "sequence_negatives": Key(low=1),
     "sequence_negatives_by": Key(choices=("uniform", "popularity")),
     "gbce_t": Key(low=0, high=1),
-    "pretrain": Key((str, dict)),
+    "pretrain": Key((str, dict), resumable=True),  # a run that goes on has its vectors
     "seed": replace(_SEED, shared="run"),
     "epochs": Key(low=0, shared="budget", resumable=True),
     "train_epochs": Key((list, tuple), resumable=True),  # the stages have a check of their own

@@ -287,8 +287,16 @@ def test_cut_off_in_the_second_it_goes_on_on_the_same_vectors(
     with pytest.raises(Interrupted):
         half.run()
     before = (folder.path / "record.json").stat().st_mtime_ns
+    file = Path(settings["data_path"]) / "toy/toy.inter"
+    times = file.stat()
+    os.utime(file)  # as of a copy: the key of the pre-training is another, its vectors are the same
     assert main(["run", f"--resume={half.trainer.folder.path}", "-q"]) == 0
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert (folder.path / "record.json").stat().st_mtime_ns == before
+    assert (
+        len(list(folder.path.parent.glob("CPMM-*"))) == 1
+        and not half.trainer.folder.result().record["changes"]
+    )
     again = Session.open(half.trainer.folder.path)
     for name, value in whole.model.state_dict().items():
         last = read_checkpoint(half.trainer.folder.last)["state_dict"][name]

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from recbole_mm.config import Config
 from recbole_mm.files import read_lines
 from recbole_mm.quick_start.search.method import Method
 from recbole_mm.quick_start.tune import tune
@@ -119,6 +120,40 @@ def test_a_trial_whose_process_is_killed_goes_on_once_and_then_fails(toy: dict[s
     assert trials["once"]["status"] == "finished" and trials["once"]["epochs_run"] == 4
     fine = search(toy, "mood: [fine]\nlearning_rate: [0.01]\n", "fine", engine="local")
     assert trials["once"]["best_valid_result"] == fine.best["best_valid_result"]  # bit for bit
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("local_ray", "toy")
+def test_a_pretraining_is_made_once_by_the_driver_for_all_trials_and_workers(tmp_path: Path) -> None:
+    from recbole_mm.quick_start.distributed import Group, run_distributed
+
+    cpmm = {"model": "CPMM", "embedding_size": 8, "input_size": 6, "train_batch_size": 8, "epochs": 2}
+    settings = {**write_toy(tmp_path / "more"), "embedding_size": 8}
+    del settings["checkpoint_dir"]
+    rates = "mood: [fine]\nlearning_rate: [0.01, 0.02]\n"
+    on_ray, here = (
+        search({**settings, "pretrain": cpmm}, rates, name, engine=name) for name in ("ray", "local")
+    )
+    told = ("point", "key", "status", "error", "best_valid_result")
+    for trial, other in zip(on_ray.trials, here.trials, strict=True):
+        assert {name: trial[name] for name in told} == {name: other[name] for name in told}
+    assert on_ray.test_result == here.test_result and on_ray.test_result
+    (made,) = Path("ray/runs/pretrained").glob("*/vectors")
+    best = yaml.safe_load(Path("ray/best.yaml").read_text())
+    assert best["pretrain"] == cpmm and "pretrained_items" not in best
+    for file in Path("ray/runs").glob("*/spec.yaml"):
+        given = yaml.safe_load(file.read_text())["run"]
+        assert given["pretrain"] == cpmm and Path(given["pretrained_items"]).samefile(made / "items")
+
+    lines = f"mood: [fine]\npretrain: {json.dumps([cpmm, {**cpmm, 'epochs': 1}, None])}\n"
+    searched = search(settings, lines, "searched")
+    assert [trial["error"] for trial in searched.trials] == [None] * 3
+    assert len(list(Path("searched/runs/pretrained").glob("*/vectors"))) == 2
+
+    given = {**settings, "pretrain": cpmm, "mood": "fine", "checkpoint_dir": "together"}
+    folder = run_distributed(Config("moody.py:Moody", "toy", config_dict=given), Group(2))
+    assert folder.result().record["test_result"] and folder.read_spec().settings["pretrain"] == cpmm
+    assert len(list(Path("together/pretrained").iterdir())) == 1
 
 
 @pytest.mark.slow

@@ -252,3 +252,23 @@ def test_nan_is_never_the_best():
     for trial, score in zip(trials, (float("nan"), 0.3, 0.2), strict=True):
         trial.record = {"best_valid_score": score}
     assert best_of(trials, True) is trials[1] and best_of(trials[:1], True) is None
+
+
+def test_a_search_knows_the_test_figures_of_all_searches_before_it(calls, monkeypatch, tmp_path, caplog):
+    first = search()
+    monkeypatch.setattr(search_module, "_test", lambda trial: None)  # the weights are gone
+    (tmp_path / "other.yaml").write_text("learning_rate: [1e-3]\ntrain_batch_size: [512]\n")
+    between = search(space="other.yaml")
+    assert len(calls) == 6 and between.test_result is None  # finished, and never the best
+    (line,) = [each.getMessage() for each in caplog.records if "no test result" in each.getMessage()]
+    folder = run_folders(tmp_path / "out/runs")[between.best["key"]].path
+    assert f"remove out/runs/{folder.name}, or add --fresh" in line
+    again = search()
+    assert again.test_result == first.test_result == {"ndcg@10": 0.5}
+    assert sum("no test result" in each.getMessage() for each in caplog.records) == 1
+    plain = json.loads((tmp_path / "out/trials.json").read_text())
+    assert plain["tested"] == {first.best["key"]: first.test_result}
+    # as an earlier version wrote it
+    del plain["tested"]
+    (tmp_path / "out/trials.json").write_text(json.dumps(plain))
+    assert search().test_result == first.test_result

@@ -13,11 +13,14 @@ from recbole_mm.config import Config
 from recbole_mm.config.known import keys_read
 from recbole_mm.config.properties import recbole_dir
 from recbole_mm.data.shared import Packed
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import Failure, WrongUse
 from recbole_mm.quick_start.fingerprint import run_key
+from recbole_mm.quick_start.logger import init_logger
+from recbole_mm.quick_start.pretrain_config import pretraining_of
+from recbole_mm.quick_start.pretrain_vectors import filled, is_there
 from recbole_mm.quick_start.search.searcher import Points
 from recbole_mm.quick_start.search.space import Point
-from recbole_mm.quick_start.session import shared_data
+from recbole_mm.quick_start.session import Session, shared_data
 from recbole_mm.run.folder import RunFolder
 from recbole_mm.run.spec import RunSpec
 
@@ -80,10 +83,18 @@ class Desk:
         settings: what all trials have in common.
         points: their points.
         label: of the row that is searched.
+        log: folder of the log of a pre-training that trials ask for, which is made here, once, before a trial is handed
+            out; None: a trial makes it itself, as any run.
     """
 
     def __init__(
-        self, model: str, dataset: str, settings: dict[str, Any], points: Points, label: str
+        self,
+        model: str,
+        dataset: str,
+        settings: dict[str, Any],
+        points: Points,
+        label: str,
+        log: Path | None = None,
     ) -> None:
         self.model, self.dataset, self.settings, self.points, self.label = (
             model,
@@ -92,6 +103,7 @@ class Desk:
             points,
             label,
         )
+        self.log = log
         self.trials: list[Trial] = []
 
     def next(self) -> Trial | None:
@@ -103,16 +115,26 @@ class Desk:
         self.trials.append(trial)
         try:
             self.configure(trial)
-        except WrongUse as error:
+        except (WrongUse, Failure) as error:
+            if isinstance(error, Failure) and "pretrain" not in point:
+                raise  # of the pre-training of all trials
             trial.error = str(error)
             self.done(trial)
         return trial
 
     def configure(self, trial: Trial) -> None:
-        """Set the configuration and the specification of a trial by its point. Raises ``WrongUse``."""
+        """Set the configuration and the specification of a trial by its point.
+
+        Raises:
+            WrongUse: the point cannot be.
+            Failure: its pre-training failed.
+        """
         trial.config = config = Config(self.model, self.dataset, None, {**self.settings, **trial.point})
-        label = f"{self.label} {trial.label}"
-        trial.spec = replace(config.spec, label=label, key=run_key(config, config["seed"]))
+        # the key is that of what was asked for, so that either engine finds the runs of the other
+        key = run_key(config, config["seed"])
+        if self.log is not None:
+            trial.config = config = _filled(config, self.log)
+        trial.spec = replace(config.spec, label=f"{self.label} {trial.label}", key=key)
 
     def done(self, trial: Trial) -> None:
         """Tell the searcher what became of a trial."""
@@ -155,6 +177,16 @@ def data_keys() -> frozenset[str]:
     files += [*(recbole_dir() / "data/dataset").glob("*.py"), recbole_dir() / "data/interaction.py"]
     read = frozenset().union(*(keys_read(file.read_text(encoding="utf-8")) for file in files))
     return read - {"checkpoint_dir"}
+
+
+def _filled(config: Config, log: Path) -> Config:
+    """``config`` with the vectors of its pre-training; says so where that is yet to be made."""
+    first = pretraining_of(config)
+    if first is None or is_there(first):
+        return filled(config, Session)
+    print(f"pre-training {first['model']} first, once for all trials that ask for it")
+    with init_logger(first, verbosity="quiet", folder=log):
+        return filled(config, Session)
 
 
 def _short(value: Any) -> str:

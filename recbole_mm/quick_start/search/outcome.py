@@ -18,7 +18,7 @@ from recbole_mm.quick_start.search.space import Point, Space
 from recbole_mm.run.key import keys_that
 from recbole_mm.serialize import readable
 
-JOURNAL = "trials.jsonl"
+JOURNAL, TRIALS = "trials.jsonl", "trials.json"
 # what a line of it tells of a record
 _TOLD = ("best_valid_score", "best_valid_result", "epochs_run", "stopped_by", "seconds", "threads")
 
@@ -35,6 +35,7 @@ class Search:
         best: the best of them on validation; None if all failed.
         test_result: of the best trial, the one reading of the test.
         how: engine, searcher, scheduler, seed and seconds.
+        tested: what the test gave, by the key of the run, of each trial that was the best of a search in this folder.
     """
 
     model: str
@@ -45,6 +46,15 @@ class Search:
     best: dict[str, Any] | None = None
     test_result: dict[str, float] | None = None
     how: dict[str, Any] = field(default_factory=dict)
+    tested: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def read_test(self, result: dict[str, float] | None) -> None:
+        """Take the test metrics of the best trial; None: those that it had when its weights were there, if any."""
+        assert self.best is not None
+        key = str(self.best["key"])
+        if result is not None:
+            self.tested[key] = result
+        self.test_result = self.tested.get(key)
 
     @property
     def epochs(self) -> int:
@@ -73,8 +83,19 @@ class Search:
             "epochs": self.epochs,
             "best": self.best and self.best["number"],
             "test_result": self.test_result,
+            "tested": self.tested,
             "trials": self.trials,
         }
+
+
+def tested_before(folder: Path) -> dict[str, dict[str, float]]:
+    """`Search.tested` of the searches in this folder before."""
+    file = folder / TRIALS
+    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    found = dict(before.get("tested") or {})
+    if before.get("test_result") and before.get("best") is not None:  # written before there was ``tested``
+        found.setdefault(before["trials"][before["best"]]["key"], before["test_result"])
+    return found
 
 
 def plain_trial(trial: Trial) -> dict[str, Any]:
@@ -95,7 +116,7 @@ def best_of(trials: list[Trial], bigger: bool) -> Trial | None:
 def write_trials(search: Search, folder: Path) -> None:
     """``trials.jsonl``, ``trials.json`` (all of the search) and ``trials.csv`` (a column for each key)."""
     write_text(folder / JOURNAL, "".join(f"{json.dumps(trial, default=str)}\n" for trial in search.trials))
-    write_text(folder / "trials.json", json.dumps(search.document(), indent=1, default=str) + "\n")
+    write_text(folder / TRIALS, json.dumps(search.document(), indent=1, default=str) + "\n")
     write_text(folder / "trials.csv", trials_frame(search).to_csv(index=False))
 
 

@@ -11,7 +11,7 @@ from recbole_mm.quick_start.runs import error_file, outcome
 from recbole_mm.quick_start.search.desk import PRUNED, Desk, Trial
 from recbole_mm.quick_start.search.rungs import Rungs
 from recbole_mm.run.comparison import RUNS
-from recbole_mm.run.folder import RunFolder, RunResult, run_folders
+from recbole_mm.run.folder import BEST, RunFolder, RunResult, run_folders
 
 _KILLED = "its process was killed, twice: out of memory, or its machine is gone"
 
@@ -101,7 +101,7 @@ def _record_of(found: RunFolder, trial: Trial) -> dict[str, Any]:
         "epochs_run": len(history),
         "stopped_by": PRUNED,
         "seconds": round(sum(each["seconds"] + (each["valid_seconds"] or 0.0) for each in history), 2),
-        "files": {"best": "best.pth"} if found.best.is_file() else {},
+        "files": {"best": BEST} if found.best.is_file() else {},
     }
 
 

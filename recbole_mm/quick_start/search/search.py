@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from collections.abc import Sequence
@@ -30,6 +29,7 @@ from recbole_mm.quick_start.search.outcome import (
     best_of,
     best_yaml,
     plain_trial,
+    tested_before,
     write_trials,
 )
 from recbole_mm.quick_start.search.picture import write_picture
@@ -69,7 +69,9 @@ def search(
         searcher = searcher_of(str(method.searcher), space, seed)
         behind = 2 * at_once if at_once > 1 else 1
         points = Points(searcher, trials, behind if method.searcher in ADAPTIVE else None)
-        return Desk(model, dataset, settings, points, label or name)
+        # processes of Ray's would each make the pre-training, and meet in its folder
+        log = folder / "log" if method.engine == "ray" else None
+        return Desk(model, dataset, settings, points, label or name, log)
 
     if method.engine == "ray":
         engine = import_module("recbole_mm.quick_start.search.ray_engine")
@@ -78,7 +80,8 @@ def search(
         threads = options.cpus
     else:
         done, threads = _one_after_another(desk(1), folder, fresh), torch.get_num_threads()
-    found = Search(model, dataset, space, held, [plain_trial(trial) for trial in done.trials])
+    lines = [plain_trial(trial) for trial in done.trials]
+    found = Search(model, dataset, space, held, lines, tested=tested_before(folder))
     found.how = {
         "engine": method.engine, "searcher": method.searcher, "scheduler": method.ray.get("scheduler", "none"),
         "order_seed": seed, "threads": threads, "search_seconds": round(time.perf_counter() - began, 2),
@@ -87,7 +90,9 @@ def search(
     if best.folder is not None:
         add_search(best.folder, found.effort())
     if test:
-        found.test_result = _test(best) or _told_before(folder, found)
+        found.read_test(_test(best))
+        if found.test_result is None and best.folder is not None and not best.folder.best.is_file():
+            _say_untested(best)
     write_trials(found, folder)
     write_text(folder / "best.yaml", best_yaml(found, base["valid_metric"], command))
     write_picture(found, done.trials, base["valid_metric"], folder)
@@ -149,14 +154,15 @@ def _test(best: Trial) -> dict[str, float] | None:
     return None if session.test_data is None else session.evaluate("test")
 
 
-def _told_before(folder: Path, found: Search) -> dict[str, float] | None:
-    """The test metrics that the same best trial had when its weights were there; None where they were never read."""
-    file = folder / "trials.json"
-    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    if before.get("best") is None or found.best is None:
-        return None
-    same = before["trials"][before["best"]]["key"] == found.best["key"]
-    return before["test_result"] if same else None
+def _say_untested(best: Trial) -> None:
+    """Warn that the best trial has no figures on the test: an earlier search had another best and kept its weights."""
+    assert best.folder is not None
+    getLogger("recbole_mm.run").warning(
+        "no test result: an earlier search dropped the weights of trial %d, the best now; remove %s, or add --fresh, "
+        "and search again",
+        best.number,
+        best.folder.path,
+    )
 
 
 def _drop_weights(trials: Sequence[Trial], kept: Trial | None) -> None:

@@ -99,10 +99,6 @@ class Space:
                 points.append(point)
         return points
 
-    def values_of(self, keys: frozenset[str]) -> list[str]:
-        """The searched keys among ``keys`` that have a range of real numbers."""
-        return [key for key, axis in self.axes.items() if key in keys and not (axis.values or axis.whole)]
-
 
 def find_space(path: Path) -> Space:
     """Read a space. Raises ``WrongUse`` that names the file, the key and what to write."""

@@ -18,7 +18,7 @@ from recbole_mm.quick_start.runs import error_file, keep_error, run_one
 from recbole_mm.quick_start.search.desk import PRUNED
 from recbole_mm.quick_start.session import Prepared
 from recbole_mm.run.comparison import RUNS
-from recbole_mm.run.folder import RunFolder, run_folders
+from recbole_mm.run.folder import BEST, LAST, TRAINED_ON, RunFolder, run_folders
 from recbole_mm.run.spec import RunSpec, read_stages
 from recbole_mm.trainer import Callback
 
@@ -77,7 +77,7 @@ def run_trial(
     if before is None and start is not None:
         before = _taken_over(start, spec, place)
     reports = Reports(report, waits)
-    callbacks = [reports, *([TakenOver(config)] if start is not None else [])]
+    callbacks = [reports, *([TakenOver()] if start is not None else [])]
     try:
         run_one(spec, callbacks, place.folder / "log", before, prepared=Prepared(config, data), test=False)
     except Paused:
@@ -130,15 +130,16 @@ class Reports(Callback):
 
 
 class TakenOver(Callback):
-    """A trial that goes on with another's weights has the learning rate and the decay of its own settings."""
-
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    """A trial that goes on with another's weights has the learning rates and the decay of its own settings."""
 
     def on_run_start(self, trainer: Any) -> None:
-        """Set them."""
-        for group in trainer.optimizer.param_groups:
-            group["lr"], group["weight_decay"] = self._config["learning_rate"], self._config["weight_decay"]
+        """Set them, group by group, as an optimiser has them that is built anew; a schedule starts from them."""
+        steppings = list(trainer.steppings)
+        fresh = trainer._build_optimizer()
+        trainer.steppings[:] = steppings  # the new one takes no step
+        for group, own in zip(trainer.optimizer.param_groups, fresh.param_groups, strict=True):
+            group["lr"] = group["initial_lr"] = own["lr"]
+            group["weight_decay"] = own["weight_decay"]
 
 
 def epochs_of(config: Config) -> int:
@@ -163,7 +164,7 @@ def _waits(folder: RunFolder, until: int | None) -> bool:
 def _taken_over(start: Path, spec: RunSpec, place: Place) -> RunFolder:
     """A new folder for ``spec`` with what another trial left until now."""
     folder = RunFolder.create(place.folder / RUNS, spec)
-    for name in ("best.pth", "last.pth", "history.jsonl"):
+    for name in (BEST, LAST, TRAINED_ON, "history.jsonl"):
         if (start / name).is_file():
             shutil.copyfile(start / name, folder.path / name)
     return folder
