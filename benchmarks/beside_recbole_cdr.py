@@ -29,6 +29,7 @@ from recbole.data.interaction import Interaction
 from scipy.sparse import coo_matrix, dok_matrix
 from torch import Tensor, nn
 
+from recbole_mm.layer.loss import total
 from recbole_mm.testing import Built, write_toy
 
 WIDTH, ROWS = 16, 5
@@ -214,11 +215,10 @@ def in_two_domains(scale: float = 1.0) -> Callable[[list[Side], dict[str, Tensor
     """Their loss, the mean over the roles; a sum over the domains where ``scale`` is ½."""
 
     def loss(sides: list[Side], batch: dict[str, Tensor]) -> Tensor:
-        total = torch.zeros(())
+        found = torch.zeros(())
         for side in sides:
-            terms = side.model.calculate_loss(side.batch(batch))
-            total = total + (sum(terms) if isinstance(terms, tuple) else terms)
-        return scale * total / len(sides)
+            found = found + total(side.model.calculate_loss(side.batch(batch)))
+        return scale * found / len(sides)
 
     return loss
 
