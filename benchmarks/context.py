@@ -79,7 +79,9 @@ def main() -> None:
     parser.add_argument("--models", default="DeepFM")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--queries", type=int)
-    parser.add_argument("--hm", type=Path, default=Path("../shared/data/hm-week"))
+    parser.add_argument(
+        "--hm", type=Path, default=Path("../shared/data/hm-week"), help="vectors of H&M's items"
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         write_hm(args.hm, Path(name))

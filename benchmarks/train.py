@@ -153,7 +153,9 @@ def main() -> None:
     parser.add_argument("--cases", default=",".join(CASES), help="comma-separated, of " + ", ".join(CASES))
     parser.add_argument("--loaders", default="recbole,fast")
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--hm", type=Path, default=Path("../shared/data/hm-week"))
+    parser.add_argument(
+        "--hm", type=Path, default=Path("../shared/data/hm-week"), help="vectors of H&M's items"
+    )
     parser.add_argument("--skip-recbole", action="store_true")
     args = parser.parse_args()
     cases = args.cases.split(",")
