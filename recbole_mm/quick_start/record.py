@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Mapping
@@ -12,7 +11,6 @@ from typing import Any
 import torch
 
 from recbole_mm.evaluator.caption import caption
-from recbole_mm.files import write_text
 from recbole_mm.model.traits import trait
 from recbole_mm.quick_start.fingerprint import versions
 from recbole_mm.quick_start.machine import data_record, machine
@@ -60,8 +58,7 @@ def run_record(session: Any, scores: dict[str, Any]) -> dict[str, Any]:
 
 def add_search(folder: RunFolder, found: Mapping[str, Any]) -> None:
     """Write into the record of a finished run, and on the card that it has, by which search its settings were found."""
-    record = {**folder.result().record, "search": dict(found)}
-    write_text(folder.path / "record.json", json.dumps(record, indent=1, default=str) + "\n")
+    record = folder.amend(search=dict(found))
     if (folder.path / MARKDOWN).is_file():
         write_card(folder.path, record)
 

@@ -20,7 +20,7 @@ from recbole_mm.report.page import curves, page
 from recbole_mm.report.paired import PairedTest, equal_rows, paired_tests
 from recbole_mm.report.plot import write_gains
 from recbole_mm.run.comparison import FILE, At, Comparison, Plan, Row, read_plan
-from recbole_mm.run.folder import RunFolder
+from recbole_mm.run.folder import SPEC, RunFolder
 from recbole_mm.run.question import OneQuestion, Question
 
 PAGE, CURVES = "report.html", "curves.html"
@@ -160,7 +160,7 @@ def plan_of_runs(folders: Sequence[str], tested: bool = True) -> tuple[Plan, dic
         WrongUse: a folder is no finished run, the runs are of several data sets, or are asked different things.
     """
     for given in folders:
-        if Path(given).is_dir() and not (Path(given) / "spec.yaml").is_file():
+        if Path(given).is_dir() and not (Path(given) / SPEC).is_file():
             raise WrongUse(f"{given}: no {FILE} and no run there; recbole-mm compare makes one")
     found = [RunFolder.open(folder) for folder in folders]
     records = [folder.result().record for folder in found]

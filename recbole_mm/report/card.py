@@ -14,8 +14,9 @@ from recbole_mm.errors import WrongUse, count
 from recbole_mm.files import write_text
 from recbole_mm.report.template import asset, embedded, render
 from recbole_mm.report.text import duration
+from recbole_mm.run.folder import RECORD
 
-MARKDOWN, HTML, RECORD = "card.md", "card.html", "record.json"
+MARKDOWN, HTML = "card.md", "card.html"
 NONE = "not recorded"
 Lines = list[tuple[str, str]]
 _IN_MARKDOWN = re.compile(r"^```json\n(.*?)\n```$", re.DOTALL | re.MULTILINE)

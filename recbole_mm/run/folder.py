@@ -36,6 +36,7 @@ from recbole_mm.files import append_line, read_lines, remove_litter, replacing, 
 from recbole_mm.run.spec import RunSpec
 
 FORMAT = 1
+SPEC, HISTORY, RECORD = "spec.yaml", "history.jsonl", "record.json"
 BEST, LAST, TRAINED_ON = "best.pth", "last.pth", "trained_on.npy"
 #: the record of a finished run while it is taken up again
 _BEFORE = "record.before.json"
@@ -80,7 +81,7 @@ class RunFolder:
             folder = cls(path)
             head = f"# a run of recbole_mm; `recbole-mm run --resume {path.name}` goes on with it\n"
             body = yaml.safe_dump({"format": FORMAT, **spec.as_dict()}, sort_keys=False, allow_unicode=True)
-            write_text(path / "spec.yaml", head + body)
+            write_text(path / SPEC, head + body)
             return folder
         raise AssertionError("unreachable: count() does not end")
 
@@ -93,9 +94,9 @@ class RunFolder:
         """
         named = Path(path).expanduser()
         place = named.parent if named.is_file() else named
-        if not (place / "spec.yaml").is_file() and len(inside := list(named.glob("*/spec.yaml"))) == 1:
+        if not (place / SPEC).is_file() and len(inside := list(named.glob(f"*/{SPEC}"))) == 1:
             place = inside[0].parent
-        if not (place / "spec.yaml").is_file():
+        if not (place / SPEC).is_file():
             raise WrongUse(f"{path}: {_why_none(named)}")
         folder = cls(place)
         folder.read_spec()
@@ -116,11 +117,11 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         """Whether the run is whole."""
-        return (self.path / "record.json").is_file()
+        return (self.path / RECORD).is_file()
 
     def read_spec(self) -> RunSpec:
         """What was asked for."""
-        file = self.path / "spec.yaml"
+        file = self.path / SPEC
         try:
             plain = yaml.load(
                 file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -133,14 +134,14 @@ class RunFolder:
 
     def read_history(self) -> list[dict[str, Any]]:
         """A record an epoch; a last line that a kill cut off is left out."""
-        return read_lines(self.path / "history.jsonl")
+        return read_lines(self.path / HISTORY)
 
     def result(self) -> RunResult:
         """All that the finished run left. Raises ``WrongUse`` where it has not ended, ``Failure`` on a broken file."""
         if not self.finished:
             raise WrongUse(f"{self.path}: the run has not ended; go on with --resume {self.path}")
         try:
-            record = json.loads((self.path / "record.json").read_text(encoding="utf-8"))
+            record = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
             tables = {name: self._read_table(name) for name in TABLES}
         except (OSError, ValueError) as error:
             raise Failure(f"{self.path}: the stored run cannot be read ({error}); run it again") from error
@@ -186,11 +187,11 @@ class RunFolder:
 
     def start_history(self, records: Sequence[dict[str, Any]]) -> None:
         """Begin the history anew with ``records``, those of a run that is taken up; it has no result until it ends."""
-        for name in (BEST, LAST, TRAINED_ON, "history.jsonl", "record.json"):
+        for name in (BEST, LAST, TRAINED_ON, HISTORY, RECORD):
             remove_litter(self.path / name)
         if self.finished:
-            os.replace(self.path / "record.json", self.path / _BEFORE)
-        write_text(self.path / "history.jsonl", "".join(json.dumps(each) + "\n" for each in records))
+            os.replace(self.path / RECORD, self.path / _BEFORE)
+        write_text(self.path / HISTORY, "".join(json.dumps(each) + "\n" for each in records))
 
     def write_trained_on(self, pairs: np.ndarray) -> None:
         """Write the training pairs, as `recbole_mm.data.training_hash.pair_hashes` numbers them."""
@@ -199,11 +200,20 @@ class RunFolder:
 
     def append_history(self, record: dict[str, Any]) -> None:
         """Add the record of an epoch."""
-        append_line(self.path / "history.jsonl", record)
+        append_line(self.path / HISTORY, record)
 
     def write_showcase(self, showcase: dict[str, Any]) -> None:
         """Write what a page shows of the model beside its figures."""
         write_text(self.path / "showcase.json", json.dumps(showcase, separators=(",", ":")) + "\n")
+
+    def amend(self, **told: Any) -> dict[str, Any]:
+        """Tell the record of a finished run more; returns it."""
+        record = {**self.result().record, **told}
+        self._write_record(record)
+        return record
+
+    def _write_record(self, record: dict[str, Any]) -> None:
+        write_text(self.path / RECORD, json.dumps(record, indent=1, default=str) + "\n")
 
     def finish(self, result: RunResult, keep: str) -> None:
         """Write the tables, then the record; drop the checkpoints that are not kept (``best``, ``all``, ``none``)."""
@@ -212,7 +222,7 @@ class RunFolder:
             if table is not None:
                 with replacing(self.path / f"{name}.parquet") as temporary:
                     table.to_parquet(temporary, index=False)
-        write_text(self.path / "record.json", json.dumps(result.record, indent=1, default=str) + "\n")
+        self._write_record(result.record)
         (self.path / _BEFORE).unlink(missing_ok=True)
         if keep != "all":
             self.last.unlink(missing_ok=True)
@@ -227,7 +237,7 @@ def run_folders(parent: str | os.PathLike[str], since: float = 0.0) -> dict[str,
     Of equal ones the latest that is finished, else the latest.
     """
     found: dict[str, RunFolder] = {}
-    for file in sorted(Path(parent).glob("*/spec.yaml")):
+    for file in sorted(Path(parent).glob(f"*/{SPEC}")):
         folder = RunFolder(file.parent)
         key = folder.read_spec().key if file.stat().st_mtime >= since else None
         if key is not None and (key not in found or folder.finished or not found[key].finished):
@@ -238,7 +248,7 @@ def run_folders(parent: str | os.PathLike[str], since: float = 0.0) -> dict[str,
 def _why_none(place: Path) -> str:
     missing = not place.exists()
     runs = sorted(
-        (place.parent if missing else place).glob("*/spec.yaml"), key=lambda file: file.stat().st_mtime
+        (place.parent if missing else place).glob(f"*/{SPEC}"), key=lambda file: file.stat().st_mtime
     )
     if missing:
         return "no such run" + (f"; the newest there is {runs[-1].parent}" if runs else "")

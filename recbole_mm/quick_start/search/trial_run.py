@@ -18,7 +18,7 @@ from recbole_mm.quick_start.runs import error_file, keep_error, run_one
 from recbole_mm.quick_start.search.desk import PRUNED
 from recbole_mm.quick_start.session import Prepared
 from recbole_mm.run.comparison import RUNS
-from recbole_mm.run.folder import BEST, LAST, TRAINED_ON, RunFolder, run_folders
+from recbole_mm.run.folder import BEST, HISTORY, LAST, TRAINED_ON, RunFolder, run_folders
 from recbole_mm.run.spec import RunSpec, read_stages
 from recbole_mm.trainer import Callback
 
@@ -164,7 +164,7 @@ def _waits(folder: RunFolder, until: int | None) -> bool:
 def _taken_over(start: Path, spec: RunSpec, place: Place) -> RunFolder:
     """A new folder for ``spec`` with what another trial left until now."""
     folder = RunFolder.create(place.folder / RUNS, spec)
-    for name in (BEST, LAST, TRAINED_ON, "history.jsonl"):
+    for name in (BEST, LAST, TRAINED_ON, HISTORY):
         if (start / name).is_file():
             shutil.copyfile(start / name, folder.path / name)
     return folder
