@@ -115,8 +115,9 @@ class Plug(nn.Module):
         projection = self.projections.get(key)
         if key in self.vectors:
             vectors = _of(self.vectors[key], ids)
-            if key in self._staying:  # as the store has them: weight decay moves what has no gradient, too
-                vectors = torch.where(_of(getattr(self.learns, key), ids), vectors, self.features(name, ids))
+            # as the store has them: weight decay moves what has no gradient, too
+            others = self.features(name, ids) if key in self._staying else vectors.new_zeros(())
+            vectors = torch.where(_of(getattr(self.learns, key), ids), vectors, others)
         elif projection is None or self.features.resident:
             vectors = self.features(name, ids)
         else:

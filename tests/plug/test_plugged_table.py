@@ -87,6 +87,15 @@ def test_vectors_without_a_training_row_stay_under_weight_decay() -> None:
     ).all()
 
 
+def test_a_vector_that_is_absent_stays_so_where_all_items_are_trained() -> None:
+    features = FeatureTable({"v": Drawn(WIDTH, 0), "t": Drawn(WIDTH, 1)}, PRESENT, 1 << 20)
+    warm = torch.ones(N, dtype=torch.bool)
+    plug = Plug(torch.ones(N, WIDTH), features, Use("replace", ()), warm, torch.Generator(), {})
+    plug(torch.ones(N, WIDTH)).sum().backward()
+    for k, vectors in enumerate(plug.vectors.values()):
+        assert torch.equal((vectors.grad != 0).any(dim=1), PRESENT[:, k])
+
+
 def test_stores_of_like_names_are_two() -> None:
     torch.manual_seed(1)
     embedding, names = nn.Embedding(N, WIDTH), ("a.b", "a_b")
