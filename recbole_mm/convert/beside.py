@@ -31,9 +31,8 @@ def read_texts(folder: Path) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     try:
-        texts = pq.read_table(path).to_pandas(
-            ignore_metadata=True
-        )  # an index of pandas is an ordinary column
+        # an index of pandas is an ordinary column
+        texts = pq.read_table(path).to_pandas(ignore_metadata=True)
     except (pa.ArrowException, OSError) as error:
         raise WrongUse(f"{path}: not readable as parquet ({str(error).partition(chr(10))[0]})") from error
     if "item_id" not in texts.columns:

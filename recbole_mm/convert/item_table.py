@@ -69,10 +69,8 @@ def read_items(
 def _images(paths: pd.Series, folder: Path, target: Path, problems: Problems) -> list[str | None]:
     """The paths of the images that exist; None for the others."""
     found: list[str | None] = []
-    real, base = (
-        cache(os.path.realpath),
-        os.path.realpath(target),
-    )  # ".." leads elsewhere from a linked folder
+    # ".." leads elsewhere from a linked folder
+    real, base = cache(os.path.realpath), os.path.realpath(target)
     for value in cells.plain_text(paths).to_pylist():
         file = folder / value
         there = bool(value.strip()) and os.path.isfile(file)  # False too where the system allows no such name

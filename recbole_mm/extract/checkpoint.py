@@ -50,7 +50,7 @@ def load_pretrained(checkpoint: str) -> tuple[Any, Any]:
 
 def _encoder(model: Any, drawn: Collection[str], checkpoint: str) -> Any:
     """The part of a model that encodes, without what was `drawn` at random: a pooler; all else must be there."""
-    if drawn and any(name.startswith(POOLER) for name in drawn):
+    if any(name.startswith(POOLER) for name in drawn):
         import torch
 
         model.pooler = torch.nn.Identity()

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recbole_mm.errors import WrongUse
-from recbole_mm.extract.checkpoint import NoCheckpoint as NoCheckpoint
 from recbole_mm.extract.checkpoint import (
     config_digest,
     load_pretrained,

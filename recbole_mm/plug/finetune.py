@@ -20,10 +20,11 @@ from torch import Tensor, nn
 
 from recbole_mm.data.scaling import Scaler, Transform
 from recbole_mm.errors import WrongUse
+from recbole_mm.extract.checkpoint import NoCheckpoint
 from recbole_mm.extract.encoder import Absent, Placement
 from recbole_mm.extract.items import read_texts
 from recbole_mm.extract.settings import read_settings
-from recbole_mm.extract.text import NoCheckpoint, TextEncoder
+from recbole_mm.extract.text import TextEncoder
 from recbole_mm.layer.feature import FeatureTable
 from recbole_mm.layer.transformer import length_buckets
 from recbole_mm.modality import ModalityStore

@@ -14,12 +14,12 @@ import torch
 from toy_models import tiny_bert
 
 from recbole_mm.errors import WrongUse
+from recbole_mm.extract.checkpoint import NoCheckpoint
 from recbole_mm.extract.command import describe
 from recbole_mm.extract.encoder import Absent, Encoder, Placement
 from recbole_mm.extract.items import Items, with_keys
 from recbole_mm.extract.pipeline import extract
 from recbole_mm.extract.settings import build_encoders, read_settings
-from recbole_mm.extract.text import NoCheckpoint
 
 TEXTS = ["red shirt", "a long text of a red shirt and a blue knife", "knife", "blue shirt a"]
 
