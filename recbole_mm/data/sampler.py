@@ -65,7 +65,8 @@ class NegativeSampler:
         users, items: training rows, ``[n]`` internal ids.
         n_items: ``I``, with ``[PAD]``.
         distribution: ``uniform``, or ``popularity`` (training count to the power ``alpha``).
-        item_domain: ``[I]`` domain of each item, -1 for ``[PAD]``; None where there is one domain.
+        item_domain: ``[I]`` domain of each item, -1 for ``[PAD]`` and for items that no row gives one; None where there
+            is one domain.
         rng: the source of all randomness.
         user_tokens: names of the users, for an error.
 
@@ -127,12 +128,9 @@ class NegativeSampler:
 
     def _refuse_full_users(self, n_domains: int, weight: np.ndarray) -> None:
         seen_user, seen_item = np.divmod(self._seen.keys, self.n_items)
-        drawable = weight[seen_item] > 0
-        pairs = seen_user[drawable] * n_domains + self.item_domain[seen_item[drawable]]
-        pair, count = np.unique(pairs, return_counts=True)
-        sizes = np.bincount(self.item_domain[weight > 0].clip(0), minlength=n_domains)
-        if weight[0] > 0:  # [PAD] was clipped into domain 0
-            sizes[0] -= 1
+        # what was seen has training rows, so it can be drawn
+        pair, count = np.unique(seen_user * n_domains + self.item_domain[seen_item], return_counts=True)
+        sizes = np.bincount(self.item_domain[(weight > 0) & (self.item_domain >= 0)], minlength=n_domains)
         full = np.unique(pair[count >= sizes[pair % n_domains]] // n_domains)
         if len(full):
             what = f"all {sizes[0]} items" if n_domains == 1 else "all items of a domain"

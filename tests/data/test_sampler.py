@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_mm.data.sampler import NegativeSampler
+from recbole_mm.data import sampler as sampling
+from recbole_mm.data.sampler import NegativeSampler, SeenPairs
 from recbole_mm.errors import Failure, WrongUse
 
 
@@ -40,6 +41,16 @@ def test_negatives_are_unseen_and_of_the_positives_domain(data: st.DataObject) -
         assert not set(row) & set(items[users == user])
 
 
+@pytest.mark.parametrize("table", [0, 1 << 20])
+def test_pairs_are_found_with_and_without_a_table(table: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "TABLE_BYTES", table)
+    rng = np.random.default_rng(1)
+    owners, items = rng.integers(5, size=30), rng.integers(1, 9, size=30)
+    known = SeenPairs(owners, items, 9)(np.arange(45))
+    assert set(np.flatnonzero(known)) == set(owners * 9 + items) and not known.all()
+    assert not SeenPairs(owners[:0], items[:0], 9)(np.arange(45)).any()
+
+
 def test_uniform_is_uniform() -> None:
     drawn = sampler([1], [3]).sample(np.array([1]), np.array([3]), 60_000)
     share = np.bincount(drawn.ravel(), minlength=7) / 60_000
@@ -50,6 +61,11 @@ def test_popularity_counts_training_rows_to_the_power_alpha() -> None:
     draw = sampler([1, 2, 3, 4, 5, 6], [3, 1, 1, 1, 1, 2], distribution="popularity", alpha=0.5)
     share = np.bincount(draw.sample(np.array([1]), np.array([3]), 60_000).ravel(), minlength=7) / 60_000
     np.testing.assert_allclose(share, [0, 2 / 3, 1 / 3, 0, 0, 0, 0], atol=0.01)
+
+
+def test_what_no_training_row_has_is_not_drawn_by_popularity() -> None:
+    draw = sampler([1, 2, 3], [3, 1, 2], distribution="popularity", alpha=0.0)
+    assert set(draw.sample(np.array([1]), np.array([3]), 200).ravel()) == {1, 2}
 
 
 def test_the_generator_decides() -> None:
@@ -68,6 +84,15 @@ def test_a_user_with_everything_is_named() -> None:
     domain = np.array([-1, 0, 0, 1, 1, 1, 1])
     with pytest.raises(Failure, match=r"^2 users have interacted with all items of a domain .*: ann, bob;"):
         sampler([1, 1, 2, 2], [1, 2, 1, 2], item_domain=domain, user_tokens=tokens)
+
+
+def test_what_cannot_be_drawn_leaves_nobody_waiting() -> None:
+    """Items of no domain, and by popularity those without a training row, are no negatives."""
+    domain = np.array([-1, 0, 0, 1, 1, -1, -1])
+    with pytest.raises(Failure, match=r"^1 user has interacted with all items of a domain"):
+        sampler([1, 1, 2], [1, 2, 3], item_domain=domain)
+    with pytest.raises(Failure, match=r"^1 user has interacted with all 3 items that can be drawn"):
+        sampler([1, 1, 1, 2], [1, 2, 3, 3], distribution="popularity")
 
 
 def test_unknown_distribution() -> None:
