@@ -54,7 +54,6 @@ def popularity_class(count: Array) -> Array:
     before = np.concatenate([[0], count[order].cumsum()[:-1]]) / max(count.sum(), 1)
     label = np.empty(len(count), np.int64)
     label[order] = np.where(before < HEAD, 0, np.where(before < MID, 1, 2))
-    label[count == 0] = 2
     return label
 
 

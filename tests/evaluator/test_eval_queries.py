@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from recbole_mm.errors import WrongUse
 from recbole_mm.evaluator import Evaluator
+from recbole_mm.evaluator.group import TrainStats, groups_of, popularity_class
 
 METRICS = ("ndcg@5", "recall@5", "auc")
 
@@ -158,25 +161,58 @@ def test_item_groups_keep_their_positives_only(toy) -> None:
     train, positive = pairs(test, 0), pairs(test, 2)
     count = np.bincount(test._sampler.datasets[0].inter_feat["item_id"].numpy(), minlength=31)
     history = train | pairs(test, 1)
-    rows = []
-    for user in sorted({u for u, i in positive if count[i] == 0}):
-        own = {i for u, i in positive if u == user}
-        group = {i for i in own if count[i] == 0}
-        open_items = [i for i in range(1, 31) if i in own or (user, i) not in history]
-        negatives = [i for i in open_items if i not in own]
-        order = sorted(open_items, key=lambda i: -model.scores[user, i])
-        hits = [j for j, i in enumerate(order[:5]) if i in group]
-        beaten = [(model.scores[user, p] > model.scores[user, n]).item() for p in group for n in negatives]
-        rows.append((sum(1 / np.log2(j + 2) for j in hits), len(hits) / len(group), np.mean(beaten)))
-    none = table.loc["cold", "none"]
-    assert none["n_queries"] == len(rows) == 4
-    assert none[["ndcg@5", "recall@5", "meanauc"]].tolist() == pytest.approx(np.mean(rows, axis=0).tolist())
+    for value, below in (("none", 1), ("cold (<4)", 4)):
+        rows, sizes = [], []
+        for user in sorted({u for u, i in positive if count[i] < below}):
+            own = {i for u, i in positive if u == user}
+            group = {i for i in own if count[i] < below}
+            open_items = [i for i in range(1, 31) if i in own or (user, i) not in history]
+            negatives = [i for i in open_items if i not in own]
+            order = sorted(open_items, key=lambda i: -model.scores[user, i])
+            hits = [j for j, i in enumerate(order[:5]) if i in group]
+            beaten = [
+                (model.scores[user, p] > model.scores[user, n]).item() for p in group for n in negatives
+            ]
+            gain = [1 / np.log2(j + 2) for j in range(5)]
+            ndcg = sum(gain[j] for j in hits) / sum(gain[: len(group)])
+            rows.append((ndcg, len(hits) / len(group), np.mean(beaten)))
+            sizes.append(len(group))
+        found = table.loc["cold", value]
+        assert found["n_queries"] == len(rows) and (len(rows) == 4 or len(set(sizes)) > 1)
+        means = np.mean(rows, axis=0).tolist()
+        assert found[["ndcg@5", "recall@5", "meanauc"]].tolist() == pytest.approx(means)
+        assert found["gauc"] == pytest.approx(np.average([auc for *_, auc in rows], weights=sizes))
     assert table.loc["cold"]["n_positives"].tolist()[1:] == [
         sum(count[i] < 4 for _, i in positive),
         sum(count[i] >= 4 for _, i in positive),
     ]
     assert table.loc["popularity"]["n_positives"].sum() == len(positive)
     assert table.loc["history"]["n_queries"].sum() == len(result.queries)
+
+
+def test_groups_of_sampled_lists_are_those_of_their_positives(toy) -> None:
+    config, (_, _, test), model = toy()
+    config["eval_groups"], config["protocol"] = ["popularity"], ["recbole", "sampled-9"]
+    result = Evaluator(config).evaluate(model, test)
+    table = result.groups
+    mean = np.average(table["sampled-9/recall@5"], weights=table["n_positives"])
+    assert mean == pytest.approx(result.metrics["sampled-9/recall@5"])
+    assert table["sampled-9/recall@5"].nunique() == 3
+
+
+def test_popularity_by_hand() -> None:
+    # of 20 interactions: before the items are 0, .5, .75, .9 of them
+    assert popularity_class(np.array([0, 3, 10, 0, 2, 5])).tolist() == [2, 1, 0, 2, 2, 1]
+
+
+def test_histories_by_hand() -> None:
+    length = {1: 0, 2: 4, 3: 5, 4: 9, 5: 10, 6: 19, 7: 20, 8: 49, 9: 50}
+    rows = [(user, item) for user, n in length.items() for item in range(1, n + 1)] * 2  # a pair counts once
+    stats = TrainStats(np.zeros(51, int), *np.array(rows).T)
+    asked = np.array([*length])
+    groups = groups_of(["history"], SimpleNamespace(user_num=10), asked, None, stats, 5)
+    found = {group.value: asked[group.queries].tolist() for group in groups}
+    assert found == {"0-4": [1, 2], "5-9": [3, 4], "10-19": [5, 6], "20-49": [7, 8], "50+": [9]}
 
 
 def test_modality_groups(toy) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_mm.layer.attention import PositionAttention
 from recbole_mm.layer.feature import FeatureTable
 from recbole_mm.layer.fusion import ConcatFusion, GateFusion, SumFusion, WeightFusion
 from recbole_mm.layer.graph import normalized_adjacency
@@ -35,6 +36,15 @@ def test_fusion_ignores_what_is_absent(fusion: torch.nn.Module) -> None:
     torch.testing.assert_close(fused[2], id_emb[2])
     # one modality alone is itself, at the start of training
     torch.testing.assert_close(fused[1], modal[1, 0] + id_emb[1])
+
+
+def test_positions_attend_to_what_is_there() -> None:
+    attention, positions = PositionAttention(4), torch.randn(3, 2, 4)
+    poisoned = torch.where(PRESENT.unsqueeze(-1), positions, torch.nan)
+    found = attention(poisoned, PRESENT)
+    torch.testing.assert_close(found, attention(positions, PRESENT))
+    torch.testing.assert_close(found[1], attention.value(positions[1, 0]))
+    assert not found[2].any()
 
 
 def test_sum_fusion_is_the_sum() -> None:

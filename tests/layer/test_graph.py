@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from recbole_mm.layer import graph
-from recbole_mm.layer.graph import co_interaction_graph
+from recbole_mm.layer.graph import co_interaction_graph, common_shares
 
 #: (node, other): the third pair twice
 PAIRS = [
@@ -63,6 +63,21 @@ def test_co_interactions_are_the_formula(
     found = co_interaction_graph(NODES, OTHERS, 6, k, min_common)
     np.testing.assert_allclose(found.toarray(), naive_graph(6, k, min_common), rtol=1e-6)
     assert found.shape == (6, 6) and found.dtype == np.float32
+
+
+@pytest.mark.parametrize("block", [1, 1 << 20])
+def test_shares_are_the_softmax_of_how_many_are_in_common(
+    monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(graph, "BLOCK_BYTES", block)
+    met = [{other for node, other in PAIRS if node == i} for i in range(6)]
+    expected = np.zeros((6, 6))
+    for i in range(6):
+        common = {j: len(met[i] & met[j]) for j in range(6) if j != i and met[i] & met[j]}
+        near = sorted(common, key=lambda j: (-common[j], j))[:2]
+        for j in near:
+            expected[i, j] = math.exp(common[j]) / sum(math.exp(common[n]) for n in near)
+    np.testing.assert_allclose(common_shares(NODES, OTHERS, 6, 2).toarray(), expected, rtol=1e-6)
 
 
 def test_no_interaction_is_no_edge() -> None:

@@ -9,7 +9,16 @@ import torch
 import torch.nn.functional as F
 
 from recbole_mm.layer import loss
-from recbole_mm.layer.loss import Terms, bce, bpr, gbce, half_squares, info_nce, symmetric_info_nce
+from recbole_mm.layer.loss import (
+    Terms,
+    bce,
+    bpr,
+    gbce,
+    half_squares,
+    info_nce,
+    pairwise_info_nce,
+    symmetric_info_nce,
+)
 
 DTYPES = [torch.float32, torch.float64]
 
@@ -104,6 +113,16 @@ def test_symmetric_info_nce(dtype: torch.dtype) -> None:
             cosines = [F.cosine_similarity(a[i], b[j], dim=0).item() / 0.2 for j in range(4)]
             total -= math.log(math.exp(cosines[i]) / sum(map(math.exp, cosines))) / 8
     close(symmetric_info_nce(left, right, 0.2), total)
+
+
+def test_of_three_views_every_two_are_compared_over_what_has_both() -> None:
+    generator = torch.Generator().manual_seed(3)
+    views = [torch.randn(6, 4, generator=generator) for _ in range(3)]
+    present = torch.tensor([[1, 1, 0], [1, 1, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1], [1, 1, 1]]).bool()
+    total = 0.0
+    for a, b, rows in ((0, 1, [0, 1, 4, 5]), (0, 2, [1, 2, 4, 5]), (1, 2, [1, 3, 4, 5])):
+        total += symmetric_info_nce(views[a][rows], views[b][rows], 0.2).item() / 3
+    close(pairwise_info_nce(views, present, 0.2), total)
 
 
 def test_symmetric_info_nce_of_nothing_is_zero() -> None:

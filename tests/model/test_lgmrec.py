@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_mm.layer.hypergraph import Membership
 from tests.model.naive_graph import NaiveGraph, cosine, softplus
 
 SETTINGS: dict[str, Any] = {"n_hyperedges": 3, "alpha": 0.4, "temperature": 0.7, "dropout_prob": 0.0}
@@ -132,5 +133,7 @@ def test_noise_and_dropout_are_drawn_in_training_alone(tmp_path: Path) -> None:
     drawn = naive.model.train().membership(logits, present)
     assert not drawn[:100].any() and 0.4 < float((drawn[100:] == 0).float().mean()) < 0.6
     assert len(drawn[100:].unique()) > 300
+    sharp = Membership(0.01, 0.0).train()(logits, present)  # the noise, too, is divided by the temperature
+    assert (sharp[100:].amax(dim=1) > 0.99).float().mean() > 0.9
     still = naive.model.eval().membership(logits, present)
     assert not still[:100].any() and still[100:].equal(torch.full((300, 3), 1 / 3))

@@ -231,6 +231,13 @@ def test_training_noise_is_off_in_evaluation_and_leaves_what_is_absent(tmp_path:
     assert not (present & ~known).any() and (known & ~present).any()
     assert torch.equal(present.any(dim=1), known.any(dim=1)), "nothing is left of an item"
     assert not torch.equal(first, second)
+    every = torch.ones(len(items), dtype=torch.bool)
+    model.projections["text"] = torch.nn.Identity()
+    drawn = torch.stack([model._project("text", items, every) for _ in range(50)])
+    torch.testing.assert_close(drawn.std(dim=0).mean(), torch.tensor(0.5), rtol=0.05, atol=0.0)
+    model = make(tmp_path / "ids", modality_dropout=0.6)[0].model.train()
+    kept = torch.stack([model._contents(items)[1][:, :-1][known] for _ in range(50)])
+    assert kept.float().mean() == pytest.approx(0.4, abs=0.05)
 
 
 @pytest.mark.parametrize(

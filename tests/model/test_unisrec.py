@@ -147,6 +147,15 @@ def test_nothing_is_frozen_that_was_not_learned(tmp_path: Path) -> None:
     assert all(p.requires_grad for name, p in model.named_parameters() if ".ids." not in name)
 
 
+@torch.no_grad()
+def test_it_hands_over_the_vectors_of_what_has_any_modality(tmp_path: Path) -> None:
+    model = make(tmp_path, ("text", "image")).model.eval()
+    values, there = model.pretrained()["items"]["v"]
+    present = model.features.present
+    assert torch.equal(there, present[:, 0] | present[:, 1]) and (there & ~present.all(dim=1)).any()
+    assert torch.equal(values.abs().sum(dim=1) > 0, there)
+
+
 def test_it_needs_vectors(tmp_path: Path) -> None:
     with pytest.raises(WrongUse) as said:
         make(tmp_path, ())

@@ -234,6 +234,7 @@ def test_the_gradients_of_two_workers_are_those_of_one(
         ("BPR", {"evaluator": "recbole"},
          "--workers: evaluator: recbole averages coverage and Gini wrongly over processes; use mm"),
         ("SLMRec", {}, "--workers: SLMRec's loss is over a whole batch, so it runs in one process alone"),
+        ("LGMRec", {}, "--workers: LGMRec's loss is over a whole batch, so it runs in one process alone"),
         ("BPR", {"loader": "fast"},
          "--workers: loader: fast deals no batches out to workers; use loader: recbole"),
     ],
