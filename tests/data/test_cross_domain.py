@@ -143,16 +143,18 @@ def test_stores_of_each_domain_meet_on_their_items(root: Path) -> None:
     assert text.present[ids].tolist() == [True, True, True, False]
 
 
-def test_stores_of_two_encoders_are_refused(root: Path) -> None:
-    for name, width in (("books", 2), ("films", 3)):
+@pytest.mark.parametrize(("encoder", "width"), [("e", 3), ("other", 2)])
+def test_stores_of_two_encoders_are_refused(root: Path, encoder: str, width: int) -> None:
+    for name, made in (("books", ("e", 2)), ("films", (encoder, width))):
         ModalityStore.write(
             root / "modality" / name / "text",
-            np.zeros((1, width), np.float32),
+            np.zeros((1, made[1]), np.float32),
             ["b1"],
             modality="text",
-            encoder="e",
+            encoder=made[0],
         )
-    with pytest.raises(WrongUse, match=r"modality 'text': .*films.* \(3-d\), .*books.* \(2-d\)"):
+    said = rf"modality 'text': .*films.* {encoder} \({width}-d\), .*books.* e \(2-d\)"
+    with pytest.raises(WrongUse, match=said):
         build(root)
 
 

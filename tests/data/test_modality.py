@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from recbole_mm.config import Config
 from recbole_mm.data import create_dataset
 from recbole_mm.data.modality import ItemModality, Stacked
+from recbole_mm.data.scaling import fit_scaling
 from recbole_mm.errors import WrongUse
 from recbole_mm.modality import ModalityStore
 from recbole_mm.testing import write_toy
@@ -193,6 +194,14 @@ def test_controls_depend_on_the_split_seed_alone(tmp_path: Path, control: str) -
         vectors(toy(tmp_path / str(k), feature_control=control, **s), "text") for k, s in enumerate(seeds)
     ]
     assert found[0] == found[1] and found[0] != found[2]
+
+
+def test_whitening_shrinks_as_the_settings_say(tmp_path: Path) -> None:
+    for modality in toy(tmp_path, feature_scaling="whiten", whitening_shrinkage=0.5).modality.values():
+        held = np.flatnonzero(modality.present)
+        raw = np.asarray(modality.source[modality.rows[held]])
+        expected = fit_scaling("whiten", lambda rows, raw=raw: raw[rows], np.arange(len(held)), 0.5)
+        np.testing.assert_allclose(modality.take(held), expected(raw), rtol=1e-4, atol=1e-5)
 
 
 def test_an_unknown_control_is_one_line(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from recbole_mm.config import Config
 from recbole_mm.data import create_dataset, data_preparation
-from recbole_mm.data.ties import Ties, settle, shuffled_ties, tied_rows
+from recbole_mm.data.ties import Ties, by_time, settle, shuffled_ties, tied_rows
 from recbole_mm.quick_start.session import Session
 from recbole_mm.run.spec import RunSpec
 
@@ -53,7 +53,9 @@ def parts(root: Path, model: str = "BPR", **more: Any) -> list[set[tuple[str, st
     config = Config(model, "days", config_dict=settings(root, **more))
     dataset = create_dataset(config)
     found = []
-    for loader in data_preparation(config, dataset):
+    loaders = data_preparation(config, dataset)
+    assert "_time" not in dataset.inter_feat
+    for loader in loaders:
         part, feat = loader._dataset, loader._dataset.inter_feat
         assert "_time" not in feat
         users, items = (part.id2token(field, feat[field]) for field in ("user_id", "item_id"))
@@ -164,6 +166,23 @@ def test_no_tie_no_word(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     frame.to_csv(root / "days" / "days.inter", sep="\t", index=False)
     parts(root)
     assert not [line for line in caplog.records if line.getMessage().startswith("ties")]
+
+
+@pytest.mark.parametrize(
+    ("order", "split", "more", "decides"),
+    [
+        ("TO", {"LS": "valid_and_test"}, {}, True),
+        ("RO", {"RS": [0.8, 0.1, 0.1]}, {}, False),
+        ("RO", {"TS": [0.8, 0.1, 0.1]}, {}, True),
+        ("TO", {"LS": "valid_and_test"}, {"split": {"field": "part"}}, False),
+        ("TO", {"LS": "valid_and_test"}, {"benchmark_filename": ["train", "valid", "test"]}, False),
+    ],
+)
+def test_when_time_decides_the_parts(
+    order: str, split: dict[str, Any], more: dict[str, Any], decides: bool
+) -> None:
+    config = {"eval_args": {"order": order, "split": split}, "split": None, "benchmark_filename": None}
+    assert bool(by_time({**config, **more})) is decides
 
 
 def test_no_effect_where_time_decides_no_part(root: Path) -> None:

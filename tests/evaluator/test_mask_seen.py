@@ -90,7 +90,8 @@ def test_ndcg_by_a_loop(tmp_path: Path, model: str, mask: str, candidates: str) 
         assert found.metrics["ndcg@5"] == pytest.approx(naive(dataset, model_.scores, asked, pool), abs=1e-6)
 
 
-def test_a_user_with_several_queries_is_masked_in_each(tmp_path: Path) -> None:
+@pytest.mark.parametrize("domains", [1, 2])
+def test_a_user_with_several_queries_is_masked_in_each(tmp_path: Path, domains: int) -> None:
     config, (_, _, test) = built(
         "SASRec", {**write_shop(tmp_path), "mask_seen": "train+valid", "eval_args": RATIO}
     )
@@ -105,9 +106,17 @@ def test_a_user_with_several_queries_is_masked_in_each(tmp_path: Path) -> None:
         own = rows[users[user]]
         tested = {items[i] for i in pairs.loc[pairs["user_id"] == user, "item_id"]}
         asked.append((users[user], [items[item]], set(own) - tested))
+    domain = {token: number % domains for number, token in enumerate(items)}
+    if domains > 1:
+        dataset.item_domain = torch.tensor([-1, *list(domain.values())[1:]])
+        dataset.domain_names = ["even", "odd"]
     pool = sorted({item for items in rows.values() for item in items})
+    expected = [
+        naive(dataset, model.scores, [query], [i for i in pool if domain[i] == domain[query[1][0]]])
+        for query in asked
+    ]
     found = Evaluator(config).evaluate(model, test).metrics["ndcg@5"]
-    assert found == pytest.approx(naive(dataset, model.scores, asked, pool), abs=1e-6)
+    assert found == pytest.approx(np.mean(expected), abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from tests.serve.conftest import SEQUENCES
 
 Trained = Callable[..., Session]
 SHIFTED = {**SEQUENCES, "train_sequences": "shifted"}
+MMT = {"hidden_size": 8, "n_heads": 2, "n_layers": 1, "inner_size": 8, "shared_size": 8}
 KINDS: list[tuple[str, int, dict[str, Any]]] = [
     ("CMC", 2, {}),
     ("CMC", 2, {"eval_candidates": "all"}),
@@ -94,7 +95,7 @@ def test_a_domain_alone_in_the_order_asked(trained: Trained) -> None:
     ("model", "settings"),
     [
         ("CMC", {"use_id": False}),
-        ("MMT", {"hidden_size": 8, "n_heads": 2, "n_layers": 1, "inner_size": 8, "shared_size": 8}),
+        ("MMT", {**MMT, "history_length": 2}),  # less than they took
         ("SASRec", SEQUENCES),
         ("SASRec", SHIFTED),
         ("ItemKNN", {}),
