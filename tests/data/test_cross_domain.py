@@ -64,7 +64,7 @@ def build(root: Path, **settings: Any) -> Any:
 
 def pairs(dataset: Any) -> set[tuple[str, str, str]]:
     frame = dataset.inter_feat
-    user, item = (dataset.id2token(f, frame[f].to_numpy()) for f in ("user_id", "item_id"))
+    user, item = (dataset.id2token(f, np.asarray(frame[f])) for f in ("user_id", "item_id"))
     return set(zip(user, item, np.array(dataset.domain_names)[frame["domain"]], strict=True))
 
 
@@ -158,6 +158,30 @@ def test_stores_of_two_encoders_are_refused(root: Path, encoder: str, width: int
         build(root)
 
 
+@pytest.mark.parametrize("films", ["class:token_seq\nf1\ta", "kind:token\nf1\ta"], ids=["shorter", "none"])
+def test_lists_of_tags_are_whole_whichever_set_has_the_longest(root: Path, films: str) -> None:
+    (root / "books" / "books.item").write_text("item_id:token\tclass:token_seq\nb1\ta b c\nb2\tb\n")
+    (root / "films" / "films.item").write_text(f"item_id:token\t{films}\n")
+    columns = {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "class"]}
+    dataset = build(root, load_col=columns)
+    dataset.build()
+    names = dataset.field2id_token["class"]
+    for item, tags in (("b1", "a b c"), ("b2", "b"), ("f1", "a" if "class" in films else "")):
+        row = dataset.item_feat["class"][dataset.token2id("item_id", item)]
+        assert names[row[row > 0].numpy()].tolist() == tags.split()
+
+
+def test_files_of_parts_are_the_parts_of_all_domains(root: Path) -> None:
+    lines = {}
+    for name in ("books", "films"):
+        head, *rows = (root / name / f"{name}.inter").read_text().splitlines()
+        for part, own in (("train", rows[:4]), ("valid", rows[4:5]), ("test", rows[5:])):
+            (root / name / f"{name}.{part}.inter").write_text("\n".join([head, *own]) + "\n")
+            lines.setdefault(part, set()).update((*row.split("\t")[:2], name) for row in own)
+    parts = build(root, benchmark_filename=["train", "valid", "test"]).build()
+    assert {name: pairs(part) for name, part in zip(lines, parts, strict=True)} == lines
+
+
 def test_an_empty_domain_is_named(root: Path) -> None:
     with pytest.raises(WrongUse, match="domain 'films' has no interaction left"):
         build(root, item_inter_num_interval="[3,inf)", item_overlap=False)
@@ -230,6 +254,18 @@ def test_recboles_splits_go_by_user_and_domain(tmp_path: Path, model: str, split
             of_domain = part.inter_feat["domain"].numpy() == part.domain_names.index(name)
             got = part.inter_feat[np.flatnonzero(of_domain)]
             assert sorted(rows_of(part, got)) == sorted(rows_of(alone, alone.inter_feat))
+
+
+def test_sequences_cut_from_parts_are_split_as_the_rows_of_other_models(root: Path) -> None:
+    args = {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full", "group_by": "user"}
+    asked = []
+    for model, more in (("BPR", {}), ("SASRec", {"sequence_split": "interactions"})):
+        part = build(root, model=model, eval_args=args, **more).build()[2]
+        users, items = part.pairs["test"]
+        asked.append(
+            sorted(zip(part.id2token("user_id", users), part.id2token("item_id", items), strict=True))
+        )
+    assert asked[0] == asked[1] and ("ann", "b3") in asked[0] and ("ann", "f2") in asked[0]
 
 
 def rows_of(dataset: Any, feat: Any) -> list[tuple[Any, ...]]:

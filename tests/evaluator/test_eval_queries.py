@@ -127,6 +127,17 @@ def test_user_and_domain_as_queries(toy, mib: float) -> None:
     same(Evaluator(config).evaluate(model, test).queries, expected(test, model.scores))
 
 
+def test_lists_of_a_domain_are_of_its_items(toy) -> None:
+    config, (_, _, test), model = toy(metrics=["ItemCoverage"], topk=[2], valid_metric="ItemCoverage@2")
+    domains, history = two_domains(test), pairs(test, 0) | pairs(test, 1)
+    scores, shown = without_ties(model).scores, set()
+    for user, domain in {(u, domains[i]) for u, i in pairs(test, 2)}:
+        pool = [i for i in range(1, 31) if domains[i] == domain and (user, i) not in history - pairs(test, 2)]
+        shown |= set(sorted(pool, key=lambda i: -scores[user, i])[:2])
+    found = Evaluator(config).evaluate(model, test).metrics["itemcoverage@2"]
+    assert found == pytest.approx(len(shown) / 31)
+
+
 def test_pooled_auc_over_all_queries(toy) -> None:
     config, (_, _, test), model = toy()
     config["metrics"], config["eval_memory_mib"] = ["NDCG", "AUC"], 1e-3
@@ -236,6 +247,9 @@ def test_held_out_items_are_not_applicable_to_a_model_of_ids(toy) -> None:
     assert "not applicable" in result.notes[0]
     model.scores_from_features = True
     assert Evaluator(config).evaluate(model, test).groups["ndcg@5"].notna().all()
+    test._dataset.cold_items = np.array([3, 4])  # and not what no training row has
+    found = Evaluator(config).evaluate(model, test).groups
+    assert found["n_positives"].tolist() == [sum(item in (3, 4) for _, item in pairs(test, 2))]
 
 
 @pytest.mark.parametrize(

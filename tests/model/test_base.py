@@ -63,6 +63,20 @@ def test_all_items_are_scored_in_parts_that_fit_into_memory(tmp_path: Path) -> N
     assert max(pairs) <= 100 and sum(pairs) == built.model.n_items * (built.model.n_users - 1)
 
 
+def test_item_vectors_are_kept_in_evaluation_alone_and_until_the_weights_change(tmp_path: Path) -> None:
+    model = Built("VBPR", write_toy(tmp_path)).model.eval()
+    assert all(model.item_vectors().requires_grad for _ in range(2)), "kept with what leads to it"
+    with torch.no_grad():
+        first = model.item_vectors()
+        assert model.item_vectors() is first
+        model.load_state_dict({name: value + 1 for name, value in model.state_dict().items()})
+        loaded = model.item_vectors()
+        assert not torch.equal(loaded, first)
+        model.train()
+        model.item_id.weight += 1
+        assert not torch.equal(model.eval().item_vectors(), loaded)
+
+
 class LastText(Traits, SequentialRecommender):
     """Scores by the text of the last item."""
 

@@ -88,6 +88,8 @@ def test_the_vectors_of_an_evaluation_are_those_of_the_weights(tmp_path: Path) -
     with torch.no_grad():
         changed = built.model.full_sort_predict(built.queries(torch.arange(1, 41))).view(40, -1)[:, 1:]
     assert torch.equal(changed, built.scores()) and not torch.equal(changed, before)
+    built.model.train()
+    assert built.model.item_embedding.weight.requires_grad, "what an evaluation has kept does not learn"
 
 
 def test_controls_change_what_it_reads(tmp_path: Path) -> None:
