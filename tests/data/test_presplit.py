@@ -114,17 +114,6 @@ def test_a_sequential_model_reads_histories_from_the_files_before(shop: Path) ->
     ]
 
 
-def test_histories_add_nothing_to_what_the_files_say_was_seen(shop: Path) -> None:
-    config = Config("GRU4Rec", "shop", config_dict=settings(shop, ["train", "valid", "test"]))
-    dataset = data_preparation(config, load_dataset(config))[0]._dataset
-    for phase, rows in {"train": TRAIN, "valid": VALID, "test": TEST}.items():
-        users, items = (
-            dataset.id2token(f, ids)
-            for f, ids in zip(("user_id", "item_id"), dataset.pairs[phase], strict=True)
-        )
-        assert set(zip(users, items, strict=True)) == set(pairs(rows)), phase
-
-
 def test_without_times_the_order_is_that_of_the_rows(shop: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "recbole_mm"):
         train, valid, _ = parts(shop, "GRU4Rec", ["train0", "valid0", "test0"])

@@ -90,10 +90,17 @@ def test_ndcg_by_a_loop(tmp_path: Path, model: str, mask: str, candidates: str) 
         assert found.metrics["ndcg@5"] == pytest.approx(naive(dataset, model_.scores, asked, pool), abs=1e-6)
 
 
-@pytest.mark.parametrize("domains", [1, 2])
-def test_a_user_with_several_queries_is_masked_in_each(tmp_path: Path, domains: int) -> None:
+@pytest.mark.parametrize(("domains", "length"), [(1, 50), (2, 50), (1, 1)])
+def test_a_user_with_several_queries_is_masked_in_each(tmp_path: Path, domains: int, length: int) -> None:
+    """Whatever is left of the histories."""
     config, (_, _, test) = built(
-        "SASRec", {**write_shop(tmp_path), "mask_seen": "train+valid", "eval_args": RATIO}
+        "SASRec",
+        {
+            **write_shop(tmp_path),
+            "mask_seen": "train+valid",
+            "eval_args": RATIO,
+            "MAX_ITEM_LIST_LENGTH": length,
+        },
     )
     dataset = test._dataset
     model = Scores(dataset.user_num, dataset.item_num)

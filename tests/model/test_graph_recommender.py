@@ -57,6 +57,8 @@ def test_with_gradients_nodes_are_made_anew(toy: dict[str, Any]) -> None:
         model.all_nodes()
         model.all_nodes()
     assert model.made == 4
+    model.eval()
+    assert model.all_nodes()[0] is not model.all_nodes()[0] and model.made == 6
 
 
 def test_rows_of_ids_are_known_by_the_names_of_a_light_gcn(toy: dict[str, Any]) -> None:

@@ -50,6 +50,7 @@ def test_vectors_are_the_least_squares_of_each_side_in_turn(tmp_path: Path, sett
     of_users = [[i for u, i in pairs if u == user] for user in range(model.n_users)]
     of_items = [[u for u, i in pairs if i == item] for item in range(model.n_items)]
     items = model.item_emb.numpy().astype(float)
+    assert items[1:].std() == pytest.approx(0.1 / items.shape[1] ** 0.5, rel=0.25)
     weights = model.reg_weight, model.reg_exponent, model.unobserved_weight
     for _ in range(3):
         users = solve(of_users, items, *weights)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from tests.model.naive_graph import NaiveGraph, cosine, softplus
 
@@ -102,6 +103,25 @@ def test_loss_is_the_formula(tmp_path: Path, n_negatives: int) -> None:
     found = naive.model.calculate_loss(batch)
     assert found.names == ("bpr", "contrast", "reg")
     assert [loss.item() for loss in found] == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_contrast_moves_both_of_its_sides(tmp_path: Path) -> None:
+    """Its gradient by the ids is its slope, so it stops on neither side."""
+    naive = make(tmp_path, ["text", "image"], cl_weight=1.0, temperature=0.4)
+    batch, ids = naive.built.batch(12), naive.model.ids.user.weight
+    naive.model.train()
+
+    def contrast_of_batch() -> Tensor:
+        terms = naive.model.calculate_loss(batch)
+        return terms[terms.names.index("contrast")]
+
+    (gradient,) = torch.autograd.grad(contrast_of_batch(), ids)
+    step, ends = 0.01 * gradient / gradient.norm(), []
+    with torch.no_grad():
+        for move in (step, -2 * step):
+            ids += move
+            ends.append(contrast_of_batch().item())
+    assert (ends[0] - ends[1]) / 0.02 == pytest.approx(gradient.norm().item(), rel=0.02)
 
 
 def test_without_weights_there_is_bpr_alone(tmp_path: Path) -> None:

@@ -145,9 +145,10 @@ def test_dropped_views_differ_by_dropout_alone(tmp_path: Path, modalities: tuple
     for vectors, field in zip(sides, ("user_id", "item_id"), strict=True):
         rows = sorted(set(batch[field].tolist()))
         total += contrast(vectors[rows], vectors[rows], rows, 0.2)
-    assert model.calculate_loss(batch)[1].item() == pytest.approx(total, rel=1e-4)
+    assert model.train().calculate_loss(batch)[1].item() == pytest.approx(total, rel=1e-4)
     model.dropout_prob = 0.5
     assert model.calculate_loss(batch)[1].item() > total
+    assert model.eval().calculate_loss(batch)[1].item() == pytest.approx(total, rel=1e-4)
 
 
 def test_a_task_of_modalities_without_any_is_said(tmp_path: Path) -> None:

@@ -98,3 +98,20 @@ def test_a_users_rows_are_of_that_user_alone(tmp_path: Path) -> None:
     before, ((_, k),) = built.scores(), built.model.id_rows()["user_id.weight"]
     built.model.user_id.weight[5 * k : 6 * k] += 1.0
     assert (built.scores() != before).any(dim=1).nonzero().tolist() == [[4]]  # row 0 is user 1
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("model", ["GCE", "MMGCN"])
+def test_a_table_that_users_and_items_share_is_in_the_order_that_is_said(tmp_path: Path, model: str) -> None:
+    """By the padding, which has no edge: another row of its makes another node of its alone."""
+    made = Built(model, write_toy(tmp_path)).model.eval()
+    sizes, row = {"user": made.n_users, "item": made.n_items}, 0
+    for kind, rows in made.id_rows()["node.weight"][:2]:
+        before = made.nodes()[:2]
+        made.node.weight[row] += 1.0
+        changed = [
+            (a != b).any(dim=1).nonzero().flatten().tolist()
+            for a, b in zip(before, made.nodes(), strict=False)
+        ]
+        assert changed == ([[0], []] if kind == "user" else [[], [0]])
+        row += sizes[kind] * rows
