@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from recbole_mm.data import sampler as sampling
 from recbole_mm.data.sampler import NegativeSampler, SeenPairs
 from recbole_mm.errors import Failure, WrongUse
+from recbole_mm.testing import Built, write_toy
 
 
 def sampler(users: list[int], items: list[int], n_items: int = 7, **kwargs: object) -> NegativeSampler:
@@ -93,6 +96,21 @@ def test_what_cannot_be_drawn_leaves_nobody_waiting() -> None:
         sampler([1, 1, 2], [1, 2, 3], item_domain=domain)
     with pytest.raises(Failure, match=r"^1 user has interacted with all 3 items that can be drawn"):
         sampler([1, 1, 1, 2], [1, 2, 3, 3], distribution="popularity")
+
+
+def test_negatives_of_held_out_rows_are_unseen_in_training(tmp_path: Path) -> None:
+    built = Built("VBPR", write_toy(tmp_path))
+    train, valid = (
+        set(zip(*(part.inter_feat[f].tolist() for f in ("user_id", "item_id")), strict=True))
+        for part in (built.train_data._dataset, built.valid_data._dataset)
+    )
+    asked, drawn = set(), set()
+    for batch in built.train_data.held_out(built.valid_data):
+        columns = (batch[f].tolist() for f in ("user_id", "item_id", "neg_item_id"))
+        for user, item, negatives in zip(*columns, strict=True):
+            asked.add((user, item))
+            drawn |= {(user, negative) for negative in negatives}
+    assert asked == valid and drawn and not drawn & train
 
 
 def test_unknown_distribution() -> None:

@@ -20,6 +20,12 @@ def test_buckets_hold_each_sequence_once_and_little_padding(seed: int) -> None:
     assert length_buckets(size[:0]) == [] and length_buckets(torch.zeros(3, dtype=torch.long)) == []
 
 
+def test_weights_of_attention_have_a_dropout_of_their_own() -> None:
+    encoder = SequenceEncoder(8, 2, 2, 16, 5, 0.1, 0.3, True)
+    found = [(layer.self_attn.dropout, layer.dropout1.p, layer.dropout2.p) for layer in encoder.layers]
+    assert found == [(0.3, 0.1, 0.1)] * 2 and encoder.dropout.p == 0.1
+
+
 def test_a_sequence_is_encoded_as_if_it_were_alone() -> None:
     torch.manual_seed(0)
     encoder = SequenceEncoder(8, 2, 2, 16, 5, 0.0, 0.0, True)

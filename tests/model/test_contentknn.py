@@ -51,11 +51,16 @@ def naive_scores(built: Built, folder: Path, modalities: tuple[str, ...]) -> np.
 
 
 @pytest.mark.parametrize(
-    ("modalities", "weight"),
-    [(("text",), 1.0), (("text", "image", "audio"), 1.0), (("text", "image", "audio"), 0.4)],
+    ("modalities", "weight", "k"),
+    [
+        (("text",), 1.0, 6),
+        (("text",), 1.0, 29),  # unlike ones, too
+        (("text", "image", "audio"), 1.0, 6),
+        (("text", "image", "audio"), 0.4, 6),
+    ],
 )
-def test_scores_are_the_formula(tmp_path: Path, modalities: tuple[str, ...], weight: float) -> None:
-    built = make(tmp_path, modalities, k=6, content_weight=weight, shrink=2.0)
+def test_scores_are_the_formula(tmp_path: Path, modalities: tuple[str, ...], weight: float, k: int) -> None:
+    built = make(tmp_path, modalities, k=k, content_weight=weight, shrink=2.0)
     expected = naive_scores(built, tmp_path, modalities)
     np.testing.assert_allclose(built.scores(), expected[1:, 1:], atol=1e-5)
 

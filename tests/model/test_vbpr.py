@@ -52,6 +52,7 @@ def test_scores_are_the_formula(tmp_path: Path, modalities: list[str]) -> None:
 
 @torch.no_grad()
 def test_the_item_bias_is_in_the_score(tmp_path: Path) -> None:
+    assert not Built("VBPR", write_toy(tmp_path / "new")).model.item_bias.weight.any()
     built, _ = make(tmp_path, ["text"])
     before = built.scores()
     built.model.item_bias.weight[3] += 2.0
