@@ -23,7 +23,12 @@ from recbole_mm.data.dataloader import (
 from recbole_mm.data.dataset import MultimodalMixin
 from recbole_mm.data.draws import DrawnEvalDataLoader, FixedDraws
 from recbole_mm.data.part import eval_part
-from recbole_mm.data.phase_sampler import PhaseSampler, create_kg_sampler, create_samplers
+from recbole_mm.data.phase_sampler import (
+    OtherItemSampler,
+    PhaseSampler,
+    create_kg_sampler,
+    create_samplers,
+)
 from recbole_mm.data.sampler import DomainSampler, NegativeSampler
 from recbole_mm.data.seen import report_cold
 from recbole_mm.data.sequence import BY_PARTS, SequenceMixin
@@ -190,15 +195,18 @@ def _is_fast(config: Any) -> bool:
 
 def _train_sampler(config: Any, part: Any, sampler: Any) -> Any:
     """RecBole's sampler unless it is slow, would draw from other domains or look at validation and test rows."""
-    args, fast = config["train_neg_sample_args"], _is_fast(config)
-    own = fast or part.item_domain is not None
-    if type(sampler) is PhaseSampler and args["distribution"] != "none" and own:
+    args, fast, domains = config["train_neg_sample_args"], _is_fast(config), part.item_domain is not None
+    repeatable = type(sampler) is OtherItemSampler
+    own = domains if repeatable else type(sampler) is PhaseSampler and (fast or domains)
+    if args["distribution"] != "none" and own:
         # numpy's global generator, as RecBole's samplers: its state is part of an exact resume
         bits = np.random.PCG64(config["seed"]) if fast else np.random.get_bit_generator()  # type: ignore[attr-defined]
         rng = np.random.Generator(bits)
-        return DomainSampler(NegativeSampler.of_rows(part, args, rng), sampler.used_ids)
+        return DomainSampler(NegativeSampler.of_rows(part, args, rng, repeatable), sampler.used_ids)
     if args["distribution"] == "popularity":
-        # RecBole's table counts all phases; the used items of the phase are the same
+        # RecBole's table counts all phases; what is no negative is the same
+        if repeatable:
+            return OtherItemSampler("train", part, "popularity", args["alpha"]).set_phase("train")
         return PhaseSampler(["train"], [part], "popularity", args["alpha"]).set_phase("train")
     return sampler
 

@@ -15,6 +15,7 @@ TABLE_BYTES = 64 << 20
 #: how many of those without a negative an error names
 NAMED = 5
 USER_FILTER = "filter such users with user_inter_num_interval"
+ITEM_FILTER = "filter such items with item_inter_num_interval, or leave the domain out"
 
 
 def nothing_to_draw(kind: str, names: Sequence[object] | np.ndarray, done: str, remedy: str) -> Failure:
@@ -56,7 +57,7 @@ class SeenPairs:
 
 
 class NegativeSampler:
-    """Draw items a user has no training row with, from the domain of the positive.
+    """Draw items a user has no training row with, or that are others than the positive, from the positive's domain.
 
     RecBole's sampler tests one Python set per row and counts validation and test rows in its popularity table;
     this one tests all candidates of a batch at once and sees training rows only.
@@ -64,14 +65,16 @@ class NegativeSampler:
     Args:
         users, items: training rows, ``[n]`` internal ids.
         n_items: ``I``, with ``[PAD]``.
+        repeatable: all but the positive itself is a negative, what the user has rows with too.
         distribution: ``uniform``, or ``popularity`` (training count to the power ``alpha``).
         item_domain: ``[I]`` domain of each item, -1 for ``[PAD]`` and for items that no row gives one; None where there
             is one domain.
         rng: the source of all randomness.
-        user_tokens: names of the users, for an error.
+        tokens: names of the users, or with ``repeatable`` of the items, for an error.
 
     Raises:
-        Failure: a user has a training row with every item of a domain, so no negative exists.
+        Failure: a user has a training row with every item of a domain, or an item is alone in one, so no negative
+            exists.
     """
 
     def __init__(
@@ -84,15 +87,16 @@ class NegativeSampler:
         distribution: str = "uniform",
         alpha: float = 1.0,
         item_domain: np.ndarray | None = None,
-        user_tokens: np.ndarray | None = None,
+        tokens: np.ndarray | None = None,
+        repeatable: bool = False,
     ):
         self.rng = rng
-        self._user_tokens = user_tokens
+        self._tokens, self._repeatable = tokens, repeatable
         self.n_items = n_items
         domain = np.zeros(n_items, dtype=np.int64) if item_domain is None else np.asarray(item_domain).copy()
         domain[0] = -1
         self.item_domain = domain
-        self._seen = SeenPairs(users, items, n_items)
+        self._seen = SeenPairs(items if repeatable else users, items, n_items)
 
         if distribution == "uniform":
             weight = np.ones(n_items)
@@ -110,10 +114,12 @@ class NegativeSampler:
         starts = np.searchsorted(domain[self._order], np.arange(n_domains + 1))
         self._low, self._high = self._edges[starts[:-1]], self._edges[starts[1:]]
         self._is_uniform = distribution == "uniform"
-        self._refuse_full_users(n_domains, weight)
+        self._refuse_full(n_domains, weight)
 
     @classmethod
-    def of_rows(cls, part: Any, args: Mapping[str, Any], rng: np.random.Generator) -> NegativeSampler:
+    def of_rows(
+        cls, part: Any, args: Mapping[str, Any], rng: np.random.Generator, repeatable: bool = False
+    ) -> NegativeSampler:
         """For the training rows ``part`` (a data set) under ``train_neg_sample_args``."""
         return cls(
             part.inter_feat[part.uid_field].numpy(),
@@ -123,18 +129,23 @@ class NegativeSampler:
             distribution=args["distribution"],
             alpha=args["alpha"],
             item_domain=None if part.item_domain is None else part.item_domain.numpy(),
-            user_tokens=part.field2id_token[part.uid_field],
+            tokens=part.field2id_token[part.iid_field if repeatable else part.uid_field],
+            repeatable=repeatable,
         )
 
-    def _refuse_full_users(self, n_domains: int, weight: np.ndarray) -> None:
-        seen_user, seen_item = np.divmod(self._seen.keys, self.n_items)
+    def _refuse_full(self, n_domains: int, weight: np.ndarray) -> None:
+        owner, seen_item = np.divmod(self._seen.keys, self.n_items)
         # what was seen has training rows, so it can be drawn
-        pair, count = np.unique(seen_user * n_domains + self.item_domain[seen_item], return_counts=True)
+        pair, count = np.unique(owner * n_domains + self.item_domain[seen_item], return_counts=True)
         sizes = np.bincount(self.item_domain[(weight > 0) & (self.item_domain >= 0)], minlength=n_domains)
         full = np.unique(pair[count >= sizes[pair % n_domains]] // n_domains)
         if len(full):
+            names = full if self._tokens is None else self._tokens[full]
+            if self._repeatable:
+                raise nothing_to_draw(
+                    "item", names, "no other item of the domain that can be drawn", ITEM_FILTER
+                )
             what = f"all {sizes[0]} items" if n_domains == 1 else "all items of a domain"
-            names = full if self._user_tokens is None else self._user_tokens[full]
             raise nothing_to_draw("user", names, f"interacted with {what} that can be drawn", USER_FILTER)
 
     def sample(self, users: np.ndarray, items: np.ndarray, n: int) -> np.ndarray:
@@ -142,7 +153,7 @@ class NegativeSampler:
         domain = self.item_domain[items]
         low = np.repeat(self._low[domain], n)
         span = np.repeat(self._high[domain], n) - low
-        owner = np.repeat(np.asarray(users, dtype=np.int64) * self.n_items, n)
+        owner = np.repeat(np.asarray(items if self._repeatable else users, dtype=np.int64) * self.n_items, n)
         drawn = np.empty(len(owner), dtype=np.int64)
         open_ = np.arange(len(owner))
         while len(open_):

@@ -105,6 +105,68 @@ def test_one_item_alone_has_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyP
             session(model, {**settings, **more})
 
 
+def pairs_drawn(settings: dict[str, Any], model: str, **more: Any) -> tuple[Any, list[tuple[int, int, int]]]:
+    """The training part, and (user, target, negative) of two epochs."""
+    loader = session(model, {"MAX_ITEM_LIST_LENGTH": 4, **settings}, **more).train_data
+    found: list[tuple[int, int, int]] = []
+    for batch in (batch for _ in range(2) for batch in loader):
+        users, targets, negatives = (batch[f].numpy() for f in ("user_id", "item_id", "neg_item_id"))
+        if targets.ndim == 2:  # windows
+            there = targets > 0
+            users, targets, negatives = users[there.nonzero()[0]], targets[there], negatives[there][:, 0]
+        found += zip(users.tolist(), targets.tolist(), negatives.tolist(), strict=True)
+    return loader._dataset, found
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "popularity"])
+@pytest.mark.parametrize(
+    ("model", "more"),
+    [
+        ("FPMC", {}),
+        ("FPMC", {"loader": "fast"}),
+        ("SASRec", {"loss_type": "BPR", "train_sequences": "shifted"}),
+    ],
+)
+def test_a_sequences_negatives_are_other_items_of_the_targets_domain(
+    data: dict[str, Any], model: str, more: dict[str, Any], distribution: str
+) -> None:
+    """They were drawn from all domains; by popularity what the user has was none of them, as of other models."""
+    kinds = pd.DataFrame({"item_id:token": ITEMS, "kind:token": ["a" if k < 6 else "b" for k in range(10)]})
+    kinds.to_csv(Path(data["data_path"]) / "full" / "full.item", sep="\t", index=False)
+    args = {"distribution": distribution, "sample_num": 1}
+    part, drawn = pairs_drawn(data, model, domain_field="kind", train_neg_sample_args=args, **more)
+    domain = part.item_domain.tolist()
+    assert all(domain[target] == domain[negative] > -1 for _, target, negative in drawn)
+    assert all(target != negative for _, target, negative in drawn)
+    assert {(user, negative) for user, _, negative in drawn} & {(user, target) for user, target, _ in drawn}
+    assert len({negative for *_, negative in drawn}) == len(ITEMS)
+
+
+def test_an_item_alone_in_its_domain_has_no_other(data: dict[str, Any]) -> None:
+    kinds = pd.DataFrame({"item_id:token": ITEMS, "kind:token": ["a"] * 9 + ["b"]})
+    kinds.to_csv(Path(data["data_path"]) / "full" / "full.item", sep="\t", index=False)
+    with pytest.raises(Failure) as caught:
+        session("FPMC", data, domain_field="kind")
+    assert str(caught.value) == (
+        "1 item has no other item of the domain that can be drawn, so no negative can be drawn: i9; "
+        "filter such items with item_inter_num_interval, or leave the domain out"
+    )
+
+
+def test_by_popularity_a_sequences_negative_may_be_an_item_of_the_user(data: dict[str, Any]) -> None:
+    """As RecBole's, and as uniformly drawn ones: users who have everything were refused, by popularity alone."""
+    rows = [(user, item, "train") for user in GREEDY for item in ITEMS]
+    rows += [("v0", ITEMS[0], "train"), ("v0", ITEMS[1], "valid"), ("v0", ITEMS[2], "test")]
+    for kept in (part := parts(data, rows))["load_col"].values():
+        kept.append("timestamp")
+    file = Path(data["data_path"]) / "full" / "full.inter"
+    frame = pd.read_csv(file, sep="\t")
+    frame.assign(**{"timestamp:float": np.arange(len(frame))}).to_csv(file, sep="\t", index=False)
+    args = {"distribution": "popularity", "sample_num": 1}
+    _, drawn = pairs_drawn(part, "FPMC", sequence_split="interactions", train_neg_sample_args=args)
+    assert len(drawn) == 2 * 9 * len(GREEDY) and all(target != negative for _, target, negative in drawn)
+
+
 @pytest.mark.parametrize(("distribution", "drawable"), [("uniform", 3), ("popularity", 2)])
 def test_an_entity_with_all_relations_is_named(distribution: str, drawable: int) -> None:
     tails = [2, 3, 1][:drawable]

@@ -79,14 +79,14 @@ def test_the_generator_decides() -> None:
 def test_a_user_with_everything_is_named() -> None:
     everything, tokens = list(range(1, 7)), np.array(["[PAD]", "ann", "bob"])
     with pytest.raises(Failure) as caught:
-        sampler([2] * 6, everything, user_tokens=tokens)
+        sampler([2] * 6, everything, tokens=tokens)
     assert str(caught.value) == (
         "1 user has interacted with all 6 items that can be drawn, so no negative can be drawn: bob; "
         "filter such users with user_inter_num_interval"
     )
     domain = np.array([-1, 0, 0, 1, 1, 1, 1])
     with pytest.raises(Failure, match=r"^2 users have interacted with all items of a domain .*: ann, bob;"):
-        sampler([1, 1, 2, 2], [1, 2, 1, 2], item_domain=domain, user_tokens=tokens)
+        sampler([1, 1, 2, 2], [1, 2, 1, 2], item_domain=domain, tokens=tokens)
 
 
 def test_what_cannot_be_drawn_leaves_nobody_waiting() -> None:
