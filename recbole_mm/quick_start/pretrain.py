@@ -10,7 +10,7 @@ from pathlib import Path
 
 from recbole_mm.config import Config
 from recbole_mm.config.properties import file_list
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import WrongUse, count
 from recbole_mm.files import at_home
 from recbole_mm.quick_start.logger import init_logger
 from recbole_mm.quick_start.pretrain_config import check_pretrains
@@ -57,7 +57,7 @@ def _print(folder: RunFolder, places: dict[str, Path]) -> None:
     best = (record["best_valid_result"] or {}).items()
     print(f"best validation: {'    '.join(f'{name}: {value:.6g}' for name, value in best) or 'none'}")
     print(
-        f"{record['epochs_run']} epochs, ended by {record['stopped_by']}; written to {os.path.relpath(folder.path)}/"
+        f"{count(record['epochs_run'], 'epoch')}, ended by {record['stopped_by']}; written to {os.path.relpath(folder.path)}/"
     )
     for kind, path in places.items():
         stores = sorted(each.name for each in path.iterdir())

@@ -11,7 +11,7 @@ from typing import Any
 
 from recbole_mm.config import Config
 from recbole_mm.config.properties import file_list
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import WrongUse, count
 from recbole_mm.files import check_target, write_text
 from recbole_mm.quick_start import distributed
 from recbole_mm.quick_start.dry_run import describe_run
@@ -125,7 +125,7 @@ def _show(result: RunResult, folder: RunFolder, copy: str | None) -> None:
     print(f"best validation: {_line(record['best_valid_result'])}")
     print(f"test:            {_line(record['test_result'])}")
     place = os.path.relpath(folder.path)
-    print(f"{record['epochs_run']} epochs, ended by {record['stopped_by']}; written to {place}/")
+    print(f"{count(record['epochs_run'], 'epoch')}, ended by {record['stopped_by']}; written to {place}/")
     if result.groups is not None:
         print(result.groups.to_string(index=False))
     write_curves(folder)

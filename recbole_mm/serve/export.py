@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 import torch
 
 from recbole_mm.errors import Failure, WrongUse
-from recbole_mm.evaluator.query import pool_of
 from recbole_mm.serve.index import build_index, search_unseen, write_index
 from recbole_mm.serve.rank import SEEN, Ranker
 from recbole_mm.serve.token import Tokens
@@ -79,9 +78,7 @@ def export_run(ranker: Ranker, tokens: Tokens, folder: str | Path, about: dict[s
 def _vectors(ranker: Ranker, tokens: Tokens, place: Path) -> dict[str, Any]:
     """Items (the candidates of the run), users, and an index of either kind for each domain that has a vector."""
     vectors, part = Vectors(ranker), ranker.train
-    pool = pool_of(part, ranker.config["candidates"])
-    pool[0] = False
-    ids = np.flatnonzero(pool)
+    ids = np.flatnonzero(ranker.pool)
     items = np.ascontiguousarray(vectors.items[ids], dtype=np.float32)
     np.save(place / "items.npy", items)
     columns: dict[str, Any] = {"item": [str(tokens.items[i]) for i in ids]}

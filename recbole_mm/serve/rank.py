@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
@@ -67,6 +68,13 @@ class Ranker:
         mib = config["eval_memory_mib"] or (CPU_MIB if self._scorer.device.type == "cpu" else GPU_MIB)
         self._budget = int(mib * 2**20) // 4
 
+    @cached_property
+    def pool(self) -> np.ndarray:
+        """Bool ``[I]``, the candidates of the run, whatever their domain."""
+        pool = pool_of(self.train, self.config["candidates"]).copy()
+        pool[0] = False
+        return pool
+
     def domains(self, asked: int | None) -> list[int] | None:
         """The domains that users get a list of each: the one that is asked for, or what the run was evaluated on."""
         if asked is not None:
@@ -108,9 +116,8 @@ class Ranker:
         """The ``k`` best items for someone who is not in the data and took ``items`` (ids), by domain."""
         row = self._queries.of_history(items) if self._queries.sequential else None
         whole = score_history(self.model, self._scorer, items, row)
-        pool = pool_of(self.train, self.config["candidates"])
         for number in self.domains(domain) or [-1]:
-            allowed = pool & (number < 0 or np.asarray(self.train.item_domain) == number)
+            allowed = self.pool & (number < 0 or np.asarray(self.train.item_domain) == number)
             if mask_seen != "none":
                 allowed[items] = False
             scores = whole.masked_fill(~torch.from_numpy(allowed).to(whole.device), -torch.inf).unsqueeze(0)

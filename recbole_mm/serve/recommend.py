@@ -52,7 +52,7 @@ class Recommender:
             mask_seen: the seen items that are left out: ``train+valid``, ``train`` or ``none``. Those of the test are
                 candidates, as in the evaluation.
             domain: rank its items alone; None: as the run was evaluated, of several domains a list for each.
-            items: new items beside those of the data: tokens, a file with one a line, or the folder of a store.
+            items: new items beside the candidates of the run: tokens, a file with one a line, or a store's folder.
             stores: folder of the stores with the new items' vectors; None: those that the run was trained on.
 
         Returns:
@@ -66,6 +66,8 @@ class Recommender:
         if history is not None:
             if new is not None:
                 raise WrongUse("new items are ranked for users of the data, not for a history")
+            if not len(history):
+                raise WrongUse("history: it names no item; give those that were taken, in order")
             found = self.ranker.of_history(self.tokens.item_ids(history), k, mask_seen, number)
             return self._frame(found, None, None)
         ids = self.tokens.user_ids([str(user) for user in users or ()])
@@ -122,8 +124,9 @@ class Recommender:
         if items is None:
             return None
         tokens = read_tokens(items) if isinstance(items, (str, Path)) else list(items)
-        known = self.dataset.field2token_id[self.dataset.iid_field]
-        tokens = [token for token in tokens if token not in known]
+        known, pool = self.dataset.field2token_id[self.dataset.iid_field], self.ranker.pool
+        # a line of `.item` without an interaction is in the data and yet no candidate: it is new as well
+        tokens = [token for token in tokens if not pool[known.get(token, 0)]]
         if not tokens:
             return None
         if self.tokens.domains and domain is None:
@@ -137,7 +140,7 @@ class Recommender:
         more = [] if new is None else new.tokens
         titles = self.tokens.titles
         return pa.array([*map(str, self.tokens.items), *more]), (
-            None if titles is None else pa.array([*titles, *([""] * len(more))])
+            None if titles is None else pa.array([*titles, *self.tokens.titles_of(more)])
         )
 
     def _frame(self, lists: Iterable[Lists], users: np.ndarray | None, new: NewItems | None) -> pd.DataFrame:

@@ -7,7 +7,6 @@ import pandas as pd
 import torch
 
 from recbole_mm.errors import WrongUse
-from recbole_mm.evaluator.query import pool_of
 from recbole_mm.model.base import TwoTowerRecommender
 from recbole_mm.serve.linear import history_weights
 from recbole_mm.serve.rank import Ranker, check_length
@@ -41,8 +40,8 @@ def similar_items(
         raise WrongUse(f"by: expected one of {', '.join(MEASURES)}, got {by!r}")
     number = int(tokens.item_ids([item])[0])
     values, how = _similarity(ranker, number, by)
-    pool = pool_of(ranker.train, ranker.config["candidates"]).copy()
-    pool[[0, number]] = False
+    pool = ranker.pool.copy()
+    pool[number] = False
     if domain is not None:
         pool &= np.asarray(ranker.train.item_domain) == tokens.domain(domain)
     ids = np.flatnonzero(pool)

@@ -47,9 +47,16 @@ class Tokens:
     @cached_property
     def titles(self) -> np.ndarray | None:
         """``[I]`` titles, "" where an item has none; None where the data have none at all."""
-        found = item_titles(self._config)
-        titles = np.array([found.get(str(token), "") for token in self.items], dtype=object)
+        titles = np.array(self.titles_of(self.items), dtype=object)
         return titles if (titles != "").any() else None
+
+    def titles_of(self, tokens: Sequence[str]) -> list[str]:
+        """Titles of any items that the files of the data set name, whether or not the run loaded them."""
+        return [self._found_titles.get(str(token), "") for token in tokens]
+
+    @cached_property
+    def _found_titles(self) -> dict[str, str]:
+        return item_titles(self._config)
 
     def _ids(self, kind: str, field: str, tokens: Sequence[str]) -> np.ndarray:
         known = self._dataset.field2token_id[field]

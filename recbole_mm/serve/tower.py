@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from recbole_mm.data.scaling import Scaler
 from recbole_mm.errors import Failure, WrongUse
-from recbole_mm.model.traits import trait
+from recbole_mm.model.traits import Traits, trait
 
 #: items on which the file is tried
 TRIED = 64
@@ -44,7 +44,8 @@ def write_tower(model: Any, dataset: Any, path: Path) -> dict[str, Any]:
         Failure: it cannot be written, or the two do not agree.
     """
     modality = dataset.modality
-    if not (modality and trait(model, "scores_from_features")):
+    encodes = trait(type(model), "encode_content") is not Traits.encode_content
+    if not (modality and trait(model, "scores_from_features") and encodes):
         raise WrongUse(f"{type(model).__name__} scores no item by features alone")
     if control := dataset.config["feature_control"]:
         raise WrongUse(f"feature_control: {control}: the features of this run mean nothing")

@@ -164,6 +164,10 @@ def test_what_cannot_be_exported_is_in_the_manifest(trained: Trained, tmp_path: 
         WrongUse, match=r"^MMT: .* \(something follows the vectors\), so there are no vectors to search$"
     ):
         Vectors(trained("MMT", 2, head="mlp", **MMT).recommender.ranker)
+    assert (
+        export(trained("FREEDOM", 1), tmp_path / "b")["left_out"]["item_tower"]
+        == "FREEDOM scores no item by features alone"
+    )
     control = trained("CMC", 1, feature_control="noise")
     said = export(control, tmp_path / "c")["left_out"]["item_tower"]
     assert said == "feature_control: noise: the features of this run mean nothing"

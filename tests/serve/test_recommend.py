@@ -16,8 +16,10 @@ from recbole_mm.cli import main
 from recbole_mm.errors import WrongUse
 from recbole_mm.modality import ModalityStore
 from recbole_mm.quick_start.session import Session
+from recbole_mm.run.spec import RunSpec
 from recbole_mm.serve import recommend as module
 from recbole_mm.serve.token import nearest
+from recbole_mm.testing.shop import write_shop
 from tests.serve.conftest import SEQUENCES
 
 Trained = Callable[..., Session]
@@ -190,6 +192,22 @@ def test_a_new_item_with_the_vector_of_another_scores_as_that(
         assert (pd.read_parquet(out)["item"] == "new").sum() == 40
 
 
+def test_items_without_an_interaction_are_new_though_the_run_loaded_them(tmp_path: Path) -> None:
+    columns = {"inter": ["user_id", "item_id"], "item": ["item_id", "class"]}
+    given = {**write_shop(tmp_path), "load_col": columns, "valid_metric": "NDCG@5"}
+    names = "".join(f"i{item}\tk{item % 4}\tItem {item}\n" for item in range(100))
+    (tmp_path / "shop/shop.item").write_text("item_id:token\tclass:token\ttitle:token_seq\n" + names)
+    session = Session.build(RunSpec.of("CMC", "shop", given))
+    plain = session.recommend(["u1"], 100, mask_seen="none")
+    assert len(plain) == 30 and session.dataset.item_num == 101
+    found = session.recommend(["u1"], 100, mask_seen="none", items=["i1", "i40", "i99"])
+    assert set(found["item"]) - set(plain["item"]) == {"i40", "i99"} and len(found) == 32
+    assert found.set_index("item").loc["i99", "title"] == "Item 99"
+    # under `catalogue` they are candidates as all others, and none is new
+    both = Session.build(RunSpec.of("CMC", "shop", {**given, "candidates": "catalogue"}))
+    assert len(both.recommend(["u1"], 200, mask_seen="none", items=["i40"])) == 100
+
+
 def test_all_users_go_into_a_file_group_by_group(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,6 +248,7 @@ def test_a_file_that_was_cut_off_is_not_there(
         ({"users": ["u1"], "domain": "books"}, "no domain 'books'; there are d0, d1"),
         ({"users": ["u1"], "items": ["new"]}, "new items need a domain to belong to: one of d0, d1"),
         ({"users": ["u1"], "k": 0}, "k: expected a number of items from 1 on, got 0"),
+        ({"history": []}, "history: it names no item; give those that were taken, in order"),
     ],
     ids=str,
 )
