@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import torch
 
 from recbole_mm.errors import Failure, WrongUse
+from recbole_mm.serialize import KIND, to_plain
 from recbole_mm.serve.index import build_index, search_unseen, write_index
 from recbole_mm.serve.rank import SEEN, Ranker
 from recbole_mm.serve.token import Tokens
@@ -192,10 +193,27 @@ def _weights(model: Any, place: Path) -> dict[str, Any]:
         from safetensors.torch import save_file
     except ImportError as error:
         raise WrongUse('weights need safetensors: pip install "recbole_mm[export]"') from error
+    beside = to_plain(model.other_parameter() or {}, "other_parameter")  # what EASE and ItemKNN learn is there
+    held = [*model.state_dict().items(), *(pair for name in beside for pair in _named(name, beside[name]))]
     state = {
         name: value.detach().cpu().contiguous().clone()
-        for name, value in model.state_dict().items()
+        for name, value in held
         if isinstance(value, torch.Tensor) and value.layout == torch.strided
     }
     save_file(state, place / "weights.safetensors")
     return {"file": "weights.safetensors", "tensors": len(state)}
+
+
+def _named(name: str, value: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors of a value of `to_plain` with their names; of a sparse matrix its rows, columns, values and shape."""
+    if isinstance(value, torch.Tensor):
+        yield name, value
+    elif isinstance(value, (list, tuple)):
+        for number, each in enumerate(value):
+            yield from _named(f"{name}.{number}", each)
+    elif isinstance(value, Mapping):
+        kind = value.get(KIND)
+        if kind == "sparse":
+            value = {**value, "shape": torch.tensor(value["shape"])}
+        for key, each in value.items():
+            yield from _named(name if kind in ("array", "module") else f"{name}.{key}", each)

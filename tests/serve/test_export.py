@@ -153,6 +153,20 @@ def test_weights_are_read_by_safetensors(trained: Trained, tmp_path: Path) -> No
         assert torch.equal(stored[name], value)
 
 
+def test_what_a_model_keeps_beside_its_parameters_is_there_too(trained: Trained, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file
+
+    ease, knn = trained("EASE", 1), trained("ItemKNN", 2)
+    export(ease, tmp_path / "ease")
+    stored = load_file(tmp_path / "ease/weights.safetensors")
+    np.testing.assert_array_equal(stored["solution"], ease.model.item_similarity)
+    export(knn, tmp_path / "knn")
+    stored = load_file(tmp_path / "knn/weights.safetensors")
+    found = np.zeros(stored["w.shape"], dtype=np.float32)
+    found[stored["w.row"], stored["w.col"]] = stored["w.data"]
+    np.testing.assert_allclose(found, knn.model.w.toarray(), rtol=1e-6)
+
+
 def test_what_cannot_be_exported_is_in_the_manifest(trained: Trained, tmp_path: Path) -> None:
     manifest = export(trained("ItemKNN", 2), tmp_path / "a")
     assert manifest["left_out"] == {
