@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from recbole_mm.errors import count
 from recbole_mm.quick_start.recommend import add_run, open_run
 from recbole_mm.serve.export import export_run
 
@@ -44,7 +45,7 @@ def _lines(manifest: dict[str, Any]) -> list[str]:
             f"on {tower['tried_on']} items"
         )
     if weights := manifest.get("weights"):
-        lines.append(f"weights: {weights['tensors']} tensors")
+        lines.append(f"weights: {count(weights['tensors'], 'tensor')}")
     return [
         *lines,
         *(f"not written: {name.replace('_', ' ')}: {why}" for name, why in manifest["left_out"].items()),

@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from recbole_mm.errors import count
 from recbole_mm.quick_start.recommend import add_run, open_run, table_lines
 from recbole_mm.serve.explain import HISTORY, explain_score
 from recbole_mm.serve.similar import MEASURES, similar_items
@@ -60,5 +61,5 @@ def _explained(found: dict[str, Any], tokens: Any) -> str:
         lines += [f"  {shown[name]:<{width}}  {parts[name]:>9.4f}" for name in names]
         if len(parts) > SHOWN:
             rest = sum(list(parts.values())[SHOWN:])
-            lines.append(f"  {f'{len(parts) - SHOWN} others':<{width}}  {rest:>9.4f}")
+            lines.append(f"  {count(len(parts) - SHOWN, 'other'):<{width}}  {rest:>9.4f}")
     return "\n".join(lines)

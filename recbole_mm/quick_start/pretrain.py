@@ -57,7 +57,8 @@ def _print(folder: RunFolder, places: dict[str, Path]) -> None:
     best = (record["best_valid_result"] or {}).items()
     print(f"best validation: {'    '.join(f'{name}: {value:.6g}' for name, value in best) or 'none'}")
     print(
-        f"{count(record['epochs_run'], 'epoch')}, ended by {record['stopped_by']}; written to {os.path.relpath(folder.path)}/"
+        f"{count(record['epochs_run'], 'epoch')}, ended by {record['stopped_by']}; "
+        f"written to {os.path.relpath(folder.path)}/"
     )
     for kind, path in places.items():
         stores = sorted(each.name for each in path.iterdir())
