@@ -142,11 +142,8 @@ def curves_of(row: RowResult) -> list[dict[str, Any]]:
     """By seed: loss terms (means over batches) and the validation score of each epoch."""
     curves = []
     for seed, run in sorted(row.runs.items()):
-        terms: dict[str, list[float | None]] = {}
-        for k, entry in enumerate(run.history):
-            batches = max(int(entry.get("batches") or 1), 1)
-            for name, value in (entry.get("terms") or {}).items():
-                terms.setdefault(name, [None] * k).append(round(value / batches, 6))
+        names = dict.fromkeys(name for entry in run.history for name in entry.get("terms") or {})
+        terms = {name: [_mean_term(entry, name) for entry in run.history] for name in names}
         if not any(value for values in terms.values() for value in values):
             terms = {}  # it learns in one pass and has no loss, which RecBole writes as 0
         valid = [entry.get("valid_score") for entry in run.history]
@@ -154,6 +151,12 @@ def curves_of(row: RowResult) -> list[dict[str, Any]]:
             epochs = [entry["epoch"] + 1 for entry in run.history]
             curves.append({"seed": seed, "epoch": epochs, "terms": terms, "valid": valid})
     return curves
+
+
+def _mean_term(entry: Mapping[str, Any], name: str) -> float | None:
+    """A term's mean over the batches of an epoch; None where the epoch has no such term."""
+    value = (entry.get("terms") or {}).get(name)
+    return None if value is None else round(value / max(int(entry.get("batches") or 1), 1), 6)
 
 
 def _settings(settings: Mapping[str, Any]) -> dict[str, str]:

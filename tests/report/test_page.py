@@ -14,7 +14,7 @@ from browser import CHROMIUM, Browser
 from PIL import Image
 
 from recbole_mm.report.page import curves, page
-from recbole_mm.report.page_data import half_width, shown
+from recbole_mm.report.page_data import curves_of, half_width, shown
 from recbole_mm.report.paired import paired_tests
 from recbole_mm.report.thumbnail import SIDE, thumbnails
 from recbole_mm.run.comparison import Comparison, RowResult
@@ -310,6 +310,18 @@ def test_the_page_is_small_and_whole(made):
     assert len(text) < 2_400_000  # plotly packed; six models on ml-100k add less than 1 MB
     assert not re.search(r"""(src|href)=["'](https?:)?//""", text.partition('id="plotly"')[0])
     assert HOSTILE not in text
+
+
+def test_a_term_that_some_epochs_lack_stays_at_its_epochs():
+    made = row("A", 0.3)
+    for run in made.runs.values():
+        run.history[:] = [
+            {"epoch": k, "batches": 2, "terms": {"bpr": 4.0} | ({"contrast": 2.0 * k} if k % 2 else {})}
+            for k in range(4)
+        ]
+    for curve in curves_of(made):
+        assert curve["epoch"] == [1, 2, 3, 4]
+        assert curve["terms"] == {"bpr": [2.0] * 4, "contrast": [None, 1.0, None, 3.0]}
 
 
 def test_an_interval_is_that_of_the_mean_and_weighs_as_the_metric_does():
