@@ -19,6 +19,9 @@ _SPECIAL = {
     ">": "$>$",
     "±": r"$\pm$",
     "–": "--",
+    "|": r"\textbar{}",
+    "…": r"\dots{}",
+    "·": r"$\cdot$",
     "†": r"$^\dagger$",
     "‡": r"$^\ddagger$",
     **{
@@ -30,6 +33,7 @@ _SPECIAL = {
             "▽": r"\triangledown",
         }.items()
     },
+    **{"−": "$-$", "×": r"$\times$", "→": r"$\rightarrow$", "≤": r"$\leq$", "≥": r"$\geq$"},
 }
 
 
@@ -51,11 +55,11 @@ def latex(comparison: Comparison, tests: Sequence[PairedTest]) -> str:
     controls = [row for row in comparison.rows if row.of is not None]
     if controls:
         lines += [r"\midrule", *(_line(row, comparison, tests, {}, published) for row in controls)]
-    notes = " ".join(footnotes(comparison))
+    notes = " ".join(f"{note.removesuffix('.')}." for note in footnotes(comparison))
     caption = f"{comparison.dataset}. {caption_text(comparison.caption)} {notes}"
     return "\n".join(
         [
-            r"% needs \usepackage{booktabs} and \usepackage{amssymb}",
+            r"% needs \usepackage{booktabs} and \usepackage{amssymb}; letters beyond Latin need XeLaTeX or LuaLaTeX",
             r"\begin{table}",
             r"\centering",
             rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",

@@ -250,6 +250,18 @@ def test_latex_has_rules_bold_marks_and_no_bare_special_character():
     assert len({line.replace(r"\&", "").count("&") for line in body}) == 1
 
 
+def test_latex_knows_signs_beyond_ascii_and_ends_each_note_with_a_stop():
+    comparison = with_controls()
+    failed = replace(
+        comparison.rows[2], label="CMC | a → b − c ≥ …", runs={}, errors={2020: "no memory", 2021: "NaN."}
+    )
+    comparison.rows[2:] = [failed]
+    text = latex(comparison, [])
+    assert r"CMC \textbar{} a $\rightarrow$ b $-$ c $\geq$ \dots{} & \multicolumn" in text
+    assert "seed 2020 failed: no memory. CMC" in text and "seed 2021 failed: NaN. Reference" in text
+    assert text.isascii()
+
+
 def test_csv_and_json_hold_the_same_figures():
     comparison = with_controls()
     tests = [test_of("CMC", 0.0123), test_of("CMC, ids only", 0.02, "CMC")]
