@@ -47,7 +47,7 @@ class Tokens:
     @cached_property
     def titles(self) -> np.ndarray | None:
         """``[I]`` titles, "" where an item has none; None where the data have none at all."""
-        titles = np.array(self.titles_of(self.items), dtype=object)
+        titles = np.array(self.titles_of(self.items.tolist()), dtype=object)
         return titles if (titles != "").any() else None
 
     def titles_of(self, tokens: Sequence[str]) -> list[str]:
