@@ -126,6 +126,8 @@ def mean_queries(row: RowResult) -> pd.DataFrame | str:
     tables = [pseudo_values(table) if is_labelled(table) else table for table in tables]
     if not tables:
         return "there is no table of queries"
+    if len(tables) < len(row.runs):
+        return "the table of queries of a seed is gone"
     keys = [key for key in KEYS if key in tables[0]]
     if any(table.duplicated(keys).any() for table in tables):
         return f"several queries have the same {' and '.join(keys)}"

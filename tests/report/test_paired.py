@@ -178,3 +178,11 @@ def test_labelled_rows_are_compared_by_user():
     assert auc.difference == pytest.approx(exact[0] - exact[1])
     assert auc.queries == 100 and auc.p_t < 0.001 and auc.low < auc.difference < auc.high
     assert loss.difference < 0
+
+
+def test_a_row_that_lost_the_queries_of_a_seed_is_not_tested_on_the_others():
+    base, other = np.linspace(0.1, 0.9, 20), np.linspace(0.9, 0.2, 20)
+    rows = [row("base", [base, base], baseline=True), row("ours", [base, other])]
+    rows[1].runs[1] = RunResult(rows[1].runs[1].record)
+    tests, notes = paired_tests(Comparison(rows, ["ndcg@10"], "toy", [0, 1]))
+    assert tests == [] and notes == ["ours: not tested, for the table of queries of a seed is gone."]
