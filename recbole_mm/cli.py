@@ -57,6 +57,7 @@ def main(argv: Sequence[str] | None = None, run_by_default: bool = False) -> int
         argv: the arguments; None for the program's own.
         run_by_default: without a sub-command's name, take the arguments as those of ``run`` (RecBole's habit).
     """
+    _open_streams()
     args = at_home(list(sys.argv[1:] if argv is None else argv))
     if run_by_default and (not args or args[0] not in COMMANDS):
         args = ["run", *args]
@@ -66,7 +67,9 @@ def main(argv: Sequence[str] | None = None, run_by_default: bool = False) -> int
         if not args or args[0] in ("-h", "--help", "--version"):
             print(__version__ if args[:1] == ["--version"] else _usage(), flush=True)
             return 0 if args else 2
-        return _dispatch(args[0], rest, verbose)
+        code = _dispatch(args[0], rest, verbose)
+        sys.stdout.flush()  # now: when Python ends, it would be an error of its own
+        return code
     except WrongUse as error:
         return _say(error, 2, verbose)
     except KeyboardInterrupt as error:
@@ -134,11 +137,23 @@ def _parse(parser: argparse.ArgumentParser, rest: list[str], keys: bool) -> argp
     return args
 
 
+def _open_streams() -> None:
+    """A closed output is one that nobody reads; a letter that its encoding lacks is a ``?`` there and no error."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (for as long as it runs)
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
+
+
 def _say(error: BaseException, code: int, verbose: bool) -> int:
     if verbose:
         traceback.print_exception(error)
     text = " ".join(str(error).split()) or type(error).__name__
-    if not isinstance(error, (WrongUse, Failure)):
+    if isinstance(error, PermissionError) and error.filename is not None:
+        text = f"{error.filename}: {error.strerror}; start where you may write, or ask for the right to it"
+    elif not isinstance(error, (WrongUse, Failure)):
         text = f"{type(error).__name__}: {text} (--verbose shows where)"
     print(f"error: {text}", file=sys.stderr)
     return code

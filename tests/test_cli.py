@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -159,3 +160,37 @@ def test_commands_import_no_heavy_library_that_they_do_not_need() -> None:
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert done.stderr.splitlines()[-1] == "[] []"
+
+
+@pytest.mark.parametrize("command", ["run", "compare"])
+def test_a_run_goes_on_when_nobody_reads_what_it_says(
+    toy: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """``… 2>&1 | head``, or a terminal that is gone: exit code 0 is a result that is there."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, os.fdopen(os.dup(writer), "w", buffering=1))
+    words, left = toy, "saved/*/record.json"
+    if command == "compare":
+        words = [command, *(word for word in toy if word.startswith("--") and "model=" not in word)]
+        words = [word for word in words if "checkpoint_dir" not in word]
+        words, left = [*words, "--models=BPR", "--seeds=1", "--out=table"], "table/result.json"
+    assert main(words) == 0
+    assert list(tmp_path.glob(left))
+
+
+def test_letters_that_the_output_lacks_are_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under ``LC_ALL=en_US.ISO-8859-1``."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii", write_through=True))
+    assert main(["keys", "CMC"]) == 0
+    assert b"?" in written.getvalue()
+
+
+def test_a_closed_output_is_no_error(monkeypatch: pytest.MonkeyPatch, toy: list[str], tmp_path: Path) -> None:
+    """As of ``>&- 2>&-``."""
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert main(toy) == 0
+    assert list(tmp_path.glob("saved/*/record.json"))

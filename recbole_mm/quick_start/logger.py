@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, TextIO
@@ -106,8 +106,9 @@ class _Console(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         stream: TextIO = sys.stderr
-        tqdm.write(self.format(record), file=stream)
-        stream.flush()
+        with suppress(OSError):  # nobody reads it any more: the file has the line, and the run goes on
+            tqdm.write(self.format(record), file=stream)
+            stream.flush()
 
 
 def _for_a_person(record: logging.LogRecord) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -80,7 +81,13 @@ class RunsProgress(Callback):
 
     def say(self, line: str) -> None:
         """Print a line above the bar."""
-        self.console.print(line, markup=False)
+        try:
+            self.console.print(line, markup=False)
+        except (
+            BrokenPipeError,
+            SystemExit,
+        ):  # rich ends the program where its reader, such as `head`, has gone
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         self.spoke = time.monotonic()
 
     def on_run_start(self, trainer: Any) -> None:
