@@ -5,6 +5,7 @@ And paths: as a person writes them, and where our yamls lie.
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import json
@@ -21,6 +22,9 @@ from typing import Any
 from recbole_mm.errors import Failure, WrongUse
 
 _HOME = re.compile(r"((?:[^~]*=)?)(~[^/=]*/)")
+#: a full disk, a quota, a limit on the size of a file
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_LEAVE = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def at_home(value: Any) -> Any:
@@ -57,14 +61,30 @@ def sha256(path: str | os.PathLike[str]) -> str:
 
 
 @contextmanager
+def told_place(path: str | os.PathLike[str]) -> Iterator[None]:
+    """While ``path`` is written: no room or no right to it is a ``Failure`` that names the file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            todo = "make room there, then go on or start again"
+        elif error.errno in _NO_LEAVE and Path(str(error.filename)).parent == Path(path).parent:
+            todo = "give another place, or the right to write there"
+        else:
+            raise
+        raise Failure(f"{path} cannot be written: {os.strerror(error.errno)}; {todo}") from error
+
+
+@contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path to write; it takes the place of ``path`` if the block succeeds, else it is removed."""
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        os.replace(temporary, target)
+        with told_place(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -103,7 +123,7 @@ def append_line(path: str | os.PathLike[str], value: Any) -> None:
     """Add ``value`` as a line of JSON and bring it to the disk; a line that a kill cut off is ended first."""
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("ab+") as stream:
+    with told_place(file), file.open("ab+") as stream:
         if stream.tell():
             stream.seek(-1, os.SEEK_END)
             if stream.read(1) != b"\n":

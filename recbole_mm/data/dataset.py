@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from recbole.data.dataset import Dataset, DIENDataset, SequentialDataset
 from recbole.data.interaction import cat_interactions
+from recbole.utils import FeatureSource
 
 from recbole_mm.data.exact import ExactMixin
 from recbole_mm.data.graph_cache import co_interactions
@@ -23,7 +24,7 @@ from recbole_mm.data.seen import Pairs, keep_pairs, warn_of_repeated
 from recbole_mm.data.sequence import SequenceMixin
 from recbole_mm.data.split import cold_rows, hold_out_cold_items, split_rows
 from recbole_mm.data.ties import TiesMixin
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import WrongUse, count
 from recbole_mm.modality import resolve_stores
 
 _FILTERS = (
@@ -68,6 +69,25 @@ class MultimodalMixin(TiesMixin, ExactMixin):
                 left = f"by the filters {used}; loosen them" if used else "that has all its ids"
                 raise WrongUse(f"{self.dataset_name}: no row of {name} is left {left}")
         super()._reset_index()
+
+    def _load_feat(self, filepath: str, source: Any) -> Any:
+        feat = super()._load_feat(filepath, source)
+        field = {FeatureSource.USER: self.uid_field, FeatureSource.ITEM: self.iid_field}.get(source)
+        if feat is not None and field in feat and (again := int(feat[field].duplicated().sum())):
+            getLogger("recbole_mm.data").warning(
+                "%s: %s left out, whose %s is in a row before", filepath, count(again, "row"), source.value
+            )
+        return feat
+
+    def _filter_inter_by_user_or_item(self) -> None:
+        before = len(self.inter_feat)
+        super()._filter_inter_by_user_or_item()
+        if left := before - len(self.inter_feat):
+            getLogger("recbole_mm.data").warning(
+                "%s: %d of %d interactions left out, whose user is not in the .user or whose item not in the .item "
+                "file (filter_inter_by_user_or_item: False keeps them)",
+                self.dataset_name, left, before,
+            )  # fmt: skip
 
     def _data_processing(self) -> None:
         super()._data_processing()

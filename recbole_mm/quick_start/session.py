@@ -96,12 +96,14 @@ class Session:
         callbacks: Sequence[Callback] = (),
         test: bool = True,
         prepared: Prepared | None = None,
+        writes: bool = True,
     ) -> None:
         self.began, self.usage = time.perf_counter(), Usage()
         config = Config.of(spec) if prepared is None else prepared.config
         filled = with_pretrained(config, spec, type(self))
         self.config = config = config if filled is spec else Config.of(filled)
-        check_folder("checkpoint_dir", config["checkpoint_dir"])
+        if writes:
+            check_folder("checkpoint_dir", config["checkpoint_dir"])
         init_seed(config["split_seed"], config["reproducibility"])
         if prepared is None:
             self.dataset = load_dataset(config)
@@ -179,7 +181,8 @@ class Session:
             )
         spec = RunSpec.from_dict(state["spec"])
         untracked = {key: value for key, value in spec.settings.items() if key not in TRACKED}
-        session = cls(replace(spec, settings=of_a_run(untracked)))
+        # the run may lie where somebody else alone may write
+        session = cls(replace(spec, settings=of_a_run(untracked)), writes=False)
         check_same_data(state, of_interactions(session.train_data)._dataset, str(weights))
         load_model(session.model, state, session.config["device"], str(weights))
         session.model.eval()

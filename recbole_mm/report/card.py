@@ -41,7 +41,10 @@ def read_record(place: str | Path) -> dict[str, Any]:
         raise WrongUse(
             f"{place}: no run there: it has no {RECORD}; give the folder of a finished run, or its card"
         )
-    text = file.read_text(encoding="utf-8")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        text = ""
     form = {".md": _IN_MARKDOWN, ".html": _IN_HTML}.get(file.suffix)
     found = form.findall(text) if form else [text]
     try:

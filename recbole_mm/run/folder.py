@@ -128,9 +128,17 @@ class RunFolder:
             )
             if plain["format"] > FORMAT:
                 raise WrongUse(f"{file}: written by a newer recbole_mm (format {plain['format']}); update it")
-            return RunSpec.from_dict(plain)
-        except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
-            raise WrongUse(f"{file}: no description of a run ({' '.join(str(error).split())})") from error
+            spec = RunSpec.from_dict(plain)
+            if not (spec.model and spec.dataset):
+                raise KeyError("model, dataset")
+        except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+            if isinstance(error, WrongUse):
+                raise
+            why = " ".join(str(error).split())
+            raise WrongUse(
+                f"{file}: no description of a run ({why}); if it was one, remove its folder and run it again"
+            ) from error
+        return spec
 
     def read_history(self) -> list[dict[str, Any]]:
         """A record an epoch; a last line that a kill cut off is left out."""
@@ -143,17 +151,26 @@ class RunFolder:
         try:
             record = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
             tables = {name: self._read_table(name) for name in TABLES}
+            history = self.read_history()
+            if not isinstance(record, dict):
+                raise ValueError(f"{RECORD} is no record")
+            if not all(isinstance(line, dict) and "epoch" in line for line in history):
+                raise ValueError(f"a line of {HISTORY} is no epoch")
         except (OSError, ValueError) as error:
-            raise Failure(f"{self.path}: the stored run cannot be read ({error}); run it again") from error
-        return RunResult(record, tables["queries"], tables["groups"], self.read_history())
+            why = " ".join(str(error).split())
+            raise Failure(
+                f"{self.path}: the stored run cannot be read ({why}); remove this folder and run it again"
+            ) from error
+        return RunResult(record, tables["queries"], tables["groups"], history)
 
     def read_showcase(self) -> dict[str, Any] | None:
         """What a page shows of the model beside its figures (`quick_start.showcase`); None where there is none."""
         file = self.path / "showcase.json"
         try:
-            return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+            found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
         except ValueError:
             return None  # it can be made again
+        return found if isinstance(found, dict) and found.keys() >= {"users", "map", "items"} else None
 
     def _read_table(self, name: str) -> pd.DataFrame | None:
         file = self.path / f"{name}.parquet"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,12 @@ from recbole_mm.files import replacing
 def write_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
     """Saves plain `state`; a reader sees the old file or the whole new one."""
     with replacing(path) as temporary:
-        torch.save(state, temporary)
+        try:
+            torch.save(state, temporary)
+        except RuntimeError as error:  # torch's writer keeps the reason to itself
+            if "enforce fail" not in str(error) and "PytorchStreamWriter" not in str(error):
+                raise
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
 
 
 def read_checkpoint(path: str | os.PathLike[str], mapped: bool = False) -> dict[str, Any]:
@@ -34,14 +41,15 @@ def read_checkpoint(path: str | os.PathLike[str], mapped: bool = False) -> dict[
         raise WrongUse(f"checkpoint {path}: no such file")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and os.name != "nt")
-    except pickle.UnpicklingError as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, IndexError) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        if not isinstance(error, pickle.UnpicklingError) or not zipfile.is_zipfile(path):
+            raise WrongUse(
+                f"checkpoint {path}: damaged or no checkpoint ({why[:100]}); train it again"
+            ) from error
         raise WrongUse(
             f"checkpoint {path}: holds pickled objects (written by RecBole without recbole_mm?), which are not read; "
             "train again under recbole_mm"
-        ) from error
-    except (RuntimeError, EOFError, OSError) as error:
-        raise WrongUse(
-            f"checkpoint {path}: damaged or no checkpoint ({str(error).splitlines()[0]})"
         ) from error
     if not isinstance(state, dict) or "state_dict" not in state:
         raise WrongUse(f"checkpoint {path}: holds no model ('state_dict' is missing)")

@@ -15,10 +15,10 @@ from recbole_mm.data.dataloader import of_interactions
 from recbole_mm.data.part import part_loaders
 from recbole_mm.data.shifted import ShiftedDataLoader
 from recbole_mm.data.training_hash import pair_hashes
-from recbole_mm.errors import Interrupted, WrongUse
+from recbole_mm.errors import Failure, Interrupted, WrongUse
 from recbole_mm.run.folder import RunFolder
 from recbole_mm.trainer.callback import Callback, EpochLog, HistoryFile, RecBoleReports
-from recbole_mm.trainer.checkpoint import write_checkpoint
+from recbole_mm.trainer.checkpoint import read_checkpoint, write_checkpoint
 from recbole_mm.trainer.prefix import PrefixObjective
 from recbole_mm.trainer.resume import last_state, restore
 from recbole_mm.trainer.shifted import ShiftedObjective
@@ -92,6 +92,8 @@ class StagedFit(_Base):
         self.saved_model_file = str(folder.best)
         if self.best_epoch is not None and not folder.best.is_file():
             raise WrongUse(f"resume: {folder.best}, the best model so far, is missing; put it back")
+        if self.best_epoch is not None:
+            read_checkpoint(folder.best, mapped=True)  # now, not when training has ended
         if self.outcome:
             _log.info("%s had ended after epoch %d (%s)", folder.path, self.start_epoch, self.outcome)
         else:
@@ -117,6 +119,7 @@ class StagedFit(_Base):
         part = of_interactions(train_data)._dataset
         self.tokens, self.stores = tokens_of(part), stores_of(part)
         if self._resumed and self.outcome and self.epochs:
+            self._require_best()
             return self.best_valid_score, self.best_valid_result
         if saved and self.folder is None and self.writes:
             folder = RunFolder.create(self.checkpoint_dir, self.spec)
@@ -136,6 +139,7 @@ class StagedFit(_Base):
                     self._save_checkpoint(-1, verbose=verbose)
                 if self.staged:
                     self._run_stages(valid_data, verbose, saved, bars, callback_fn)
+                    self._require_best()
                     result = self.best_valid_score, self.best_valid_result
                 else:
                     result = super().fit(train_data, valid_data, verbose, saved, bars, callback_fn)
@@ -208,6 +212,15 @@ class StagedFit(_Base):
             self.start_epoch = epoch + 1
             self._save_last(epoch)
             self._tell("on_epoch_saved", self.history[-1])
+
+    def _require_best(self) -> None:
+        """Raise ``Failure`` where epochs were validated and none is the best: each was NaN."""
+        if self.best_epoch is None and any(record["valid"] is not None for record in self.history):
+            raise Failure(
+                f"{self.valid_metric} of the validation was NaN in each epoch, so none is the best; "
+                "AUC needs rows of both labels in the validation part (see threshold, split, eval_args), and every "
+                "metric scores that are numbers"
+            )
 
     def stop(self, by: str) -> None:
         """End training with the epoch that runs or ran last; ``by`` is then the outcome."""
