@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,10 @@ def check_dataset(config: Any) -> None:
         for part in files or [None]:
             _check_inter(config, place / f"{each}.{f'{part}.inter' if part else 'inter'}", each)
         _check_others(config, place, each, {} if domains else dict(_needed(config)))
+        inter = place / f"{each}.{f'{files[0]}.inter' if files else 'inter'}"
+        _warn_of_shared(
+            config, {"inter": inter, **{kind: place / f"{each}.{kind}" for kind in ("user", "item")}}
+        )
     _check_stores(config)
 
 
@@ -69,6 +74,26 @@ def _check_others(config: Any, folder: Path, name: str, needed: Mapping[str, str
                 _check_keys(config, suffix, fields, file)
             if not config["domains"]:  # of several, one may lack what another has
                 _check_columns(config, suffix, fields, file)
+
+
+def _warn_of_shared(config: Any, files: Mapping[str, Path]) -> None:
+    """Say which fields two files have: in a batch, RecBole puts those of the later one over those of the earlier."""
+    held: dict[str, Path] = {}
+    for suffix, file in files.items():
+        loaded, left = ((config[key] or {}).get(suffix) for key in ("load_col", "unload_col"))
+        if not file.is_file() or (config["load_col"] is not None and suffix not in config["load_col"]):
+            continue
+        for field in _header(config, file):
+            unread = (isinstance(loaded, (list, tuple)) and field not in loaded) or field in (left or ())
+            if unread or field in (config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]):
+                continue
+            if field in held:
+                getLogger("recbole_mm.config").warning(
+                    "field '%s' is in %s and in %s: what is read is that of the second; rename one, or leave it out by "
+                    "load_col or unload_col",
+                    field, held[field], file,
+                )  # fmt: skip
+            held[field] = file
 
 
 def _no_dataset(folder: Path, name: str) -> str:

@@ -146,3 +146,25 @@ def test_a_folder_of_vectors_that_was_named_is_there(shop: Path) -> None:
     check(shop, model="BPR", modality_path=str(there))
     there.mkdir()
     check(shop, model="CMC", modality_path=str(there))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, True),
+        ({"load_col": {"inter": ["user_id", "item_id", "price"], "item": ["item_id", "price"]}}, True),
+        ({"load_col": {"inter": ["user_id", "item_id", "price"]}}, False),
+        ({"load_col": {"inter": ["user_id", "item_id"], "item": ["item_id", "price"]}}, False),
+        ({"unload_col": {"item": ["price"]}}, False),
+    ],
+)
+def test_a_field_of_two_files_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, settings: dict[str, Any], said: bool
+) -> None:
+    """In a batch an interaction has the price of its item, not its own."""
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two/two.inter").write_text("user_id:token\titem_id:token\tprice:float\nu\ti\t1\n")
+    (tmp_path / "two/two.item").write_text("item_id:token\tprice:float\ni\t7\n")
+    config = Config("BPR", "two", config_dict={"data_path": str(tmp_path), "load_col": None, **settings})
+    check_dataset(config)
+    assert ("field 'price' is in" in caplog.text) == said
