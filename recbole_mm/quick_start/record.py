@@ -18,6 +18,7 @@ from recbole_mm.report.card import MARKDOWN, write_card
 from recbole_mm.run.folder import RunFolder
 from recbole_mm.run.spec import relative_paths
 from recbole_mm.serialize import readable
+from recbole_mm.trainer import n_workers
 
 
 def run_record(session: Any, scores: dict[str, Any]) -> dict[str, Any]:
@@ -53,6 +54,7 @@ def run_record(session: Any, scores: dict[str, Any]) -> dict[str, Any]:
         "machine": dict(machine()),
         "usage": session.usage.as_dict(),
         "threads": torch.get_num_threads(),
+        "workers": n_workers(trainer),
     }
 
 

@@ -17,7 +17,7 @@ _log = getLogger("recbole_mm.run")
 PLACES = ("data_path", "modality_path")
 RESULTS = ("best_valid_score", "best_valid_result", "test_result", "epochs_run")
 #: parts of a record that decide last digits, and what a difference in one of them means
-MADE_OF = ("question", "data", "versions", "machine", "threads")
+MADE_OF = ("question", "data", "versions", "machine", "threads", "workers")
 
 
 def settings_of(record: Mapping[str, Any], overrides: Sequence[str]) -> tuple[str, str, dict[str, Any]]:

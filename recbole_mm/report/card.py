@@ -174,6 +174,7 @@ def _machine(record: Mapping[str, Any]) -> Lines:
         ),
         ("energy", energy if isinstance(energy, str) else f"{energy:,} J, processor packages"),
         ("threads", str(record.get("threads"))),
+        ("workers", str(record.get("workers", NONE))),
         *((name.replace("_", " "), _text(value)) for name, value in machine.items() if value is not None),
         ("versions", _text(record.get("versions"))),
         ("key", str(record.get("key"))),

@@ -19,7 +19,7 @@ from recbole_mm.trainer.record import epoch_line
 from recbole_mm.trainer.resume import load_model, read_last
 from recbole_mm.trainer.tree import TreeTrainerMixin
 from recbole_mm.trainer.warm_start import check_same_data, start_pairs, warm_start
-from recbole_mm.trainer.workers import Workers
+from recbole_mm.trainer.workers import Workers, n_workers
 
 __all__ = [
     "Callback",
@@ -29,6 +29,7 @@ __all__ = [
     "epoch_line",
     "get_trainer",
     "load_model",
+    "n_workers",
     "read_checkpoint",
     "read_last",
     "start_pairs",

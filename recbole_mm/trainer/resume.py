@@ -21,6 +21,7 @@ from recbole_mm.serialize import from_plain, plain_config, to_plain
 from recbole_mm.trainer.checkpoint import read_checkpoint
 from recbole_mm.trainer.generators import global_state, loader_state, set_global_state, set_loader_state
 from recbole_mm.trainer.warm_start import check_same_data
+from recbole_mm.trainer.workers import n_workers
 
 FORMAT = "recbole_mm.last/3"
 _PROGRESS = ("best_valid_score", "best_valid_result", "train_loss_dict", "history", "best_epoch", "changes")
@@ -56,6 +57,7 @@ def last_state(trainer: Any, epoch: int, loaders: dict[str, Any]) -> dict[str, A
     return {
         **best_state(trainer, epoch),
         "format": FORMAT,
+        "workers": n_workers(trainer),
         "stages": trainer.stages.state(),
         "progress": {name: to_plain(getattr(trainer, name), name) for name in _PROGRESS},
         "optimizer_in_use": next(n for n, o in optimizers.items() if o is trainer.optimizer),
@@ -94,7 +96,10 @@ def restore(trainer: Any, last_file: str, loaders: dict[str, Any]) -> None:
     """
     state = read_last(last_file)
     check_same_data(state, of_interactions(loaders["train"])._dataset, last_file)
-    changed = _changes(state["config"], relative_paths(plain_config(trainer.config)))
+    now = {**relative_paths(plain_config(trainer.config)), "workers": n_workers(trainer)}
+    # a file of before there was the entry does not say
+    then = {**state["config"], "workers": state.get("workers", now["workers"])}
+    changed = _changes(then, now)
     trainer.stages.restore(state["stages"])
     _load_weights(trainer.model, state, last_file)
     trainer.model_drift.restore(state["model_drift"])

@@ -106,6 +106,12 @@ class Workers:
         return found
 
 
+def n_workers(trainer: Any) -> int:
+    """How many processes train together: another number gives other last digits. Trees are grown in one."""
+    workers: Workers | None = getattr(trainer, "workers", None)
+    return 1 if workers is None else workers.size
+
+
 class Shard:
     """In the place of a loader's ``collate_fn``: of each batch the rows of one worker.
 

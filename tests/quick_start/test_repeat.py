@@ -60,13 +60,13 @@ def test_a_run_is_repeated_from_its_card_alone(toy, tmp_path, capsys, model, set
 def test_a_repeated_run_that_differs_fails_and_says_what_else_is_different(toy, capsys):
     folder, record = made("BPR", toy)
     record["test_result"]["ndcg@10"] += 1e-8
-    record["versions"]["torch"] = "0.1"
+    record["versions"]["torch"], record["workers"] = "0.1", 2
     (folder / "record.json").write_text(json.dumps(record))
     assert main(["run", "--from", str(folder)]) == 1
     said = capsys.readouterr().err
     value = record["test_result"]["ndcg@10"]
     assert f"error: the repeated run differs: test_result.ndcg@10 was {value}, is {value - 1e-8:.8f}" in said
-    assert said.rstrip().endswith("; different are versions.torch")
+    assert said.rstrip().endswith("; different are versions.torch, workers")
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from recbole_mm.layer.gather import gather_distinct
 from recbole_mm.layer.loss import symmetric_info_nce
 from recbole_mm.quick_start.distributed import require_plain, train_as
 from recbole_mm.quick_start.session import Prepared, Session
+from recbole_mm.report.card import read_record, sections
 from recbole_mm.run.folder import RunFolder
 from recbole_mm.testing import Built, write_toy
 from recbole_mm.testing.steps import gradients
@@ -128,6 +129,19 @@ def test_workers_go_on_from_the_last_epoch_and_draw_as_seed_epoch_and_rank_say(t
     (cut.path / "record.json").unlink()
     resumed = in_processes(2, train(cut, 4), tmp_path / "c")
     assert at_once == resumed and at_once[0] == at_once[1] and len(at_once[0]) == 4
+    record = cut.result().record
+    assert (record["workers"], record["changes"]) == (2, [])
+
+
+def test_a_run_that_goes_on_with_other_workers_says_so_and_is_no_settings_to_repeat(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, epochs=1, keep_checkpoints="all")
+    spec = Config("GRU4Rec", "toy", config_dict=settings).spec
+    several = RunFolder.create(tmp_path / "several", spec)
+    in_processes(2, lambda workers: train_as(workers, _prepared(settings), spec, several) and None, tmp_path)
+    assert ("workers", "2") in dict(sections(read_record(several.path / "card.md")))["Machine"]
+    more = Session.build(Config("GRU4Rec", "toy", config_dict={**settings, "epochs": 2}).spec)
+    record = more.run(resume=several.path).record
+    assert record["workers"] == 1 and "(workers 2 -> 1)" in record["changes"][0]
 
 
 def test_a_contrast_sees_the_rows_of_all_workers_each_once(tmp_path: Path) -> None:
