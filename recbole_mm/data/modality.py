@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -90,12 +91,31 @@ class ItemModality:
         return values if self.scale is None else self.scale(values)
 
 
-class ModalityTable(dict[str, ItemModality]):
-    """All modalities of a data set, by name, in the order the configuration gives them."""
+@dataclass(frozen=True)
+class Origin:
+    """Where the vectors of a modality came from when they were read; of several stores joined by commas.
 
-    def __init__(self, modalities: Mapping[str, ItemModality], item_num: int):
+    Attributes:
+        encoder: what made them, each named once.
+        fingerprint: of each store (`ModalityStore.fingerprint`).
+    """
+
+    encoder: str
+    fingerprint: str
+
+    @classmethod
+    def of(cls, stores: Sequence[ModalityStore]) -> Origin:
+        """That of the stores of one modality."""
+        encoders = dict.fromkeys(store.encoder for store in stores)
+        return cls(", ".join(encoders), ", ".join(store.fingerprint for store in stores))
+
+
+class ModalityTable(dict[str, ItemModality]):
+    """All modalities of a data set, by name, in the order the configuration gives them, with their origins."""
+
+    def __init__(self, modalities: Mapping[str, ItemModality], item_num: int, origins: Mapping[str, Origin]):
         super().__init__(modalities)
-        self.names = list(modalities)
+        self.names, self.origins = list(modalities), dict(origins)
         masks = [modality.present for modality in modalities.values()]
         present = np.stack(masks, axis=1) if masks else np.zeros((item_num, 0), dtype=bool)
         #: BoolTensor ``[I, M]``
@@ -120,11 +140,15 @@ def load_modalities(
     """
     rng = np.random.default_rng(config["split_seed"])
     scaling = scaling_by_modality(config["feature_scaling"], parts, config["modalities"] is None)
-    modalities = {}
-    for name, stores in parts.items():
-        source, rows = _align_all(config, name, stores)
-        modalities[name] = controlled(config, source, rows, rng, scaling[name])
-    return ModalityTable(modalities, item_num)
+    modalities, origins = {}, {}
+    for name, places in parts.items():
+        stores = [ModalityStore.open(path) for path, _ in places]
+        source, rows = _align_all(config, name, stores, [tokens for _, tokens in places])
+        modalities[name], origins[name] = (
+            controlled(config, source, rows, rng, scaling[name]),
+            Origin.of(stores),
+        )
+    return ModalityTable(modalities, item_num, origins)
 
 
 def controlled(
@@ -141,28 +165,30 @@ def controlled(
 
 
 def _align_all(
-    config: Any, name: str, parts: Sequence[tuple[Path, np.ndarray]]
+    config: Any, name: str, stores: Sequence[ModalityStore], tokens: Sequence[np.ndarray]
 ) -> tuple[np.ndarray | Stacked, np.ndarray]:
-    """The vectors of one modality and each item's row in them; the first store that knows an item gives it."""
-    stores = [ModalityStore.open(path) for path, _ in parts]
-    rows, offset = np.full(len(parts[0][1]), -1, dtype=np.int64), 0
-    for store, (path, tokens) in zip(stores, parts, strict=True):
+    """The vectors of one modality and each item's row in them; the first store that knows an item gives it.
+
+    ``tokens``: ``[I]`` for each store, the items as that store knows them.
+    """
+    rows, offset = np.full(len(tokens[0]), -1, dtype=np.int64), 0
+    for store, own_tokens in zip(stores, tokens, strict=True):
         if (store.encoder, store.width) != (stores[0].encoder, stores[0].width):
             raise WrongUse(
-                f"modality {name!r}: {path} holds {store.encoder} ({store.width}-d), {parts[0][0]} "
+                f"modality {name!r}: {store.path} holds {store.encoder} ({store.width}-d), {stores[0].path} "
                 f"{stores[0].encoder} ({stores[0].width}-d); extract both with one encoder, or name them differently"
             )
         store.verify()
-        at = align(store.tokens, tokens).rows
+        at = align(store.tokens, own_tokens).rows
         rows = np.where((rows < 0) & (at >= 0), at + offset, rows)
         offset += store.rows
-    found = Alignment(rows, rows >= 0)
-    check_coverage(name, found, config["min_coverage"], parts[0][1], stores[0].tokens)
+    alignment = Alignment(rows, rows >= 0)
+    check_coverage(name, alignment, config["min_coverage"], tokens[0], stores[0].tokens)
     covered, total = int((rows >= 0).sum()), len(rows) - 1
     getLogger("recbole_mm.data").info(
         "modality %s: %d of %d items (%.1f %%), %d-d, %s, from %s",
         name, covered, total, 100 * covered / max(total, 1), stores[0].width, stores[0].encoder,
-        ", ".join(str(path) for path, _ in parts),
+        ", ".join(str(store.path) for store in stores),
     )  # fmt: skip
     return (stores[0].values if len(stores) == 1 else Stacked([s.values for s in stores])), rows
 

@@ -16,7 +16,6 @@ import torch
 
 from recbole_mm.atomic import suffixes
 from recbole_mm.files import sha256
-from recbole_mm.modality import ModalityStore
 from recbole_mm.trainer import Callback
 
 POWERCAP = Path("/sys/class/powercap")
@@ -114,7 +113,7 @@ def file_hashes(config: Any) -> dict[str, str]:
 
 def data_record(config: Any, dataset: Any) -> dict[str, Any]:
     """Sizes, hashes of the files read, and for each modality its encoder, its hash and the share of items with it."""
-    found: dict[str, Any] = {
+    record: dict[str, Any] = {
         "users": dataset.user_num - 1,
         "items": dataset.item_num - 1,
         "interactions": int(dataset.inter_num),
@@ -122,18 +121,15 @@ def data_record(config: Any, dataset: Any) -> dict[str, Any]:
     }
     if dataset.modality is not None:
         present = np.asarray(dataset.modality.present)[1:]
-        found["features"] = {
-            name: {"coverage": round(float(present[:, k].mean()), 4)}
-            for k, name in enumerate(dataset.modality.names)
+        record["features"] = {
+            name: {
+                "coverage": round(float(present[:, k].mean()), 4),
+                "encoder": origin.encoder,
+                "hash": origin.fingerprint,
+            }
+            for k, (name, origin) in enumerate(dataset.modality.origins.items())
         }
-        for name, parts in dataset.store_parts().items():
-            stores = [ModalityStore.open(path) for path, _ in parts]
-            if name in found["features"]:
-                found["features"][name] |= {
-                    "encoder": ", ".join(dict.fromkeys(str(store.manifest["encoder"]) for store in stores)),
-                    "hash": ", ".join(store.fingerprint for store in stores),
-                }
-    return found
+    return record
 
 
 def _files(config: Any) -> Iterator[Path]:

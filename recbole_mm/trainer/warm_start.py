@@ -18,7 +18,6 @@ from torch import Tensor
 
 from recbole_mm.data.training_hash import pair_hashes
 from recbole_mm.errors import WrongUse
-from recbole_mm.modality import ModalityStore
 from recbole_mm.model.traits import trait
 from recbole_mm.run.folder import TRAINED_ON, RunFolder
 from recbole_mm.trainer.checkpoint import read_checkpoint
@@ -35,11 +34,9 @@ def tokens_of(dataset: Any) -> dict[str, str]:
 
 
 def stores_of(dataset: Any) -> dict[str, str]:
-    """The stores behind the features of a data set's items, by modality."""
-    if getattr(dataset, "modality", None) is None:
-        return {}
-    parts = dataset.store_parts().items()
-    return {name: ", ".join(ModalityStore.open(path).fingerprint for path, _ in of) for name, of in parts}
+    """Fingerprints of the stores behind the features of a data set's items, by modality, as they were read."""
+    table = getattr(dataset, "modality", None)
+    return {} if table is None else {name: origin.fingerprint for name, origin in table.origins.items()}
 
 
 def check_same_data(state: dict[str, Any], dataset: Any, name: str) -> None:

@@ -345,3 +345,16 @@ def test_a_dry_run_says_what_would_happen_and_writes_nothing(
     assert found["rows"] == {"train": 306, "valid": 40, "test": 40} and found["epoch_seconds"] > 0
     assert {path for path in tmp_path.rglob("*") if "log" not in str(path)} - before <= {tmp_path / "saved"}
     assert not list((tmp_path / "saved").iterdir())
+
+
+def test_a_record_names_the_store_that_was_read_and_not_what_lies_there_at_the_end(
+    toy: dict[str, Any],
+) -> None:
+    session = Session.build(RunSpec.of("VBPR", "toy", {**toy, "epochs": 1}))
+    store = ModalityStore.open(Path(toy["modality_path"]) / "toy" / "text")
+    ModalityStore.write(
+        store.path, store.values * 2, store.tokens, modality="text", encoder="b", overwrite=True
+    )
+    features = session.run().record["data"]["features"]["text"]
+    assert (features["encoder"], features["hash"]) == ("toy", store.fingerprint)
+    assert read_checkpoint(session.trainer.folder.best)["stores"]["text"] == store.fingerprint
