@@ -19,7 +19,7 @@ from recbole_mm.convert.beside import (
     write_reviews,
 )
 from recbole_mm.convert.filter import add_filter_arguments, filters_from
-from recbole_mm.convert.frames import ITEM, USER, read_atomic, write_dataset
+from recbole_mm.convert.frames import ENDS, ITEM, USER, read_atomic, write_dataset
 from recbole_mm.convert.problems import Problems
 from recbole_mm.convert.sets import (
     Written,
@@ -107,10 +107,14 @@ class AtomicSet:
                 option = f"--{'user' if names[name] == USER else 'item'}-field"
                 raise WrongUse(f"{folder / self.source}: no column {name}, found {found}; see {option}")
         self.inter, self.items, self.users = inter.rename(columns=names), read("item"), read("user")
-        self.others = {suffix: frame for suffix in ("kg", "link") if (frame := read(suffix)) is not None}
+        others = {suffix: read(suffix) for suffix in ("kg", "link", "ent", "rel", "net")}
+        self.others = {suffix: frame for suffix, frame in others.items() if frame is not None}
+        net = self.others.get("net")
+        if net is not None and not {*ENDS} <= {*net.columns}:
+            del self.others["net"]  # whose columns hold users is not known
         self.texts, self.addresses = read_texts(folder), read_addresses(folder)
         self.reviews = matching_reviews(folder, self.inter)
-        carried = {f"{stem}.{suffix}" for suffix in ("inter", "item", "user", "kg", "link")}
+        carried = {f"{stem}.{suffix}" for suffix in ("inter", "item", "user", *self.others)}
         self.left = not_carried(folder, stem, carried | ({self.reviews.name} if self.reviews else set()))
 
 

@@ -21,6 +21,8 @@ from recbole_mm.errors import WrongUse
 
 USER, ITEM = "user_id:token", "item_id:token"
 RATING, TIME = "rating:float", "timestamp:float"
+#: the columns of ``.net``, RecBole's social network: users both
+ENDS = ["source_id:token", "target_id:token"]
 #: options of ``read_csv``: every value as it stands there
 AS_TEXT: dict[str, Any] = {"dtype": str, "keep_default_na": False, "encoding_errors": "replace"}
 
@@ -43,9 +45,9 @@ def write_dataset(
     ``inter``, ``items``, ``users``: columns "field:type", among them ``user_id:token``, ``item_id:token``;
     the tables get a line for each item and user that is left, an empty one where they say nothing of it. ``texts``:
     ``item_id``, text columns, ``image_path``, for ``items.parquet``. ``others``: suffix to frame, written as they
-    are. ``source``: the file to name for a repeated pair. ``strict``: whether ``problems`` are errors. ``beside``:
-    writes what else follows the filters, from the rows that are kept, bool [R], and the items; returns how many rows
-    have a "review".
+    are, but of ``net`` the pairs whose users are both left. ``source``: the file to name for a repeated pair.
+    ``strict``: whether ``problems`` are errors. ``beside``: writes what else follows the filters, from the rows that
+    are kept, bool [R], and the items; returns how many rows have a "review".
     """
     user_codes, user_tokens = pd.factorize(inter[USER])
     item_codes, item_tokens = pd.factorize(inter[ITEM])
@@ -62,7 +64,7 @@ def write_dataset(
     )
     left_users, left_items = set(kept_users), set(kept_items)
     tables = inter[keep], _lines(items, ITEM, kept_items), _lines(users, USER, kept_users)
-    write_atomic(staging.folder, staging.name, *tables, others=others)
+    write_atomic(staging.folder, staging.name, *tables, others=_of_users(others or {}, left_users))
     having = {}
     if texts is not None:
         texts = texts[texts["item_id"].isin(left_items)]
@@ -76,6 +78,15 @@ def write_dataset(
     kept_times = [] if times is None else [times[keep]]
     summary = staging.write_summary(counts, kept_times, having, dropped, problems)
     return summary, left_users, left_items
+
+
+def _of_users(others: dict[str, pd.DataFrame], users: set[str]) -> dict[str, pd.DataFrame]:
+    """``others`` with the pairs of ``net`` that are of ``users`` alone; without ``net`` where there are none."""
+    if "net" not in others:
+        return others
+    pairs = others["net"][others["net"][ENDS].isin(users).all(axis=1)]
+    rest = {suffix: frame for suffix, frame in others.items() if suffix != "net"}
+    return {**rest, "net": pairs} if len(pairs) else rest
 
 
 def count_described(texts: pd.DataFrame) -> dict[str, int]:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from recbole_mm.convert.atomic_set import AtomicSet, add_field_arguments, read_sets, write_filtered
 from recbole_mm.convert.filter import add_filter_arguments
-from recbole_mm.convert.frames import ITEM, USER, read_atomic
+from recbole_mm.convert.frames import ENDS, ITEM, USER, read_atomic
 from recbole_mm.convert.sets import add_output_arguments
 from recbole_mm.errors import WrongUse
 
@@ -95,6 +95,9 @@ def _rename(data: AtomicSet, column: str, names: dict[str, str], prefix: str) ->
     for table in (data.items, data.users, *data.others.values()):
         if table is not None and column in table.columns:
             table[column] = rename(table[column])
+    if column == USER and "net" in data.others:
+        for end in ENDS:
+            data.others["net"][end] = rename(data.others["net"][end])
     for table in (data.texts, data.addresses) if column == ITEM else ():
         if table is not None:
             table["item_id"] = rename(table["item_id"])

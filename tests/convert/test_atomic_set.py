@@ -49,6 +49,34 @@ def test_k_core_of_a_set_with_its_items(tmp_path):
     assert json.loads((out / "summary.json").read_text())["dropped"] == {"repeated": 0, "k_core": 1}
 
 
+GRAPH = {
+    "kg": "head_id:token\trelation_id:token\ttail_id:token\nm.1\tr\tm.2\n",
+    "link": "item_id:token\tentity_id:token\n1\tm.1\n3\tm.2\n",
+    "ent": "ent_id:token\tent_emb:float_seq\nm.1\t0.5 1\n",
+    "rel": "rel_id:token\trel_emb:float_seq\nr\t2 0.25\n",
+}
+NET = "source_id:token\ttarget_id:token\nu\tv\nu\tw\n"
+
+
+def test_all_files_of_a_set_come_along_and_pairs_of_users_follow_the_filters(tmp_path):
+    folder = write_set(tmp_path / "in", "s", [("u", "1"), ("u", "2"), ("v", "1"), ("v", "2"), ("w", "3")])
+    for suffix, text in {**GRAPH, "net": NET}.items():
+        (folder / f"s.{suffix}").write_text(text)
+    call(atomic_set, folder, "--k-core", "2", "--strict", "--out", tmp_path / "out")
+    out = tmp_path / "out" / "s"
+    assert {suffix: (out / f"s.{suffix}").read_text() for suffix in GRAPH} == GRAPH
+    assert atomic(out / "s.net").values.tolist() == [["u", "v"]]
+    (folder / "s.net").write_text(NET.replace("v", "w"))
+    call(atomic_set, folder, "--k-core", "2", "--out", tmp_path / "out")
+    assert not (out / "s.net").exists()  # as of items and users of whom none is left
+
+
+def test_pairs_of_users_are_renamed_with_them(tmp_path, pair):
+    (pair[0] / "a.net").write_text("source_id:token\ttarget_id:token\n1\t2\n")
+    call(recbole_cdr, *pair, "--separate-users", "--out", tmp_path / "out")
+    assert atomic(tmp_path / "out/a/a.net").values.tolist() == [["a:1", "a:2"]]
+
+
 def test_every_item_and_user_that_is_left_has_a_line(tmp_path):
     """RecBole drops the interactions of an item that a table of items lacks, for models that read the table."""
     folder = write_set(tmp_path / "in", "s", [("u", "1"), ("v", "3"), ("u", "2")])

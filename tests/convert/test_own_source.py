@@ -122,7 +122,7 @@ def test_reviews_get_the_new_ids(here):
 def test_files_that_are_not_carried_are_named(here, capsys):
     write_beauty(here)
     folder = here / "dataset/Beauty"
-    (folder / "Beauty.net").write_text("source_id:token\ttarget_id:token\nu\tv\n")
+    (folder / "Beauty.net").write_text("from:token\tto:token\nu\tv\n")  # users, or what?
     (folder / "Beauty.yaml").write_text("load_col: {inter: [user_id, item_id, timestamp]}\n")
     reviews = pq.read_table(folder / "reviews.parquet")
     pq.write_table(reviews.slice(1), folder / "reviews.parquet")  # no longer row by row
