@@ -20,6 +20,7 @@ from recbole_mm.data.cross_domain import DOMAIN
 from recbole_mm.data.seen import repeated
 from recbole_mm.errors import WrongUse
 from recbole_mm.modality import ModalityStore, align
+from recbole_mm.quick_start.arguments import add_data_arguments
 from recbole_mm.quick_start.session import load_dataset
 
 _READER = "Pop"  # a model that needs nothing but the rows
@@ -29,8 +30,7 @@ _UNITS = {"s": 1, "ms": 10**3, "µs": 10**6, "ns": 10**9}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``recbole-mm check``; every other ``--key=value`` is a configuration key."""
-    parser.add_argument("--dataset", "-d", help="its name below data_path, or its folder")
-    parser.add_argument("--config_files", default="", help="yaml files, separated by spaces")
+    add_data_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

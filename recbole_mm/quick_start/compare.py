@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from logging import getLogger
@@ -15,6 +13,7 @@ from recbole_mm.config.properties import file_list
 from recbole_mm.config.values import parse_cli
 from recbole_mm.errors import WrongUse
 from recbole_mm.files import write_text
+from recbole_mm.quick_start.arguments import add_data_arguments, command_line, words
 from recbole_mm.quick_start.controls import CONTROLS, control_rows
 from recbole_mm.quick_start.fingerprint import versions
 from recbole_mm.quick_start.plan import Request, plan_runs
@@ -169,9 +168,7 @@ def seed_list(seeds: int | Sequence[int]) -> list[int]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``recbole-mm compare``; every other ``--key=value`` is a setting of all rows."""
     parser.add_argument("--models", default="", help="comma-separated: models, or rows of the preset")
-    parser.add_argument(
-        "--dataset", "-d", help="its name below data_path, or its folder; ml-100k is built in"
-    )
+    add_data_arguments(parser)
     parser.add_argument("--seeds", help="how many (default 3), or a list: 2020,2021")
     parser.add_argument("--preset", nargs="+", default=[], help=f"{', '.join(preset_names())}, or yaml files")
     parser.add_argument(
@@ -182,7 +179,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--controls", nargs="?", const=every, help=f"add rows without content: {every} (default: all)"
     )
     parser.add_argument("--missing", help="shares of features to mask: 0,.3,.6,.9")
-    parser.add_argument("--config_files", default="", help="yaml files, separated by spaces")
     parser.add_argument("--out", help="folder of the results (default: results/<preset>-<dataset>)")
     parser.add_argument("--fresh", action="store_true", help="run again what is finished there")
     parser.add_argument(
@@ -201,19 +197,19 @@ def main(args: argparse.Namespace) -> int:
     if args.tune is not None and args.tune < 1:
         raise WrongUse(f"--tune: expected a number of trials from 1 on, got {args.tune}")
     comparison = compare(
-        _words(args.models),
+        words(args.models),
         args.dataset,
         _seeds(args.seeds),
-        metrics=_words(args.metrics),
+        metrics=words(args.metrics),
         presets=args.preset,
         out=out,
-        controls=_words(args.controls),
+        controls=words(args.controls),
         missing=_shares(args.missing),
         config_files=file_list(args.config_files),
         config_dict=parse_cli(args.overrides)[0],
         fresh=args.fresh,
         add=args.add,
-        command=shlex.join(["recbole-mm", *sys.argv[1:]]),
+        command=command_line(),
         show=lambda text: print(f"\n{text}"),
         tune=args.tune,
         method=method,
@@ -225,22 +221,18 @@ def main(args: argparse.Namespace) -> int:
     return 1 if comparison.failed else 0
 
 
-def _words(text: str | None) -> list[str]:
-    return [word.strip() for word in (text or "").split(",") if word.strip()]
-
-
 def _seeds(text: str | None) -> int | list[int] | None:
     if text is None:
         return None
-    words = _words(text)
-    if not words or not all(word.isdigit() for word in words):
+    numbers = words(text)
+    if not numbers or not all(number.isdigit() for number in numbers):
         raise WrongUse(f"--seeds: expected a count (3) or seeds (2020,2021), got '{text}'")
-    return [int(word) for word in words] if "," in text else int(words[0])
+    return [int(number) for number in numbers] if "," in text else int(numbers[0])
 
 
 def _shares(text: str | None) -> list[float]:
     try:
-        shares = [float(word) for word in _words(text)]
+        shares = [float(word) for word in words(text)]
     except ValueError:
         shares = [-1.0]
     if not all(0 <= share < 1 for share in shares):

@@ -12,6 +12,7 @@ from recbole_mm.config import Config
 from recbole_mm.config.properties import file_list
 from recbole_mm.errors import WrongUse, count
 from recbole_mm.files import at_home
+from recbole_mm.quick_start.arguments import add_data_arguments, verbosity_of
 from recbole_mm.quick_start.logger import init_logger
 from recbole_mm.quick_start.pretrain_config import check_pretrains
 from recbole_mm.quick_start.pretrain_vectors import VECTORS, pretrained, vectors_of
@@ -24,8 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", "-m", help="a pre-training: CPMM, MMCPR, UniSRec, or path/to/file.py:Class"
     )
-    parser.add_argument("--dataset", "-d", help="its name below data_path, or its folder")
-    parser.add_argument("--config_files", default="", help="yaml files, separated by spaces")
+    add_data_arguments(parser)
     parser.add_argument(
         "--out", metavar="FOLDER", help="a copy of the vectors, at FOLDER/items and FOLDER/users"
     )
@@ -41,8 +41,7 @@ def main(args: argparse.Namespace) -> int:
     out = None if args.out is None else Path(at_home(args.out))
     if out is not None and out.exists():
         raise WrongUse(f"--out {args.out}: it is there already; name a new folder")
-    verbosity = "quiet" if args.quiet else "verbose" if args.verbose else "normal"
-    with init_logger(config, verbosity=verbosity):
+    with init_logger(config, verbosity=verbosity_of(args)):
         folder = pretrained(
             config, Session, config["show_progress"] and sys.stderr.isatty() and not args.quiet
         )

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from recbole_mm.errors import WrongUse
+from recbole_mm.quick_start.arguments import words
 from recbole_mm.quick_start.session import Session
 
 
@@ -71,9 +72,7 @@ def main(args: argparse.Namespace) -> int:
         written = session.recommender.write_all(args.out, args.k, **options)
         print(f"{written} rows for {session.dataset.user_num - 1} users written to {args.out}")
         return 0
-    history = (
-        None if args.history is None else [word.strip() for word in args.history.split(",") if word.strip()]
-    )
+    history = None if args.history is None else words(args.history)
     frame = session.recommend(args.user, args.k, history=history, **options)
     by = [name for name in ("user", "domain") if name in frame]
     lists: list[tuple[dict[str, Any], pd.DataFrame]] = []

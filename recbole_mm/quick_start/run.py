@@ -14,6 +14,7 @@ from recbole_mm.config.properties import file_list
 from recbole_mm.errors import WrongUse, count
 from recbole_mm.files import check_target, write_text
 from recbole_mm.quick_start import distributed
+from recbole_mm.quick_start.arguments import add_data_arguments, verbosity_of
 from recbole_mm.quick_start.dry_run import describe_run
 from recbole_mm.quick_start.logger import init_logger
 from recbole_mm.quick_start.pretrain_vectors import of_a_run
@@ -51,10 +52,7 @@ def run_recbole_mm(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``recbole-mm run``; every other ``--key=value`` is a configuration key."""
     parser.add_argument("--model", "-m", help="a model's name, path/to/file.py:Class, or dotted.name.Class")
-    parser.add_argument(
-        "--dataset", "-d", help="its name below data_path, or its folder; ml-100k is built in"
-    )
-    parser.add_argument("--config_files", default="", help="yaml files, separated by spaces")
+    add_data_arguments(parser)
     parser.add_argument("--resume", metavar="RUN", help="go on with the run of this folder")
     parser.add_argument(
         "--from",
@@ -92,8 +90,7 @@ def main(args: argparse.Namespace) -> int:
         raise WrongUse("name a model and a data set: recbole-mm run --model=CMC --dataset=ml-100k")
     config = Config(model, dataset, files, settings, args.overrides)
     group = distributed.group_of(args, config)
-    verbosity = "quiet" if args.quiet else "verbose" if args.verbose else "normal"
-    with init_logger(config, verbosity=verbosity):
+    with init_logger(config, verbosity=verbosity_of(args)):
         if args.dry_run:
             if group is not None:
                 distributed.require_plain(config)

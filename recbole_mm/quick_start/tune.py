@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from recbole_mm.config.values import parse_cli
 from recbole_mm.errors import WrongUse, count
 from recbole_mm.files import at_home, properties_dir
 from recbole_mm.model import get_model
+from recbole_mm.quick_start.arguments import add_data_arguments, command_line
 from recbole_mm.quick_start.plan import Request
 from recbole_mm.quick_start.preset import Settings, preset_names
 from recbole_mm.quick_start.search.method import Method, add_method_arguments, method_of
@@ -78,9 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", "-m", required=True, help="a model's name, path/to/file.py:Class or dotted name"
     )
-    parser.add_argument(
-        "--dataset", "-d", help="its name below data_path, or its folder; ml-100k is built in"
-    )
+    add_data_arguments(parser)
     parser.add_argument(
         "--samples",
         "--trials",
@@ -95,7 +92,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--preset", nargs="+", default=[], help=f"budget and split of {', '.join(preset_names())}"
     )
     parser.add_argument("--order-seed", type=int, default=0, help="decides which points there are")
-    parser.add_argument("--config_files", default="", help="yaml files, separated by spaces")
     parser.add_argument("--out", help="folder of the results (default: results/tune/<Model>-<dataset>)")
     parser.add_argument("--fresh", action="store_true", help="run again what is finished there")
     add_method_arguments(parser)
@@ -116,7 +112,7 @@ def main(args: argparse.Namespace) -> int:
         config_files=file_list(args.config_files),
         config_dict=parse_cli(args.overrides)[0],
         fresh=args.fresh,
-        command=shlex.join(["recbole-mm", *sys.argv[1:]]),
+        command=command_line(),
         method=method_of(args),
     )
     folder = Path(args.out or f"results/tune/{get_model(args.model).__name__}-{found.dataset}")
