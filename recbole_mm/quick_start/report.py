@@ -23,7 +23,7 @@ from recbole_mm.run.comparison import FILE, At, Comparison, Plan, Row, read_plan
 from recbole_mm.run.folder import SPEC, RunFolder
 from recbole_mm.run.question import OneQuestion, Question
 
-PAGE, CURVES = "report.html", "curves.html"
+PAGE, CURVES, RESULT = "report.html", "curves.html", "result.json"
 COLUMNS = 3  # of the metrics of a run, where no comparison names those of a table
 #: what a record of a comparison holds at least
 _HELD = frozenset(["preset", "dataset", "metrics", "rows", "tests", "evaluation"])
@@ -35,11 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "folders", nargs="+", metavar="FOLDER", help="of a comparison, or of one or more runs"
     )
-    parser.add_argument("--out", metavar="FILE", help="the page (default: report.html in the first folder)")
+    parser.add_argument("--out", metavar="FILE", help=f"the page (default: {PAGE} in the first folder)")
     parser.add_argument(
         "--leaderboard",
         metavar="FILE",
-        help="write every table of the records */result.json in the folders as Markdown, with what is missing",
+        help=f"write every table of the records */{RESULT} in the folders as Markdown, with what is missing",
     )
     parser.add_argument(
         "--modality",
@@ -79,7 +79,7 @@ def main(args: argparse.Namespace) -> int:
 def _records(folders: Sequence[str]) -> dict[str, Any]:
     """Of each comparison its ``result.json``, by the name of its folder."""
     records: dict[str, Any] = {}
-    for file in (file for folder in folders for file in sorted(Path(folder).glob("*/result.json"))):
+    for file in (file for folder in folders for file in sorted(Path(folder).glob(f"*/{RESULT}"))):
         name = file.parent.name
         if name in records:
             raise WrongUse(f"{file}: there is another record called {name}; rename one of the two folders")
@@ -88,11 +88,11 @@ def _records(folders: Sequence[str]) -> dict[str, Any]:
         except ValueError as error:
             raise Failure(f"{file}: the record cannot be read ({error}); copy it again") from error
         if not isinstance(record, dict) or not record.keys() >= _HELD:
-            raise Failure(f"{file}: no record of a comparison; copy its result.json again")
+            raise Failure(f"{file}: no record of a comparison; copy its {RESULT} again")
         records[name] = record
     if not records:
         raise WrongUse(
-            f"{', '.join(folders)}: no record */result.json there; copy result.json of a comparison into a folder of "
+            f"{', '.join(folders)}: no record */{RESULT} there; copy {RESULT} of a comparison into a folder of "
             "its own there"
         )
     return records

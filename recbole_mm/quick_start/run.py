@@ -19,10 +19,10 @@ from recbole_mm.quick_start.dry_run import describe_run
 from recbole_mm.quick_start.logger import init_logger
 from recbole_mm.quick_start.pretrain_vectors import of_a_run
 from recbole_mm.quick_start.repeat import hold_to, settings_of
-from recbole_mm.quick_start.report import write_curves
+from recbole_mm.quick_start.report import CURVES, write_curves
 from recbole_mm.quick_start.session import Session
 from recbole_mm.quick_start.showcase import leave_showcase
-from recbole_mm.report.card import read_record
+from recbole_mm.report.card import HTML, read_record
 from recbole_mm.run.folder import RunFolder, RunResult
 from recbole_mm.serialize import readable
 
@@ -126,7 +126,7 @@ def _show(result: RunResult, folder: RunFolder, copy: str | None) -> None:
     if result.groups is not None:
         print(result.groups.to_string(index=False))
     write_curves(folder)
-    print(f"open {place}/curves.html in a browser; its card is card.html")
+    print(f"open {place}/{CURVES} in a browser; its card is {HTML}")
     if copy:
         write_text(copy, json.dumps({**record, "history": readable(result.history)}, indent=1) + "\n")
 

@@ -14,9 +14,8 @@ from recbole_mm.errors import WrongUse
 from recbole_mm.files import replacing
 from recbole_mm.report.modality import gains_figure
 from recbole_mm.report.statistics import spread
+from recbole_mm.report.template import NO_PLOTLY
 from recbole_mm.run.comparison import Comparison
-
-_NO_PLOTLY = 'figures need plotly: pip install "recbole_mm[report]"'
 
 
 def missing_frame(comparison: Comparison) -> pd.DataFrame:
@@ -45,7 +44,7 @@ def write_gains(found: pd.DataFrame, path: Path) -> Path:
     try:
         return _write(gains_figure(found), found, path)
     except ImportError as missing:
-        raise WrongUse(_NO_PLOTLY) from missing
+        raise WrongUse(NO_PLOTLY) from missing
 
 
 def _missing_figure(table: pd.DataFrame) -> Any:
@@ -55,7 +54,7 @@ def _missing_figure(table: pd.DataFrame) -> Any:
         from plotly.graph_objects import Scatter
         from plotly.subplots import make_subplots
     except ImportError as missing:
-        raise WrongUse(_NO_PLOTLY) from missing
+        raise WrongUse(NO_PLOTLY) from missing
     names, rows = list(table["metric"].unique()), list(table["row"].unique())
     figure = make_subplots(rows=1, cols=len(names), subplot_titles=names)
     for k, name in enumerate(names):

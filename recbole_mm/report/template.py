@@ -15,6 +15,8 @@ from markupsafe import Markup
 
 from recbole_mm.errors import WrongUse
 
+NO_PLOTLY = 'figures need plotly: pip install "recbole_mm[report]"'
+
 
 def render(template: str, **values: Any) -> str:
     """A template of ``assets/`` with these values."""
@@ -42,7 +44,7 @@ def packed_plotly() -> Markup:
     try:
         from plotly.offline import get_plotlyjs
     except ImportError as missing:
-        raise WrongUse('figures need plotly: pip install "recbole_mm[report]"') from missing
+        raise WrongUse(NO_PLOTLY) from missing
     return Markup(base64.b64encode(gzip.compress(get_plotlyjs().encode(), 6, mtime=0)).decode())
 
 

@@ -36,7 +36,7 @@ from recbole_mm.files import append_line, read_lines, remove_litter, replacing, 
 from recbole_mm.run.spec import RunSpec
 
 FORMAT = 1
-SPEC, HISTORY, RECORD = "spec.yaml", "history.jsonl", "record.json"
+SPEC, HISTORY, RECORD, SHOWCASE = "spec.yaml", "history.jsonl", "record.json", "showcase.json"
 BEST, LAST, TRAINED_ON = "best.pth", "last.pth", "trained_on.npy"
 #: the record of a finished run while it is taken up again
 _BEFORE = "record.before.json"
@@ -165,7 +165,7 @@ class RunFolder:
 
     def read_showcase(self) -> dict[str, Any] | None:
         """What a page shows of the model beside its figures (`quick_start.showcase`); None where there is none."""
-        file = self.path / "showcase.json"
+        file = self.path / SHOWCASE
         try:
             found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
         except ValueError:
@@ -221,7 +221,7 @@ class RunFolder:
 
     def write_showcase(self, showcase: dict[str, Any]) -> None:
         """Write what a page shows of the model beside its figures."""
-        write_text(self.path / "showcase.json", json.dumps(showcase, separators=(",", ":")) + "\n")
+        write_text(self.path / SHOWCASE, json.dumps(showcase, separators=(",", ":")) + "\n")
 
     def amend(self, **told: Any) -> dict[str, Any]:
         """Tell the record of a finished run more; returns it."""
@@ -271,4 +271,4 @@ def _why_none(place: Path) -> str:
         return "no such run" + (f"; the newest there is {runs[-1].parent}" if runs else "")
     if runs:
         return f"there are {len(runs)} runs in it; name one of them, such as the newest, {runs[-1].parent}"
-    return "no folder of a run: it has no spec.yaml"
+    return f"no folder of a run: it has no {SPEC}"
