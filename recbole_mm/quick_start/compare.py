@@ -16,10 +16,10 @@ from recbole_mm.files import write_text
 from recbole_mm.quick_start.arguments import add_data_arguments, command_line, words
 from recbole_mm.quick_start.controls import CONTROLS, control_rows
 from recbole_mm.quick_start.fingerprint import versions
-from recbole_mm.quick_start.plan import Request, plan_runs
+from recbole_mm.quick_start.plan import Request, plan_runs, results_folder
 from recbole_mm.quick_start.preset import Settings, preset_names, rows_of
 from recbole_mm.quick_start.record import add_search
-from recbole_mm.quick_start.report import CURVES, PAGE, write_page
+from recbole_mm.quick_start.report import CURVES, PAGE, RESULT, write_page
 from recbole_mm.quick_start.runs import run_all
 from recbole_mm.quick_start.search.method import Method, add_method_arguments, method_of
 from recbole_mm.quick_start.search.rows import tuned_rows
@@ -147,7 +147,7 @@ def write_results(
     write_text(folder / "table.csv", frame(comparison, tests).to_csv(index=False))
     write_text(folder / "table.tex", latex(comparison, tests))
     text = json.dumps(document(comparison, tests, notes), indent=1, default=str)
-    write_text(folder / "result.json", text + "\n")
+    write_text(folder / RESULT, text + "\n")
     write_missing(comparison, folder)
     write_text(folder / CURVES, curves(comparison))
     write_page(folder / PAGE, comparison, tests, notes, runs)
@@ -214,9 +214,9 @@ def main(args: argparse.Namespace) -> int:
         tune=args.tune,
         method=method,
     )
-    folder = out or Path(FOLDER.format(preset=comparison.preset or "compare", dataset=comparison.dataset))
+    folder = results_folder(out, FOLDER, comparison.preset, comparison.dataset)
     figures = sorted(path.name for path in folder.glob("*.html") if path.name != PAGE)
-    print(f"wrote {folder}/: {', '.join(['table.md', 'table.csv', 'table.tex', 'result.json', *figures])}")
+    print(f"wrote {folder}/: {', '.join(['table.md', 'table.csv', 'table.tex', RESULT, *figures])}")
     print(f"open {folder / PAGE} in a browser")
     return 1 if comparison.failed else 0
 

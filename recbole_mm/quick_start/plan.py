@@ -72,8 +72,7 @@ class Request:
             raise WrongUse(
                 "--checkpoint_dir: the runs lie in the folder of the results; name that with --out"
             )
-        out = at_home(out) or default.format(preset=preset.name or "compare", dataset=dataset)
-        return cls(preset, dataset, files, overrides, Path(out))
+        return cls(preset, dataset, files, overrides, results_folder(out, default, preset.name, dataset))
 
     @property
     def shared(self) -> Settings:
@@ -84,6 +83,11 @@ class Request:
         """All settings of a row."""
         given = self.preset.settings(row, self.dataset, self.files, self.overrides)
         return {**given, "checkpoint_dir": str(self.folder / RUNS)}
+
+
+def results_folder(out: str | Path | None, default: str, preset: str | None, dataset: str) -> Path:
+    """``out``, or where that is None ``default`` with its ``{preset}`` and ``{dataset}`` filled in."""
+    return Path(at_home(out) or default.format(preset=preset or "compare", dataset=dataset))
 
 
 def plan_runs(

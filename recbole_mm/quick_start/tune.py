@@ -12,10 +12,12 @@ from recbole_mm.errors import WrongUse, count
 from recbole_mm.files import at_home, properties_dir
 from recbole_mm.model import get_model
 from recbole_mm.quick_start.arguments import add_data_arguments, command_line
-from recbole_mm.quick_start.plan import Request
+from recbole_mm.quick_start.plan import Request, results_folder
 from recbole_mm.quick_start.preset import Settings, preset_names
 from recbole_mm.quick_start.search.method import Method, add_method_arguments, method_of
-from recbole_mm.quick_start.search.outcome import Search
+from recbole_mm.quick_start.search.outcome import BEST, TABLE, Search
+from recbole_mm.quick_start.search.outcome import TRIALS as TRIALS_FILE
+from recbole_mm.quick_start.search.picture import PICTURE
 from recbole_mm.quick_start.search.search import search
 from recbole_mm.quick_start.search.space import find_space
 from recbole_mm.run.comparison import Row
@@ -55,10 +57,9 @@ def tune(
 
     Raises ``WrongUse`` on a space or a point that cannot be used, ``Failure`` if no trial ends.
     """
-    name = get_model(model).__name__
-    request = Request.read(
-        presets, dataset, config_files, config_dict, out, f"results/tune/{name}-{{dataset}}"
-    )
+    model_class = get_model(model)
+    name = model_class.__name__
+    request = Request.read(presets, dataset, config_files, config_dict, out, _folder_of(model_class))
     given = find_space(Path(at_home(space) or properties_dir() / f"tune/{name}.yaml"))
     for key in sorted(set(given.axes) & {*request.files, *request.overrides}):
         named = f"--{key}" if key in request.overrides else f"{key} (--config_files)"
@@ -70,6 +71,11 @@ def tune(
         model, request.dataset, given, settings, request.folder,
         trials=trials, seed=order_seed, fresh=fresh, command=command, method=method or Method(),
     )  # fmt: skip
+
+
+def _folder_of(model_class: type) -> str:
+    """Where the results of a search go where no folder is given (`results_folder`)."""
+    return f"results/tune/{model_class.__name__}-{{dataset}}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,7 +107,7 @@ def main(args: argparse.Namespace) -> int:
     """Search and print the best values as yaml."""
     if args.trials != "all" and not (args.trials.isdigit() and int(args.trials)):
         raise WrongUse(f"--samples: expected a count or all, got '{args.trials}'")
-    found = tune(
+    result = tune(
         args.model,
         args.dataset,
         None if args.trials == "all" else int(args.trials),
@@ -115,11 +121,13 @@ def main(args: argparse.Namespace) -> int:
         command=command_line(),
         method=method_of(args),
     )
-    folder = Path(args.out or f"results/tune/{get_model(args.model).__name__}-{found.dataset}")
-    print((folder / "best.yaml").read_text(encoding="utf-8"), end="")
-    if found.test_result:
-        print("test, read once: " + "    ".join(f"{k}: {v}" for k, v in found.test_result.items()))
-    if failed := [trial for trial in found.trials if trial["error"]]:
-        print(f"{len(failed)} of {count(len(found.trials), 'trial')} failed, the first: {failed[0]['error']}")
-    print(f"wrote {folder}/: trials.csv, trials.json, best.yaml, search.html")
+    folder = results_folder(args.out, _folder_of(get_model(args.model)), None, result.dataset)
+    print((folder / BEST).read_text(encoding="utf-8"), end="")
+    if result.test_result:
+        print("test, read once: " + "    ".join(f"{k}: {v}" for k, v in result.test_result.items()))
+    if failed := [trial for trial in result.trials if trial["error"]]:
+        print(
+            f"{len(failed)} of {count(len(result.trials), 'trial')} failed, the first: {failed[0]['error']}"
+        )
+    print(f"wrote {folder}/: {', '.join([TABLE, TRIALS_FILE, BEST, PICTURE])}")
     return 0

@@ -18,7 +18,8 @@ from recbole_mm.quick_start.search.space import Point, Space
 from recbole_mm.run.key import keys_that
 from recbole_mm.serialize import readable
 
-JOURNAL, TRIALS = "trials.jsonl", "trials.json"
+JOURNAL, TRIALS, TABLE = "trials.jsonl", "trials.json", "trials.csv"
+BEST = "best.yaml"
 # what a line of it tells of a record
 _TOLD = ("best_valid_score", "best_valid_result", "epochs_run", "stopped_by", "seconds", "threads")
 
@@ -117,7 +118,7 @@ def write_trials(search: Search, folder: Path) -> None:
     """``trials.jsonl``, ``trials.json`` (all of the search) and ``trials.csv`` (a column for each key)."""
     write_text(folder / JOURNAL, "".join(f"{json.dumps(trial, default=str)}\n" for trial in search.trials))
     write_text(folder / TRIALS, json.dumps(search.document(), indent=1, default=str) + "\n")
-    write_text(folder / "trials.csv", trials_frame(search).to_csv(index=False))
+    write_text(folder / TABLE, trials_frame(search).to_csv(index=False))
 
 
 def trials_frame(search: Search) -> pd.DataFrame:

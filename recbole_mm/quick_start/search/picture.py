@@ -15,6 +15,7 @@ from recbole_mm.quick_start.search.desk import PRUNED, Trial
 from recbole_mm.quick_start.search.outcome import Search
 from recbole_mm.quick_start.search.space import Space
 
+PICTURE = "search.html"
 # fewer tell nothing about what mattered
 _LEAST = 5
 
@@ -27,7 +28,7 @@ def write_picture(search: Search, trials: Sequence[Trial], metric: str, folder: 
     try:
         from plotly.io import to_html
     except ImportError as missing:
-        raise WrongUse('search.html needs plotly: pip install "recbole_mm[report]"') from missing
+        raise WrongUse(f'{PICTURE} needs plotly: pip install "recbole_mm[report]"') from missing
     scored = [trial for trial in trials if trial.score is not None]
     figures = [
         (f"Settings and {metric} on validation", _coordinates(search.space, scored, metric)),
@@ -39,7 +40,7 @@ def write_picture(search: Search, trials: Sequence[Trial], metric: str, folder: 
     for number, (title, figure) in enumerate(figures):
         figure.update_layout(template="plotly_white", title=title, height=480)
         parts.append(to_html(figure, full_html=False, include_plotlyjs=number == 0))
-    path = folder / "search.html"
+    path = folder / PICTURE
     title = f"{search.model} on {search.dataset}: {len(search.trials)} trials, {search.epochs} epochs"
     head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><h1>{title}</h1>"
     write_text(path, head + "".join(parts) + "</html>\n")

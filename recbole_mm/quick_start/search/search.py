@@ -24,6 +24,7 @@ from recbole_mm.quick_start.runs import run_all
 from recbole_mm.quick_start.search.desk import Desk, Trial
 from recbole_mm.quick_start.search.method import Method
 from recbole_mm.quick_start.search.outcome import (
+    BEST,
     JOURNAL,
     Search,
     best_of,
@@ -94,7 +95,7 @@ def search(
         if found.test_result is None and best.folder is not None and not best.folder.best.is_file():
             _say_untested(best)
     write_trials(found, folder)
-    write_text(folder / "best.yaml", best_yaml(found, base["valid_metric"], command))
+    write_text(folder / BEST, best_yaml(found, base["valid_metric"], command))
     write_picture(found, done.trials, base["valid_metric"], folder)
     _drop_weights(done.trials, best if kept != "none" else None)
     return found
