@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from recbole_mm import __version__
-from recbole_mm.errors import Failure, WrongUse, suggest
+from recbole_mm.errors import Failure, WrongUse, one_line, suggest
 from recbole_mm.files import at_home
 
 #: sub-command -> (module with add_arguments(parser) and main(args) -> int, what it does)
@@ -150,7 +150,7 @@ def _open_streams() -> None:
 def _say(error: BaseException, code: int, verbose: bool) -> int:
     if verbose:
         traceback.print_exception(error)
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = one_line(error)
     if isinstance(error, PermissionError) and error.filename is not None:
         text = f"{error.filename}: {error.strerror}; start where you may write, or ask for the right to it"
     elif not isinstance(error, (WrongUse, Failure)):

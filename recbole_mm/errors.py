@@ -42,5 +42,10 @@ def count(number: object, thing: str) -> str:
     return f"{number} {thing}{'s' * (number != 1)}"
 
 
+def one_line(error: BaseException) -> str:
+    """What an error says on one line; its kind where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def _folded(word: object) -> str:
     return str(word).lower().replace("-", "_")

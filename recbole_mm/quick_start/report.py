@@ -10,7 +10,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
-from recbole_mm.errors import Failure, WrongUse, count
+from recbole_mm.errors import Failure, WrongUse, count, one_line
 from recbole_mm.files import write_text
 from recbole_mm.quick_start.preset import load_preset, preset_names
 from recbole_mm.quick_start.showcase import showcase_of
@@ -137,7 +137,7 @@ def write_page(
             found = showcase_of(folder)
             why = "its weights were not kept"
         except Exception as error:  # data gone, a model of somebody's own: the figures are there all the same
-            found, why = None, " ".join(str(error).split()) or type(error).__name__
+            found, why = None, one_line(error)
         if found is None:
             notes.append(f"{row.label}: no lists and no map, for {why}.")
             getLogger("recbole_mm.run").warning("%s", notes[-1])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_mm.config import Config
-from recbole_mm.errors import Failure, Interrupted, WrongUse
+from recbole_mm.errors import Failure, Interrupted, WrongUse, one_line
 from recbole_mm.files import write_text
 from recbole_mm.quick_start.logger import init_logger
 from recbole_mm.quick_start.progress import RunsProgress
@@ -143,10 +143,10 @@ def error_file(folder: Path, run: RunSpec) -> Path:
 def keep_error(folder: Path, run: RunSpec, error: BaseException) -> str:
     """Write why a run failed (`error_file`); the one line of it."""
     trace = "".join(traceback.format_exception(error))
-    write_text(error_file(folder, run), f"{_one_line(error)}\n\n{trace}")
-    return _one_line(error)
+    write_text(error_file(folder, run), f"{_reason(error)}\n\n{trace}")
+    return _reason(error)
 
 
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if isinstance(error, (WrongUse, Failure)) else f"{type(error).__name__}: {text}"
+def _reason(error: BaseException) -> str:
+    expected = isinstance(error, (WrongUse, Failure))
+    return one_line(error) if expected else f"{type(error).__name__}: {one_line(error)}"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from recbole_mm.data.describe import describe_items
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import WrongUse, one_line
 from recbole_mm.evaluator.query import EvalTask
 from recbole_mm.quick_start.session import Session
 from recbole_mm.run.folder import RunFolder
@@ -51,8 +51,7 @@ def leave_showcase(session: Session) -> None:
     try:
         session.trainer.folder.write_showcase(showcase(session))
     except Exception as error:  # a model of somebody's own may score in its own way
-        why = " ".join(str(error).split()) or type(error).__name__
-        getLogger("recbole_mm.run").warning("no lists and no map for the page: %s", why)
+        getLogger("recbole_mm.run").warning("no lists and no map for the page: %s", one_line(error))
 
 
 def showcase_of(folder: RunFolder) -> dict[str, Any] | None:
