@@ -39,8 +39,8 @@ def main(args: argparse.Namespace) -> int:
     files = file_list(args.config_files)
     if not args.dataset and not files:
         raise WrongUse("name a data set: recbole-mm check --dataset=ml-100k")
-    found = examine(args.dataset, files, args.overrides)
-    print(json.dumps(found, indent=1) if args.json else _text(found))
+    findings = examine(args.dataset, files, args.overrides)
+    print(json.dumps(findings, indent=1) if args.json else _text(findings))
     return 0
 
 
@@ -51,7 +51,7 @@ def examine(dataset: str | None, files: Sequence[str] = (), overrides: Sequence[
     data = load_dataset(config)
     rows, at = data.inter_feat, data.time_field
     users, items = rows[data.uid_field].to_numpy(), rows[data.iid_field].to_numpy()
-    found: dict[str, Any] = {
+    findings: dict[str, Any] = {
         "dataset": config["dataset"],
         "rows": len(rows),
         "users": data.user_num - 1,
@@ -67,13 +67,13 @@ def examine(dataset: str | None, files: Sequence[str] = (), overrides: Sequence[
     again, rows_of_test = repeated(train)
     before = [np.concatenate(both) for both in zip(train.pairs["train"], train.pairs["valid"], strict=True)]
     cold = [len(np.setdiff1d(asked, known)) for asked, known in zip(train.pairs["test"], before, strict=True)]
-    found |= {
+    findings |= {
         "parts": [len(part) for part in (train, *others)],
         "boundary_tied": data.ties and data.ties.as_dict(),
         "test_pairs_in_training": {"pairs": again, "of": rows_of_test},
         "in_the_test_only": {"users": cold[0], "items": cold[1]},
     }
-    return found
+    return findings
 
 
 def _as_in_the_files(config: Config) -> None:
@@ -142,17 +142,18 @@ def _store(stores: Sequence[tuple[Path, np.ndarray]]) -> dict[str, int]:
     return {"items": len(vectors), "of": len(stores[0][1]) - 1, "equal": int(counts[counts > 1].sum())}
 
 
-def _text(found: dict[str, Any]) -> str:
-    times, tied, domains = found["times"], found["last_two_tied"], found["domains"]
-    boundary, again, cold = found["boundary_tied"], found["test_pairs_in_training"], found["in_the_test_only"]
+def _text(findings: dict[str, Any]) -> str:
+    times, tied, domains = findings["times"], findings["last_two_tied"], findings["domains"]
+    boundary, again = findings["boundary_tied"], findings["test_pairs_in_training"]
+    cold, sizes = findings["in_the_test_only"], [findings[name] for name in ("users", "items", "rows")]
     lines = {
-        "data": f"{found['users']:,} users, {found['items']:,} items, {found['rows']:,} rows after the filters",
-        "repeats": f"{found['repeated_pairs']:,} rows repeat a pair of user and item",
+        "data": "{:,} users, {:,} items, {:,} rows after the filters".format(*sizes),
+        "repeats": f"{findings['repeated_pairs']:,} rows repeat a pair of user and item",
         "times": "no field of time" if times is None else _times_text(times),
         "ties": "no field of time"
         if tied is None
         else f"{_of(tied['users'], tied['of'])} users have their last two rows at one time",
-        "split": " / ".join(f"{rows:,}" for rows in found["parts"]) + " rows of training, validation, test",
+        "split": f"{' / '.join(f'{n:,}' for n in findings['parts'])} rows of training, validation, test",
         "boundary": "not cut by time"
         if boundary is None
         else f"{_of(boundary['tied'], boundary['asked'])} users have rows of one time on both sides (ties)",
@@ -163,7 +164,7 @@ def _text(found: dict[str, Any]) -> str:
         lines["domains"] = (
             f"{domains['domains']}; {domains['users']:,} users and {domains['items']:,} items in several"
         )
-    for name, store in found["stores"].items():
+    for name, store in findings["stores"].items():
         lines[name] = (
             f"vectors of {_of(store['items'], store['of'])} items, {store['equal']:,} of them like another's"
         )

@@ -101,9 +101,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Prints the findings; 1 where RecBole cannot be used, else 0."""
-    found = examine()
-    print(json.dumps(found, indent=2) if args.json else _as_text(found))
-    return 0 if found["usable"]["recbole"]["ok"] else 1
+    findings = examine()
+    print(json.dumps(findings, indent=2) if args.json else _as_text(findings))
+    return 0 if findings["usable"]["recbole"]["ok"] else 1
 
 
 def examine() -> dict[str, Any]:
@@ -179,22 +179,22 @@ def _finish(process: subprocess.Popen[str]) -> tuple[dict[str, Any], list[dict[s
     if process.returncode:
         last = (err.strip().splitlines() or [f"ended with code {process.returncode}"])[-1]
         return {"ok": False, "detail": last}, []
-    said = json.loads(out.splitlines()[-1])
-    return {"ok": True, "detail": said["detail"]}, said["patches"]
+    report = json.loads(out.splitlines()[-1])
+    return {"ok": True, "detail": report["detail"]}, report["patches"]
 
 
-def _as_text(found: dict[str, Any]) -> str:
-    lines = [f"{name:<27}{version or '-'}" for name, version in found["versions"].items()]
+def _as_text(findings: dict[str, Any]) -> str:
+    lines = [f"{name:<27}{version or '-'}" for name, version in findings["versions"].items()]
     lines += ["", "usable:"]
-    for name, state in found["usable"].items():
+    for name, state in findings["usable"].items():
         lines.append(
             f"  {name:<18}{'yes' if state['ok'] else 'no'}{': ' if state['detail'] else ''}{state['detail']}"
         )
-    lines += ["", f"{len(found['patches'])} patches active, in memory only:"]
-    for (library, why), places in _grouped(found["patches"]).items():
+    lines += ["", f"{len(findings['patches'])} patches active, in memory only:"]
+    for (library, why), places in _grouped(findings["patches"]).items():
         lines += [f"  {library}: {why}", f"      {'; '.join(places)}"]
-    if found["remedy"]:
-        lines += ["", f"RecBole {RECBOLE_VERSION} is needed; run: {found['remedy']}"]
+    if findings["remedy"]:
+        lines += ["", f"RecBole {RECBOLE_VERSION} is needed; run: {findings['remedy']}"]
     return "\n".join(lines)
 
 

@@ -47,7 +47,7 @@ def describe(session: Session) -> dict[str, Any]:
     No run is written; the session is used up, since a few training steps change its weights.
     """
     dataset, config, weights = session.dataset, session.config, n_parameters(session.model)
-    found: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "model": config["model"],
         "dataset": config["dataset"],
         "users": dataset.user_num - 1,
@@ -64,7 +64,7 @@ def describe(session: Session) -> dict[str, Any]:
         "written_to": os.path.relpath(config["checkpoint_dir"]),
         **epoch_seconds(session),
     }
-    return {**found, "text": _text(found)}
+    return {**summary, "text": _text(summary)}
 
 
 def candidates(session: Session) -> str:
@@ -114,19 +114,20 @@ def _items_of_domains(dataset: Any) -> dict[str, int]:
     return dict(zip(dataset.domain_names, counts.tolist(), strict=True))
 
 
-def _text(found: dict[str, Any]) -> str:
-    rows, seconds = found["rows"], found["epoch_seconds"]
-    domains = ", ".join(f"{name} {count:,}" for name, count in found["items_of_domains"].items())
+def _text(summary: dict[str, Any]) -> str:
+    rows, seconds = summary["rows"], summary["epoch_seconds"]
+    domains = ", ".join(f"{name} {count:,}" for name, count in summary["items_of_domains"].items())
     lines = {
-        "run": f"{found['model']} on {found['dataset']}, into a folder of {found['written_to']}/",
-        "data": f"{found['users']:,} users, {found['items']:,} items" + (f" ({domains})" if domains else ""),
+        "run": f"{summary['model']} on {summary['dataset']}, into a folder of {summary['written_to']}/",
+        "data": f"{summary['users']:,} users, {summary['items']:,} items"
+        + (f" ({domains})" if domains else ""),
         "rows": f"{rows['train']:,} training, {rows['valid']:,} validation, {rows['test']:,} test",
-        "ranked": found["candidates"],
-        "stages": ", ".join(found["stages"]),
-        "model": f"{found['parameters']:,} parameters, {found['training_mib']} MiB to train them with Adam",
-        "memory": f"{found['resident_mib']:,} MiB now, the data in it",
+        "ranked": summary["candidates"],
+        "stages": ", ".join(summary["stages"]),
+        "model": f"{summary['parameters']:,} parameters, {summary['training_mib']} MiB to train them with Adam",
+        "memory": f"{summary['resident_mib']:,} MiB now, the data in it",
         "epoch": "not estimated: the model has a training loop of its own"
         if seconds is None
-        else f"about {duration(seconds)} for {found['batches']} batches, validation aside",
+        else f"about {duration(seconds)} for {summary['batches']} batches, validation aside",
     }
     return "\n".join(f"{name:<8}{text}" for name, text in lines.items())

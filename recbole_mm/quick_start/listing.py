@@ -21,12 +21,12 @@ _LINE = re.compile(r"^(?P<key>\w+):.*?\s#\s*(?P<comment>.*\S)", re.MULTILINE)
 
 def models() -> list[dict[str, str]]:
     """``name``, ``of`` (``recbole_mm``, or the family of RecBole's) and ``about`` (of its docstring) of each model."""
-    found = []
+    entries = []
     for name, (module, about) in model_lines().items():
         package, *_, family, _ = module.split(".")
         of = package if package == "recbole_mm" else f"RecBole {family.removesuffix('_recommender')}"
-        found.append({"name": name, "of": of, "about": about})
-    return found
+        entries.append({"name": name, "of": of, "about": about})
+    return entries
 
 
 def keys(model: str | None = None) -> list[dict[str, Any]]:
@@ -46,14 +46,14 @@ def keys(model: str | None = None) -> list[dict[str, Any]]:
         files = [theirs / f"model/{name}.yaml" for name in (model.lower(), model)] + [
             ours / f"model/{model}.yaml"
         ]
-    found: dict[str, dict[str, Any]] = {}
+    entries: dict[str, dict[str, Any]] = {}
     for file in files:
         about = _comments(file)
         for key, default in load_internal(file).items():
-            line = about.get(key) or found.get(key, {}).get("about", "")
+            line = about.get(key) or entries.get(key, {}).get("about", "")
             of = "recbole_mm" if file.is_relative_to(ours) else "RecBole"
-            found[key] = {"key": key, "default": default, "about": line, "of": of}
-    return list(found.values())
+            entries[key] = {"key": key, "default": default, "about": line, "of": of}
+    return list(entries.values())
 
 
 def _comments(path: Path) -> dict[str, str]:
@@ -70,15 +70,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Print the list that the command names."""
-    found = models() if args.command == "models" else keys(args.model)
+    entries = models() if args.command == "models" else keys(args.model)
     print(
-        json.dumps(found, indent=1) if args.json else "\n".join(_lines(found, getattr(args, "model", None)))
+        json.dumps(entries, indent=1)
+        if args.json
+        else "\n".join(_lines(entries, getattr(args, "model", None)))
     )
     return 0
 
 
-def _lines(found: Iterable[dict[str, Any]], model: str | None = None) -> Iterator[str]:
-    for entry in found:
+def _lines(entries: Iterable[dict[str, Any]], model: str | None = None) -> Iterator[str]:
+    for entry in entries:
         if "name" in entry:
             yield f"{entry['name']:<20}{entry['of']:<25}{entry['about']}".rstrip()
             continue
