@@ -162,8 +162,8 @@ class DataSets:
 
     def of(self, config: Config) -> Any:
         """What ``put`` gave for the data of a configuration."""
-        told = sorted((key, repr(config[key])) for key in data_keys() if key in config)
-        key = repr(told)
+        read = sorted((key, repr(config[key])) for key in data_keys() if key in config)
+        key = repr(read)
         if key not in self._made:
             self._made[key] = self._put(shared_data(config, test=False))
         return self._made[key]

@@ -93,10 +93,10 @@ def tested_before(folder: Path) -> dict[str, dict[str, float]]:
     """`Search.tested` of the searches in this folder before."""
     file = folder / TRIALS
     before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    found = dict(before.get("tested") or {})
+    tested = dict(before.get("tested") or {})
     if before.get("test_result") and before.get("best") is not None:  # written before there was ``tested``
-        found.setdefault(before["trials"][before["best"]]["key"], before["test_result"])
-    return found
+        tested.setdefault(before["trials"][before["best"]]["key"], before["test_result"])
+    return tested
 
 
 def plain_trial(trial: Trial) -> dict[str, Any]:

@@ -240,7 +240,7 @@ def _name(trial: Any) -> str:
 
 
 def _rungs(options: RayOptions, config: Any, desk: Desk) -> Rungs | None:
-    """For asha, which is not Ray's: see there."""
+    """The successive halving of ``--scheduler asha``, which is ours and not Ray's; None for the other schedulers."""
     if options.scheduler != "asha":
         return None
     return Rungs(epochs_of(config), options.grace, desk.points.count, int(config["eval_step"] or 1))

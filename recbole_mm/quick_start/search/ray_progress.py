@@ -43,12 +43,12 @@ class Progress(ray.tune.Callback):
     def _reached(self, rungs: Rungs, trial: Trial, until: int) -> None:
         """Tell ``rungs`` how good a trial is after ``until`` epochs."""
         assert trial.spec is not None
-        found = run_folders(self._folder / RUNS, self._since).get(trial.spec.key or "")
-        if found is None or found.finished or error_file(self._folder, trial.spec).is_file():
+        run = run_folders(self._folder / RUNS, self._since).get(trial.spec.key or "")
+        if run is None or run.finished or error_file(self._folder, trial.spec).is_file():
             self.settle(trial)
         scores = [
             each["valid_score"]
-            for each in (trial.history or (found.read_history() if found and not trial.error else []))[:until]
+            for each in (trial.history or (run.read_history() if run and not trial.error else []))[:until]
             if each["valid_score"] is not None
         ]
         good = self._desk.told(trial, scores[-1] if scores else None)
@@ -73,18 +73,18 @@ def _take(trial: Trial, folder: Path, since: float) -> None:
     if file.is_file():
         trial.error = file.read_text(encoding="utf-8").partition("\n")[0]
         return
-    found = run_folders(folder / RUNS, since).get(trial.spec.key or "")
-    if found is None:
+    run = run_folders(folder / RUNS, since).get(trial.spec.key or "")
+    if run is None:
         trial.error = "it left nothing"
         return
-    if not found.finished:  # Ray ended the process before the trial had written its record
-        found.finish(RunResult(_record_of(found, trial)), "best")
-    trial.take(found)
+    if not run.finished:  # Ray ended the process before the trial had written its record
+        run.finish(RunResult(_record_of(run, trial)), "best")
+    trial.take(run)
 
 
-def _record_of(found: RunFolder, trial: Trial) -> dict[str, Any]:
+def _record_of(run: RunFolder, trial: Trial) -> dict[str, Any]:
     assert trial.config is not None
-    history = found.read_history()
+    history = run.read_history()
     bigger = bool(trial.config["valid_metric_bigger"])
     best = max if bigger else min
     scored = [each for each in history if each["valid_score"] is not None]
@@ -101,7 +101,7 @@ def _record_of(found: RunFolder, trial: Trial) -> dict[str, Any]:
         "epochs_run": len(history),
         "stopped_by": PRUNED,
         "seconds": round(sum(each["seconds"] + (each["valid_seconds"] or 0.0) for each in history), 2),
-        "files": {"best": BEST} if found.best.is_file() else {},
+        "files": {"best": BEST} if run.best.is_file() else {},
     }
 
 

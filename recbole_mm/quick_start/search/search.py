@@ -82,23 +82,23 @@ def search(
     else:
         done, threads = _one_after_another(desk(1), folder, fresh), torch.get_num_threads()
     lines = [plain_trial(trial) for trial in done.trials]
-    found = Search(model, dataset, space, held, lines, tested=tested_before(folder))
-    found.how = {
+    result = Search(model, dataset, space, held, lines, tested=tested_before(folder))
+    result.how = {
         "engine": method.engine, "searcher": method.searcher, "scheduler": method.ray.get("scheduler", "none"),
         "order_seed": seed, "threads": threads, "search_seconds": round(time.perf_counter() - began, 2),
     }  # fmt: skip
-    best = _choose(found, done.trials, base, folder)
+    best = _choose(result, done.trials, base, folder)
     if best.folder is not None:
-        add_search(best.folder, found.effort())
+        add_search(best.folder, result.effort())
     if test:
-        found.read_test(_test(best))
-        if found.test_result is None and best.folder is not None and not best.folder.best.is_file():
+        result.read_test(_test(best))
+        if result.test_result is None and best.folder is not None and not best.folder.best.is_file():
             _say_untested(best)
-    write_trials(found, folder)
-    write_text(folder / BEST, best_yaml(found, base["valid_metric"], command))
-    write_picture(found, done.trials, base["valid_metric"], folder)
+    write_trials(result, folder)
+    write_text(folder / BEST, best_yaml(result, base["valid_metric"], command))
+    write_picture(result, done.trials, base["valid_metric"], folder)
     _drop_weights(done.trials, best if kept != "none" else None)
-    return found
+    return result
 
 
 def _base(model: str, dataset: str, settings: Settings) -> Config:
@@ -118,14 +118,14 @@ def _say_idle(model: str, dataset: str, point: Settings, space: Space) -> None:
                 getLogger("recbole_mm.run").warning("the space: %s", note)
 
 
-def _choose(found: Search, trials: list[Trial], base: Config, folder: Path) -> Trial:
+def _choose(result: Search, trials: list[Trial], base: Config, folder: Path) -> Trial:
     """The best trial on validation. Raises ``Failure`` where none has a score; what failed is written."""
     best = best_of(trials, bool(base["valid_metric_bigger"]))
     if best is None:
-        write_trials(found, folder)
-        why = found.trials[0]["error"]
+        write_trials(result, folder)
+        why = result.trials[0]["error"]
         raise Failure(f"no trial of {base['model']} finished; {folder / JOURNAL} says why: {why}")
-    found.best = found.trials[best.number]
+    result.best = result.trials[best.number]
     return best
 
 
@@ -135,12 +135,12 @@ def _one_after_another(desk: Desk, folder: Path, fresh: bool) -> Desk:
         specs = [trial.spec for trial in batch if trial.error is None and trial.spec is not None]
         if not specs and all(trial.error for trial in desk.trials):
             raise WrongUse(str(batch[0].error))
-        found, errors = run_all(specs, folder, fresh, test=False)
+        finished, errors = run_all(specs, folder, fresh, test=False)
         for trial in batch:
             if trial.error is None and trial.spec is not None:
                 at = trial.spec.label, int(trial.spec.seed or 0)
-                if at in found:
-                    trial.take(found[at][0])
+                if at in finished:
+                    trial.take(finished[at][0])
                 else:
                     trial.error = errors[at]
                 desk.done(trial)
