@@ -93,11 +93,11 @@ def compare(
     plan, runs = plan_runs(request, rows, numbers, columns, kept, reference)
     _say_replaced([] if before is None else before.rows, plan.rows)
     plan = replace(plan, common={**plan.common, "versions": versions(), "command": command})
-    found, errors = run_all(runs, folder, fresh, OneQuestion())
-    _note_searches(rows, {at: run for at, (run, _) in found.items()})
-    write_plan(folder, plan, {at: run for at, (run, _) in found.items()}, errors)
-    comparison = Comparison.of(plan, {at: result for at, (_, result) in found.items()}, errors)
-    write_results(comparison, folder, {at: run for at, (run, _) in found.items()}, show)
+    done, errors = run_all(runs, folder, fresh, OneQuestion())
+    _note_searches(rows, {at: run for at, (run, _) in done.items()})
+    write_plan(folder, plan, {at: run for at, (run, _) in done.items()}, errors)
+    comparison = Comparison.of(plan, {at: result for at, (_, result) in done.items()}, errors)
+    write_results(comparison, folder, {at: run for at, (run, _) in done.items()}, show)
     return comparison
 
 

@@ -48,7 +48,7 @@ def control_rows(
     kinds += [
         (f"{100 * share:g}% masked", {"feature_missing": share}, share) for share in missing if share > 0
     ]
-    found = [
+    added = [
         Row(
             label=f"{row.label}, {name}",
             model=row.model,
@@ -62,9 +62,9 @@ def control_rows(
         for name, settings, share in kinds
         if not ("modalities" in settings and _needs_features(row, settings_of(row)))
     ]
-    if kinds and not found:
+    if kinds and not added:
         raise WrongUse("--controls and --missing need a model that reads features; none of these rows does")
-    return found
+    return added
 
 
 def _controlled(row: Row, control: Settings) -> Settings:
@@ -100,6 +100,6 @@ def reads_features(row: Row) -> bool:
     return trait(model, "multimodal") and not (none or _has(row.settings, trait(model, "features_off")))
 
 
-def _has(settings: Mapping[str, Any], some: Mapping[str, Any]) -> bool:
-    """Whether all of ``some``, if there are any, are among the settings."""
-    return bool(some) and some.items() <= settings.items()
+def _has(settings: Mapping[str, Any], switches: Mapping[str, Any]) -> bool:
+    """Whether all of ``switches``, if there are any, are among the settings."""
+    return bool(switches) and switches.items() <= settings.items()

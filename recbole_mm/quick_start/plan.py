@@ -54,15 +54,15 @@ class Request:
         Raises ``WrongUse`` on a malformed file, no data set, or runs that shall lie elsewhere.
         """
         # what a search found is of one model, so it is no setting of all rows
-        found = [str(path) for path in config_files if {"model", "dataset"} <= load_user(path).keys()]
-        preset = load_preset([*presets, *found])
+        searched = [str(path) for path in config_files if {"model", "dataset"} <= load_user(path).keys()]
+        preset = load_preset([*presets, *searched])
         dataset = dataset or preset.dataset
         if not dataset:
             raise WrongUse("name a data set: --dataset ml-100k")
         files = {
             key: value
             for path in config_files
-            if str(path) not in found
+            if str(path) not in searched
             for key, value in load_user(path).items()
         }
         overrides = dict(config_dict or {})

@@ -40,13 +40,13 @@ def settings_of(record: Mapping[str, Any], overrides: Sequence[str]) -> tuple[st
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """What the two records were made of differently, a line each; of parts that both have."""
-    found = []
+    lines = []
     for part in MADE_OF:
         old, new = _flat(before.get(part), part), _flat(after.get(part), part)
-        found += [
+        lines += [
             f"{name}: {old[name]}, now {new[name]}" for name in old if name in new and old[name] != new[name]
         ]
-    return found
+    return lines
 
 
 def hold_to(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
@@ -56,14 +56,16 @@ def hold_to(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
         Failure: they are not; it names the first figure that differs, and what else is different.
     """
     after = _plain(after)
-    made = differences(before, after)
-    for line in made:
+    changes = differences(before, after)
+    for line in changes:
         _log.warning("not as in the first run: %s", line)
     for name in RESULTS:
         old, new = _flat(before.get(name), name), _flat(after.get(name), name)
         wrong = [key for key in old if old[key] != new.get(key)]
         if wrong:
-            why = f"; different are {', '.join(line.partition(':')[0] for line in made)}" if made else ""
+            why = (
+                f"; different are {', '.join(line.partition(':')[0] for line in changes)}" if changes else ""
+            )
             raise Failure(
                 f"the repeated run differs: {wrong[0]} was {old[wrong[0]]}, is {new.get(wrong[0])}{why}"
             )

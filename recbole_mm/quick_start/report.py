@@ -99,11 +99,11 @@ def _records(folders: Sequence[str]) -> dict[str, Any]:
 
 
 def _write_modality(records: Mapping[str, Any], out: Path) -> None:
-    found = gains(records)
-    if not len(found):
+    gained = gains(records)
+    if not len(gained):
         raise WrongUse("--modality: these records hold no controls; recbole-mm compare --controls makes them")
-    write_gains(found, out)
-    print(f"{os.path.relpath(out)}: {len(found)} controls")
+    write_gains(gained, out)
+    print(f"{os.path.relpath(out)}: {len(gained)} controls")
 
 
 def _write_leaderboard(folders: Sequence[str], records: Mapping[str, Any], out: Path) -> None:
@@ -134,15 +134,15 @@ def write_page(
         if folder is None:
             continue
         try:
-            found = showcase_of(folder)
+            showcase = showcase_of(folder)
             why = "its weights were not kept"
         except Exception as error:  # data gone, a model of somebody's own: the figures are there all the same
-            found, why = None, one_line(error)
-        if found is None:
+            showcase, why = None, one_line(error)
+        if showcase is None:
             notes.append(f"{row.label}: no lists and no map, for {why}.")
             getLogger("recbole_mm.run").warning("%s", notes[-1])
         else:
-            showcases[row.label] = found
+            showcases[row.label] = showcase
     write_text(out, page(comparison, tests, notes, showcases))
 
 
@@ -162,8 +162,8 @@ def plan_of_runs(folders: Sequence[str], tested: bool = True) -> tuple[Plan, dic
     for given in folders:
         if Path(given).is_dir() and not (Path(given) / SPEC).is_file():
             raise WrongUse(f"{given}: no {FILE} and no run there; recbole-mm compare makes one")
-    found = [RunFolder.open(folder) for folder in folders]
-    records = [folder.result().record for folder in found]
+    opened = [RunFolder.open(folder) for folder in folders]
+    records = [folder.result().record for folder in opened]
     datasets = {record["dataset"] for record in records}
     if len(datasets) > 1:
         raise WrongUse(
@@ -172,7 +172,7 @@ def plan_of_runs(folders: Sequence[str], tested: bool = True) -> tuple[Plan, dic
     one = OneQuestion()
     rows: dict[str, Row] = {}
     runs: dict[At, RunFolder] = {}
-    for folder, record in zip(found, records, strict=True):
+    for folder, record in zip(opened, records, strict=True):
         label, seed = _label(record, rows, runs), record["seed"]
         one.check(label, Question.read(record))
         rows[label] = Row(label, record["model"], record.get("config") or {})

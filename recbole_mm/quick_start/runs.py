@@ -82,35 +82,35 @@ def run_all(
         OtherQuestion: a run is asked something else than the first; what is finished stays.
     """
     options |= {} if one is None else {"one": one}
-    there = {} if fresh else run_folders(folder / RUNS)
-    found: dict[At, Left] = {}
+    earlier = {} if fresh else run_folders(folder / RUNS)
+    done: dict[At, Left] = {}
     errors: dict[At, str] = {}
     for run in runs:
-        if run.key in there and there[run.key].finished:
-            found[_at(run)] = there[run.key], there[run.key].result()
-    for (label, _), (_, result) in found.items():
+        if run.key in earlier and earlier[run.key].finished:
+            done[_at(run)] = earlier[run.key], earlier[run.key].result()
+    for (label, _), (_, result) in done.items():
         if one is not None:
             one.check(label, Question.read(result.record))
-    todo = [run for run in runs if _at(run) not in found]
-    if found:
+    todo = [run for run in runs if _at(run) not in done]
+    if done:
         print(
-            f"{len(found)} of {len(runs)} runs are finished in {folder / RUNS} and taken from there (--fresh: anew)"
+            f"{len(done)} of {len(runs)} runs are finished in {folder / RUNS} and taken from there (--fresh: anew)"
         )
     seconds: dict[str, list[float]] = {}
-    for (label, _), (_, result) in found.items():
+    for (label, _), (_, result) in done.items():
         seconds.setdefault(label, []).append(result.record["seconds"])
     with RunsProgress([run.label for run in todo], seconds) as progress:
         for run in todo:
             progress.start(f"{run.label}, seed {run.seed}")
             try:
-                same = next((found[_at(r)][0] for r in runs if r.key == run.key and _at(r) in found), None)
-                before = same or there.get(run.key or "")
-                found[_at(run)] = left = run_one(run, [progress], folder / "log", before, **options)
+                same = next((done[_at(r)][0] for r in runs if r.key == run.key and _at(r) in done), None)
+                before = same or earlier.get(run.key or "")
+                done[_at(run)] = left = run_one(run, [progress], folder / "log", before, **options)
                 if one is not None:
                     one.check(run.label, Question.read(left[1].record))
                 gc.collect()
             except KeyboardInterrupt as error:
-                kept = f"{len(found)} of {len(runs)} runs are kept in {folder / RUNS}"
+                kept = f"{len(done)} of {len(runs)} runs are kept in {folder / RUNS}"
                 raise Interrupted(f"{kept}; the same command goes on from there") from error
             except OtherQuestion:
                 raise
@@ -118,8 +118,8 @@ def run_all(
                 errors[_at(run)] = keep_error(folder, run, error)
                 progress.end(f"failed: {errors[_at(run)]}")
             else:
-                progress.end(outcome(found[_at(run)][1].record))
-    return found, errors
+                progress.end(outcome(done[_at(run)][1].record))
+    return done, errors
 
 
 def _at(run: RunSpec) -> At:
