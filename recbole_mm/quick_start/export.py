@@ -34,10 +34,10 @@ def _lines(manifest: dict[str, Any]) -> list[str]:
         lines.append(f"vectors: {vectors['users']} users, {vectors['items']} items, {vectors['width']} wide")
         by_domain = vectors["indexes"]
         for name, kinds in ({"": by_domain} if "flat" in by_domain else by_domain).items():
-            for kind, found in kinds.items():
+            for kind, index in kinds.items():
                 lines.append(
-                    f"index {kind}{f' of {name}' if name else ''}: {found['equal_lists']} of {found['tried_users']} "
-                    f"users have the model's top 10, recall@10 {found['recall@10']}"
+                    f"index {kind}{f' of {name}' if name else ''}: {index['equal_lists']} of {index['tried_users']} "
+                    f"users have the model's top 10, recall@10 {index['recall@10']}"
                 )
     if tower := manifest.get("item_tower"):
         lines.append(

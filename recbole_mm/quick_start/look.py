@@ -34,8 +34,12 @@ def main(args: argparse.Namespace) -> int:
     recommender = open_run(args).recommender
     parts = recommender.ranker, recommender.tokens
     if args.command == "explain":
-        found = explain_score(*parts, args.user, args.item)
-        print(json.dumps(found, ensure_ascii=False) if args.json else _explained(found, recommender.tokens))
+        explanation = explain_score(*parts, args.user, args.item)
+        print(
+            json.dumps(explanation, ensure_ascii=False)
+            if args.json
+            else _explained(explanation, recommender.tokens)
+        )
         return 0
     frame, how = similar_items(*parts, args.item, args.k, args.by, args.domain)
     if args.json:
@@ -46,10 +50,10 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _explained(found: dict[str, Any], tokens: Any) -> str:
-    title = f" {found['title']}" if found.get("title") else ""
-    lines = [f"user {found['user']}, item {found['item']}{title}: {found['score']:.4f}"]
-    for way, parts in found["parts"].items():
+def _explained(explanation: dict[str, Any], tokens: Any) -> str:
+    title = f" {explanation['title']}" if explanation.get("title") else ""
+    lines = [f"user {explanation['user']}, item {explanation['item']}{title}: {explanation['score']:.4f}"]
+    for way, parts in explanation["parts"].items():
         lines.append(f"by {way}:" if way != HISTORY else f"by the items of the user's {way}:")
         names = list(parts)[:SHOWN]
         if way == HISTORY and tokens.titles is not None:

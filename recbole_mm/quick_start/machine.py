@@ -23,7 +23,7 @@ NO_ENERGY = "no counter of energy can be read here"
 
 
 class Usage(Callback):
-    """Energy and peak memory from its making on; hears each epoch, since a counter of energy begins anew."""
+    """Energy and peak memory since it was made; counted each epoch, before an energy counter wraps around twice."""
 
     def __init__(self) -> None:
         self._last, self._joules = self._read(), 0.0
@@ -38,10 +38,10 @@ class Usage(Callback):
     def as_dict(self) -> dict[str, Any]:
         """``peak_memory_mib`` (of the whole process where it cannot be told apart), ``energy_joules`` or why not."""
         self._add()
-        found: dict[str, Any] = {"peak_memory_mib": _peak_mib(self._own_peak)}
+        usage: dict[str, Any] = {"peak_memory_mib": _peak_mib(self._own_peak)}
         if torch.cuda.is_available():
-            found["peak_gpu_memory_mib"] = round(torch.cuda.max_memory_allocated() / 2**20)
-        return found | {"energy_joules": round(self._joules, 1) if self._last else NO_ENERGY}
+            usage["peak_gpu_memory_mib"] = round(torch.cuda.max_memory_allocated() / 2**20)
+        return usage | {"energy_joules": round(self._joules, 1) if self._last else NO_ENERGY}
 
     def _add(self) -> None:
         now = self._read()
@@ -53,7 +53,7 @@ class Usage(Callback):
     @staticmethod
     def _read() -> dict[str, tuple[float, float]]:
         """Joules and the range of the counter of each package; packages alone, their cores are in them."""
-        found = {}
+        counters = {}
         for zone in sorted(POWERCAP.glob("intel-rapl:*")):
             if zone.name.count(":") == 1:
                 try:
@@ -62,8 +62,8 @@ class Usage(Callback):
                     ]
                 except (OSError, ValueError):
                     continue
-                found[zone.name] = values[0], values[1]
-        return found
+                counters[zone.name] = values[0], values[1]
+        return counters
 
 
 def _forget_peak() -> bool:

@@ -30,10 +30,10 @@ _OWN = frozenset(_WORDS.split())
 def check_pretrains(model: Any) -> None:
     """Raise ``WrongUse`` where a model is no pre-training."""
     if not pretrains(get_model(model)):
-        found = [
+        names = [
             name for name, where in model_names().items() if _is_ours(where) and pretrains(get_model(name))
         ]
-        raise WrongUse(f"pretrain: {model} leaves no vectors to other models{suggest(model, found)}")
+        raise WrongUse(f"pretrain: {model} leaves no vectors to other models{suggest(model, names)}")
 
 
 def pretraining_of(config: Config, seed: int | None = None) -> Config | None:

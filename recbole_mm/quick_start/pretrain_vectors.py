@@ -80,7 +80,7 @@ def vectors_of(folder: RunFolder) -> dict[str, Path]:
 def write_vectors(session: Any, folder: RunFolder) -> None:
     """Write what the model hands over as stores, all of them or none; each names its training rows and its run."""
     dataset, record = session.train_data._dataset, folder.result().record
-    told = {
+    metadata = {
         TRAINING_ROWS: training_hash(dataset),
         **{
             name: record[name]
@@ -103,7 +103,7 @@ def write_vectors(session: Any, folder: RunFolder) -> None:
                 modality=name,
                 encoder=record["model"],
                 source=f"pre-trained on {record['dataset']}",
-                metadata=told,
+                metadata=metadata,
                 present=exists,
             )
     os.replace(partial, folder.path / VECTORS)
@@ -138,7 +138,7 @@ def with_pretrained(config: Config, spec: RunSpec, sessions: Any) -> RunSpec:
 
 
 class Filled(Config):
-    """The configuration of a run with the vectors of its pre-training, which nobody who is given it makes again."""
+    """The configuration of a run that has the vectors of its pre-training: `with_pretrained` leaves it as it is."""
 
 
 def filled(config: Config, sessions: Any) -> Config:

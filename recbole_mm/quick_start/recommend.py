@@ -78,8 +78,8 @@ def main(args: argparse.Namespace) -> int:
     lists: list[tuple[dict[str, Any], pd.DataFrame]] = []
     if by:
         lists = [(dict(zip(by, key, strict=True)), each) for key, each in frame.groupby(by, sort=False)]
-    told = {named["user"] for named, _ in lists if "user" in named}
-    lists += [({"user": user}, frame[:0]) for user in args.user or () if user not in told]
+    listed = {named["user"] for named, _ in lists if "user" in named}
+    lists += [({"user": user}, frame[:0]) for user in args.user or () if user not in listed]
     for named, rows in lists or [({}, frame)]:
         print(json.dumps(_plain(named, rows, by), ensure_ascii=False) if args.json else _text(named, rows))
     return 0

@@ -56,11 +56,11 @@ def leave_showcase(session: Session) -> None:
 
 def showcase_of(folder: RunFolder) -> dict[str, Any] | None:
     """The showcase in the folder of a run, made from its weights where it has none yet; None without weights."""
-    found = folder.read_showcase()
-    if found is None and folder.best.is_file():
-        found = showcase(Session.open(folder.path))
-        folder.write_showcase(found)
-    return found
+    stored = folder.read_showcase()
+    if stored is None and folder.best.is_file():
+        stored = showcase(Session.open(folder.path))
+        folder.write_showcase(stored)
+    return stored
 
 
 def _lists(session: Session, tokens: np.ndarray) -> tuple[list[dict[str, Any]], set[int]]:
@@ -75,15 +75,15 @@ def _lists(session: Session, tokens: np.ndarray) -> tuple[list[dict[str, Any]], 
 
     def choose(task: EvalTask) -> np.ndarray:
         """Queries of users from the shortest to the longest history, whatever the order of ids."""
-        found = np.unique(task.user)
-        found = found[np.lexsort([names[found].astype(str), length[found]])]
-        found = found[np.linspace(0, len(found) - 1, min(USERS, len(found))).round().astype(int)]
-        return np.flatnonzero(np.isin(task.user, found))
+        users = np.unique(task.user)
+        users = users[np.lexsort([names[users].astype(str), length[users]])]
+        users = users[np.linspace(0, len(users) - 1, min(USERS, len(users))).round().astype(int)]
+        return np.flatnonzero(np.isin(task.user, users))
 
-    found = evaluator.top_lists(session.model, loader, LIST, choose)
-    if found is None:
+    top = evaluator.top_lists(session.model, loader, LIST, choose)
+    if top is None:
         return [], set()
-    task, lists = found
+    task, lists = top
     records, shown = [], set()
     for q, u in enumerate(task.user):
         history = item[user == u][::-1]
@@ -153,12 +153,12 @@ def _map(session: Session, tokens: np.ndarray) -> dict[str, Any] | None:
     )  # a sign is arbitrary: make it the same each time
     plane = x @ axes / max(np.abs(x @ axes).max(), 1e-12)
     share = (values[::-1] / max((x**2).sum(), 1e-12)).round(4)
-    found = {
+    points = {
         "item": tokens[ids].tolist(),
         "x": plane[:, 0].round(3),
         "y": plane[:, 1].round(3),
         "share": share,
     }
     return {"ids": ids.tolist()} | {
-        k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in found.items()
+        k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in points.items()
     }
