@@ -158,8 +158,8 @@ def keys_of_models() -> frozenset[str]:
     theirs, ours = recbole_dir() / "properties", properties_dir()
     files = [file for root in (theirs, ours) for file in root.glob("model/*.yaml")]
     common = [theirs / "overall.yaml", theirs / "dataset/sample.yaml", ours / "overall.yaml"]
-    found, general = (set().union(*map(load_internal, each)) for each in (files, common))
-    return frozenset(found - general - (KEYS.keys() - {"embedding_size"}))
+    of_models, general = (set().union(*map(load_internal, each)) for each in (files, common))
+    return frozenset(of_models - general - (KEYS.keys() - {"embedding_size"}))
 
 
 def _read(config: Any) -> frozenset[str]:

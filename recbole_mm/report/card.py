@@ -46,9 +46,9 @@ def read_record(place: str | Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         text = ""
     form = {".md": _IN_MARKDOWN, ".html": _IN_HTML}.get(file.suffix)
-    found = form.findall(text) if form else [text]
+    matches = form.findall(text) if form else [text]
     try:
-        record = json.loads(found[-1]) if found else None
+        record = json.loads(matches[-1]) if matches else None
     except json.JSONDecodeError:
         record = None
     if not isinstance(record, dict) or not {"model", "dataset", "config"} <= record.keys():

@@ -48,7 +48,7 @@ def row_data(
 ) -> dict[str, Any]:
     """One row: figures, change, groups, curves, settings."""
     against = comparison.row(row.of) if row.of else reference
-    found = {
+    own_tests = {
         t.metric: t
         for t in tests
         if against is not None and (t.row, t.reference) == (row.label, against.label)
@@ -56,7 +56,7 @@ def row_data(
     versus = None
     if against is not None and against is not row:
         versus = {"against": against.label, "change": relative_change(row, against, comparison.headline)}
-        test = found.get(comparison.headline)
+        test = own_tests.get(comparison.headline)
         versus |= {} if test is None else {"p": test.p_holm, "low": test.low, "high": test.high}
     first = next(iter(row.runs.values())).record if row.runs else {}
     valid = spread(row.field_values("best_valid_score"))
@@ -73,7 +73,7 @@ def row_data(
         "marks": {
             column: {"p": sure.p_holm, "difference": sure.difference}
             for column in comparison.columns
-            if (sure := found.get(column))
+            if (sure := own_tests.get(column))
         },
         "versus": versus,
         "valid": valid and valid.mean,

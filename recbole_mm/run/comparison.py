@@ -110,7 +110,7 @@ class Comparison(Plan):
     @property
     def caption(self) -> Mapping[str, str]:
         """What was done, as the first run's record says it; empty where none does."""
-        return next((found for record in self._records() if (found := record[1].get("evaluation"))), {})
+        return next((caption for record in self._records() if (caption := record[1].get("evaluation"))), {})
 
     @property
     def unproven(self) -> list[str]:

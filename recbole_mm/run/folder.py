@@ -223,9 +223,9 @@ class RunFolder:
         """Write what a page shows of the model beside its figures."""
         write_text(self.path / SHOWCASE, json.dumps(showcase, separators=(",", ":")) + "\n")
 
-    def amend(self, **told: Any) -> dict[str, Any]:
-        """Tell the record of a finished run more; returns it."""
-        record = {**self.result().record, **told}
+    def amend(self, **fields: Any) -> dict[str, Any]:
+        """Add ``fields`` to the record of a finished run; returns the record."""
+        record = {**self.result().record, **fields}
         self._write_record(record)
         return record
 

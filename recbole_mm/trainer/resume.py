@@ -153,12 +153,12 @@ def _changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
         return []
     listed = ", ".join(f"{key} {then.get(key)!r} -> {now.get(key)!r}" for key in changed[:5])
     more = ", …" if len(changed) > 5 else ""
-    said = (
+    sentence = (
         f"resume: the configuration is not that of the checkpoint ({listed}{more}); the result is that of neither. The "
         "optimiser keeps its own learning rate"
     )
-    getLogger("recbole_mm.trainer").warning(said)
-    return [said]
+    getLogger("recbole_mm.trainer").warning(sentence)
+    return [sentence]
 
 
 def _to(value: Any, device: torch.device) -> Any:

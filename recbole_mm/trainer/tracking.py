@@ -57,10 +57,10 @@ class MLflow(Tracker):
     def on_epoch_end(self, record: Record) -> None:
         """Losses (means over batches), the validation, and the model's own figures."""
         batches = max(record["batches"], 1)
-        found = {f"train/{term}": value / batches for term, value in record["terms"].items()}
-        found |= {f"valid/{name}": value for name, value in (record["valid"] or {}).items()}
-        found |= record["diagnostics"]
-        self._log(found, record["epoch"] + 1)
+        metrics = {f"train/{term}": value / batches for term, value in record["terms"].items()}
+        metrics |= {f"valid/{name}": value for name, value in (record["valid"] or {}).items()}
+        metrics |= record["diagnostics"]
+        self._log(metrics, record["epoch"] + 1)
 
     def on_test(self, metrics: Mapping[str, float]) -> None:
         """The metrics of the test."""

@@ -132,13 +132,13 @@ def _inferred(name: str, value: Tensor, old: Tensor, here: dict[str, Any], there
         ]
         return extra[0] == extra[1] and extra[0] in (0, 1, 2)  # BERT4Rec has a row for the mask
 
-    found = [kinds for kinds in (("user",), ("item",), ("user", "item")) if value.dim() and fits(*kinds)]
-    named = [kinds for kinds in found if all(kind in name for kind in kinds)] or found
+    candidates = [kinds for kinds in (("user",), ("item",), ("user", "item")) if value.dim() and fits(*kinds)]
+    named = [kinds for kinds in candidates if all(kind in name for kind in kinds)] or candidates
     certain = rows[0] != rows[1] or any(kind in name for kinds in named for kind in kinds)
     if len(named) == 1 and certain:
         extra = rows[0] - sum(len(here[kind]) for kind in named[0])
         return [*((kind, 1) for kind in named[0]), *([("", extra)] if extra else [])]
-    if not found and value.shape == old.shape:
+    if not candidates and value.shape == old.shape:
         return [("", rows[0])]
     raise WrongUse(
         f"init_from: {name} has the shape {tuple(old.shape)} there and {tuple(value.shape)} here, and whose rows "
