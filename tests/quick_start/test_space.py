@@ -118,7 +118,7 @@ def test_the_same_seed_chooses_the_same_points_in_whatever_order_trials_end(writ
         while True:
             while not points.ready:
                 number = waiting.pop(-1 if late else 0)
-                points.told(number, None if number == 3 else _loss(points.asked[number]))
+                points.tell(number, None if number == 3 else _loss(points.asked[number]))
             if points.next() is None:
                 return points.asked
             waiting.append(len(points.asked) - 1)
@@ -139,7 +139,7 @@ def test_a_model_of_the_space_finds_more_good_points_than_chance(write: Any, nam
     space = find_space(write("x: {uniform: [0, 1]}\ny: {loguniform: [0.001, 1]}\n"))
     points = Points(searcher_of(name, space, 0), 60, behind=1)
     while (point := points.next()) is not None:
-        points.told(len(points.asked) - 1, (point["x"] - 0.7) ** 2)
+        points.tell(len(points.asked) - 1, (point["x"] - 0.7) ** 2)
     late = [point for point in points.asked[30:] if abs(point["x"] - 0.7) < 0.1]
     assert len(late) > 8  # chance: 6
 

@@ -138,13 +138,13 @@ class Desk:
 
     def done(self, trial: Trial) -> None:
         """Tell the searcher what became of a trial."""
-        self.told(trial, trial.score)
+        self.tell(trial, trial.score)
 
-    def told(self, trial: Trial, score: float | None) -> float | None:
+    def tell(self, trial: Trial, score: float | None) -> float | None:
         """Tell the searcher how good a trial was; the score, the more the better."""
         bigger = trial.config is None or trial.config["valid_metric_bigger"]
         good = score if score is None or bigger else -score
-        self.points.told(trial.number, None if good is None else -good)
+        self.points.tell(trial.number, None if good is None else -good)
         return good
 
     def ready(self) -> Iterator[Trial]:

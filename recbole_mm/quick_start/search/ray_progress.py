@@ -51,7 +51,7 @@ class Progress(ray.tune.Callback):
             for each in (trial.history or (run.read_history() if run and not trial.error else []))[:until]
             if each["valid_score"] is not None
         ]
-        good = self._desk.told(trial, scores[-1] if scores else None)
+        good = self._desk.tell(trial, scores[-1] if scores else None)
         rungs.heard(trial.number, until, good, trial.record is not None or trial.error is not None)
         if trial.record is None and scores:
             print(f"    {trial.spec.label}: {scores[-1]:.4f} after {until} epochs")

@@ -192,7 +192,7 @@ class Points:
             self.asked.append(point)
         return point
 
-    def told(self, number: int, loss: float | None) -> None:
+    def tell(self, number: int, loss: float | None) -> None:
         """The result of a trial; what is told first counts."""
         self._told.setdefault(number, loss)
 
