@@ -193,9 +193,8 @@ def _weights(model: Any, place: Path) -> dict[str, Any]:
         from safetensors.torch import save_file
     except ImportError as error:
         raise WrongUse('weights need safetensors: pip install "recbole_mm[export]"') from error
-    beside = to_plain(
-        model.other_parameter() or {}, "other_parameter"
-    )  # what EASE and ItemKNN learn is there
+    # what EASE and ItemKNN learn is no parameter
+    beside = to_plain(model.other_parameter() or {}, "other_parameter")
     held = [*model.state_dict().items(), *(pair for name in beside for pair in _named(name, beside[name]))]
     state = {
         name: value.detach().cpu().contiguous().clone()
