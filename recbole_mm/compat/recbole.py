@@ -44,6 +44,9 @@ def on_cpu(value: Any) -> Any:
     return value.cpu() if hasattr(value, "cpu") else value
 
 
+_REPEATS = (
+    "Pop counts an item once a batch, however often it was taken: the larger the batch, the less it counts"
+)
 _ABSENT = (
     "top-k for a user without test rows: an error of tensors, and of a sequential model fewer rows than users"
 )
@@ -81,6 +84,7 @@ _unstable = source_patches("recbole", _UNSTABLE, "_remove_duplication sorts with
 _negatives = source_patches("recbole", _NEGATIVES, "DIENDataset sorts its negatives with the rows")
 _reading = source_patches("recbole", _READING, "_load_feat refuses uneven rows, with file and line")
 _counts = source_patches("recbole", _COUNTS, "Collector.get_data_struct moves tensors only")
+_repeats = source_patches("recbole", _REPEATS, "Pop adds up the rows of a batch (index_add_, or bincount)")
 _absent = source_patches("recbole", _ABSENT, "full_sort_scores names the users without a row")
 _JOINED = ("feat[field].agg(np.concatenate)", "np.concatenate(feat[field].values)")
 
@@ -124,6 +128,9 @@ PATCHES: list[Patch] = [
     _counts("recbole-collector-counts", "recbole.evaluator.collector", "227",
             "self.data_struct._data_dict[key].cpu()", "_compat_on_cpu(self.data_struct._data_dict[key])",
             _compat_on_cpu=on_cpu),
+    _repeats("recbole-pop-repeats", "recbole.model.general_recommender.pop", "47",
+             "self.item_cnt[item, :] = self.item_cnt[item, :] + 1",
+             "self.item_cnt.index_add_(0, item, self.item_cnt.new_ones(len(item), 1))"),
     _absent("recbole-topk-absent", "recbole.utils.case_study", "40",
             "uid_field = test_data.dataset.uid_field", "uid_field = with_rows(test_data, uid_series)",
             with_rows=_with_rows),

@@ -456,6 +456,17 @@ def anomaly() -> None:
     assert not torch.is_anomaly_enabled()
 
 
+@probe("recbole-pop-repeats")
+def pop_repeats() -> None:
+    import torch
+    from recbole.model.general_recommender import Pop
+
+    like = SimpleNamespace(item_cnt=torch.zeros(4, 1, dtype=torch.long), ITEM_ID="item", device="cpu")
+    for batch in ([1, 1, 3], [1, 2, 2]):
+        Pop.calculate_loss(like, {"item": torch.tensor(batch)})
+    assert like.item_cnt.flatten().tolist() == [0, 3, 2, 1] and like.max_cnt == 3
+
+
 @probe("recbole-topk-absent")
 def topk_absent() -> None:
     import torch
