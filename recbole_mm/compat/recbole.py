@@ -6,6 +6,8 @@ as long as the table is long enough.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -67,6 +69,31 @@ def _with_rows(test_data: Any, users: Any) -> Any:
             f"nothing is known of what to rank for them: {', '.join(tokens)}{', …' * (len(absent) > 5)}"
         )
     return field
+
+
+class LateWriter:
+    """A TensorBoard writer that is made when there is something to write; what it is asked is the writer's."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make, self._writer = make, None
+
+    def __getattr__(self, name: str) -> Any:
+        if self._writer is None:
+            self._writer = self._make()
+        return getattr(self._writer, name)
+
+    def close(self) -> None:
+        """Close the writer, if there is one."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _writing_late(module: ModuleType) -> None:
+    module.get_tensorboard = partial(_late_writer, module.get_tensorboard)  # type: ignore[attr-defined]
+
+
+def _late_writer(make: Callable[[Any], Any], logger: Any) -> LateWriter:
+    return LateWriter(partial(make, logger))
 
 
 def _trusting(module: ModuleType) -> None:
@@ -139,4 +166,8 @@ PATCHES: list[Patch] = [
         "whoever imports any sequential model has autograd's search for NaN on, in every model of the process: each "
         "operation keeps a traceback, each gradient is looked through; a step takes up to three times as long",
         "model/sequential_recommender/sine.py:25", "sine.py does not call set_detect_anomaly", apply=_trusting),
+    AttributePatch(
+        "recbole-tensorboard", "recbole", "recbole.trainer.trainer",
+        "a trainer makes a folder below log_tensorboard/ when it is built, also where it evaluates or recommends alone",
+        "trainer/trainer.py:115, 887", "the writer is made in fit", apply=_writing_late),
 ]  # fmt: skip

@@ -154,11 +154,14 @@ def resolve_stores(
         dataset: name of the data set.
 
     Raises:
-        WrongUse: a named modality has no store.
+        WrongUse: a named modality has no store; of all found one has lost its manifest.
     """
     folder = Path(modality_path) / dataset
     found = find_stores(folder)
     if modalities is None:
+        for values in sorted(folder.glob(f"[!.]*/{VALUES}")):
+            if values.parent.name not in found:  # and would be passed over
+                raise damaged(values.with_name(MANIFEST), f"not there, though {VALUES} is")
         return found
     names = [modalities] if isinstance(modalities, str) else list(modalities)
     if twice := [name for name in names if names.count(name) > 1]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,9 @@ import pandas as pd
 from recbole_mm.errors import WrongUse
 from recbole_mm.quick_start.arguments import words
 from recbole_mm.quick_start.session import Session
+
+#: what the name of a parquet file ends with
+PARQUET = (".parquet", ".pq", "")
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +68,8 @@ def main(args: argparse.Namespace) -> int:
         raise WrongUse("--all writes a file: name it, --out recs.parquet")
     if args.out and not args.all:
         raise WrongUse("--out goes with --all; --json prints the lists of some users")
+    if args.out and Path(args.out).suffix not in PARQUET:
+        raise WrongUse(f"--out {args.out}: the file is parquet; name it so, such as recs.parquet")
     if args.stores and not args.items:
         raise WrongUse("--stores goes with --items, the tokens of the new items")
     options = {"mask_seen": args.seen, "domain": args.domain, "items": args.items, "stores": args.stores}

@@ -45,8 +45,9 @@ def check_same_data(state: dict[str, Any], dataset: Any, name: str) -> None:
     for kind, tokens in state.get("tokens", {}).items():
         if tokens != here[kind]:
             raise WrongUse(
-                f"{name}: the {kind}s are not those of the checkpoint, or come in another order: the data files have "
-                "changed; put them back, or start a new run with these weights by init_from"
+                f"{name}: the {kind}s are not those of the checkpoint, or come in another order: the data files "
+                f"in {dataset.dataset_path} have changed or are of another set; put them back, or start a new run with "
+                "these weights by init_from"
             )
     for modality, stores in stores_of(dataset).items():
         if state.get("stores", {}).get(modality, stores) != stores:

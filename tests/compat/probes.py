@@ -467,6 +467,29 @@ def pop_repeats() -> None:
     assert like.item_cnt.flatten().tolist() == [0, 3, 2, 1] and like.max_cnt == 3
 
 
+@probe("recbole-tensorboard")
+def tensorboard() -> None:
+    """Nothing is written before there is something to write."""
+    import logging
+    import os
+    import tempfile
+    from pathlib import Path
+
+    from recbole.trainer import trainer
+
+    here = os.getcwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            writer = trainer.get_tensorboard(logging.getLogger("probe"))
+            assert not list(Path(folder).iterdir())
+            writer.add_scalar("loss", 1.0, 0)
+            writer.close()
+            assert list(Path(folder, "log_tensorboard").rglob("events.*"))
+        finally:
+            os.chdir(here)
+
+
 @probe("recbole-topk-absent")
 def topk_absent() -> None:
     import torch

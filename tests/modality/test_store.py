@@ -228,6 +228,13 @@ def test_zero_rows_are_counted_and_the_fingerprint_follows_the_content(tmp_path)
     assert write(tmp_path / "d", values).fingerprint == second.fingerprint
 
 
+def test_a_store_without_its_manifest_is_not_passed_over(tmp_path):
+    lost = write(tmp_path / "toys" / "text").path / "manifest.json"
+    lost.unlink()
+    with pytest.raises(WrongUse, match=rf"{lost}: not there, though values.npy is; build the store again"):
+        resolve_stores(None, tmp_path, "toys")
+
+
 def test_stores_are_found_by_name_and_resolved_as_asked(tmp_path):
     for name in ("text", "image"):
         write(tmp_path / "toys" / name)

@@ -293,6 +293,10 @@ def test_the_command(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFix
         (["recommend", "--user", "u1"], "name a trained model: --run FOLDER or --checkpoint FILE"),
         (["recommend", run], "say for whom: --user TOKEN, --history ITEM,ITEM or --all --out FILE"),
         (["recommend", run, "--all"], "--all writes a file: name it, --out recs.parquet"),
+        (
+            ["recommend", run, "--all", "--out=r.csv"],
+            "--out r.csv: the file is parquet; name it so, such as recs.parquet",
+        ),
     ):
         assert main(words) == 2
         assert capsys.readouterr().err == f"error: {message}\n"
