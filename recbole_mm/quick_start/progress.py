@@ -83,10 +83,8 @@ class RunsProgress(Callback):
         """Print a line above the bar."""
         try:
             self.console.print(line, markup=False)
-        except (
-            BrokenPipeError,
-            SystemExit,
-        ):  # rich ends the program where its reader, such as `head`, has gone
+        except (BrokenPipeError, SystemExit):
+            # rich ends the program where its reader, such as `head`, has gone; the runs go on
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         self.spoke = time.monotonic()
 
