@@ -142,8 +142,8 @@ def memory(name: str) -> dict[str, Any]:
     return {"model": name, "before_mib": before, "peak_mib": peak_mib()}
 
 
-def drawn_neighbours(vectors: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and cosines ``[n, k]``."""
+def drawn_neighbours(vectors: torch.Tensor, k: int, approximate: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """In the place of `nearest_neighbours`: ids and cosines ``[n, k]``, drawn."""
     generator = torch.Generator().manual_seed(1)
     shape = len(vectors), k
     return torch.randint(len(vectors), shape, generator=generator), torch.rand(shape, generator=generator)
