@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_mm.atomic import header_fields, suffixes
+from recbole_mm.config.header import is_loaded
 from recbole_mm.config.properties import load_internal, recbole_dir
 from recbole_mm.errors import WrongUse, suggest
 
@@ -68,7 +69,7 @@ def _check_others(config: Any, folder: Path, name: str, needed: Mapping[str, str
     others = [suffix for suffix in suffixes(config["additional_feat_suffix"]) if suffix != "inter"]
     for suffix in dict.fromkeys([*others, *needed]):
         file = folder / f"{name}.{suffix}"
-        if file.is_file() and (config["load_col"] is None or suffix in config["load_col"]):
+        if _is_read(config, suffix, file):
             fields = _header(config, file)
             if suffix in ("user", "item", *needed):
                 _check_keys(config, suffix, fields, file)
@@ -80,12 +81,9 @@ def _warn_of_shared(config: Any, files: Mapping[str, Path]) -> None:
     """Say which fields two files have: in a batch, RecBole puts those of the later one over those of the earlier."""
     held: dict[str, Path] = {}
     for suffix, file in files.items():
-        loaded, left = ((config[key] or {}).get(suffix) for key in ("load_col", "unload_col"))
-        if not file.is_file() or (config["load_col"] is not None and suffix not in config["load_col"]):
-            continue
-        for field in _header(config, file):
-            unread = (isinstance(loaded, (list, tuple)) and field not in loaded) or field in (left or ())
-            if unread or field in (config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]):
+        for field in _header(config, file) if _is_read(config, suffix, file) else ():
+            is_id = field in (config["USER_ID_FIELD"], config["ITEM_ID_FIELD"])
+            if is_id or not is_loaded(field, suffix, config.__getitem__):
                 continue
             if field in held:
                 getLogger("recbole_mm.config").warning(
@@ -118,6 +116,10 @@ def _check_inter(config: Any, file: Path, name: str) -> None:
     fields = _header(config, file)
     _check_keys(config, "inter", fields, file)
     _check_columns(config, "inter", fields, file)
+
+
+def _is_read(config: Any, suffix: str, file: Path) -> bool:
+    return file.is_file() and (config["load_col"] is None or suffix in config["load_col"])
 
 
 def _header(config: Any, file: Path) -> dict[str, str]:

@@ -6,7 +6,7 @@ from importlib import import_module
 from logging import getLogger
 from typing import Any
 
-from recbole_mm.errors import WrongUse
+from recbole_mm.errors import WrongUse, one_line
 from recbole_mm.model import defaults_of
 
 _LIBRARIES = {
@@ -28,7 +28,7 @@ def check_libraries(model_class: type) -> None:
     except Exception as error:  # a binary built for another torch fails in many ways
         if isinstance(error, ModuleNotFoundError) and error.name == library:
             raise WrongUse(f"model {name} needs the library {library}: {remedy}") from error
-        why = " ".join(str(error).split())[:200] or type(error).__name__
+        why = one_line(error)[:200]
         raise WrongUse(f"model {name} needs {library}, which does not import: {why}") from error
 
 

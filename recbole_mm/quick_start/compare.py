@@ -81,8 +81,7 @@ def compare(
     if "seed" in (config_dict or {}):
         raise WrongUse("--seed is what a comparison varies: give --seeds 3 or --seeds 2020,2021")
     request = Request.read(presets, dataset, config_files, config_dict, out, FOLDER)
-    folder = request.folder
-    rows = rows_of(request.preset, models)
+    folder, rows = request.folder, rows_of(request.preset, models)
     columns = check_columns(metrics or request.preset.metrics)
     numbers = seed_list(request.preset.seeds if seeds is None else seeds)
     if tune is not None:
@@ -94,10 +93,11 @@ def compare(
     _say_replaced([] if before is None else before.rows, plan.rows)
     plan = replace(plan, common={**plan.common, "versions": versions(), "command": command})
     done, errors = run_all(runs, folder, fresh, OneQuestion())
-    _note_searches(rows, {at: run for at, (run, _) in done.items()})
-    write_plan(folder, plan, {at: run for at, (run, _) in done.items()}, errors)
+    folders = {at: run for at, (run, _) in done.items()}
+    _note_searches(rows, folders)
+    write_plan(folder, plan, folders, errors)
     comparison = Comparison.of(plan, {at: result for at, (_, result) in done.items()}, errors)
-    write_results(comparison, folder, {at: run for at, (run, _) in done.items()}, show)
+    write_results(comparison, folder, folders, show)
     return comparison
 
 

@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from recbole_mm.errors import Failure, WrongUse
+from recbole_mm.errors import Failure, WrongUse, one_line
 from recbole_mm.files import append_line, read_lines, remove_litter, replacing, write_text
 from recbole_mm.run.spec import RunSpec
 
@@ -134,9 +134,9 @@ class RunFolder:
         except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
             if isinstance(error, WrongUse):
                 raise
-            why = " ".join(str(error).split())
             raise WrongUse(
-                f"{file}: no description of a run ({why}); if it was one, remove its folder and run it again"
+                f"{file}: no description of a run ({one_line(error)}); if it was one, remove its folder and run it "
+                "again"
             ) from error
         return spec
 
@@ -157,9 +157,8 @@ class RunFolder:
             if not all(isinstance(line, dict) and "epoch" in line for line in history):
                 raise ValueError(f"a line of {HISTORY} is no epoch")
         except (OSError, ValueError) as error:
-            why = " ".join(str(error).split())
             raise Failure(
-                f"{self.path}: the stored run cannot be read ({why}); remove this folder and run it again"
+                f"{self.path}: the stored run cannot be read ({one_line(error)}); remove this folder and run it again"
             ) from error
         return RunResult(record, tables["queries"], tables["groups"], history)
 

@@ -90,9 +90,9 @@ class StagedFit(_Base):
         restore(self, str(folder.last), _present(train=train_data, valid=valid_data))
         self.folder, self._resumed = folder if self.writes else None, True
         self.saved_model_file = str(folder.best)
-        if self.best_epoch is not None and not folder.best.is_file():
-            raise WrongUse(f"resume: {folder.best}, the best model so far, is missing; put it back")
         if self.best_epoch is not None:
+            if not folder.best.is_file():
+                raise WrongUse(f"resume: {folder.best}, the best model so far, is missing; put it back")
             read_checkpoint(folder.best, mapped=True)  # now, not when training has ended
         if self.outcome:
             _log.info("%s had ended after epoch %d (%s)", folder.path, self.start_epoch, self.outcome)
